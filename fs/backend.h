@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A backend: where images come from. It only says how to ask (requests) and what an answer means; it never touches a
+ * socket or a file of the cache. The engine carries its requests out and tries its endpoints in turn.
+ *
+ * A new backend is one file with a struct backend_ops, a line in backend.c's table and its options in config's. Functions
+ * marked optional may be NULL. All may be called from the fetch thread and the lister's thread at once: what a backend changes
+ * after open() it protects by itself. None blocks, but list_here().
+ *
+ * Errors, also those that backend_status_error() gives: -ENOENT the backend says there is no such image; -EACCES it says
+ * we may not; -EAGAIN try again (another endpoint, later); -ESTALE the image changed; -EPROTO the answer makes no sense;
+ * -ENOTSUP it cannot do that.
+ */
+#ifndef GCFS_BACKEND_H
+#define GCFS_BACKEND_H
+
+#include "catalogue.h"
+#include "config.h"
+#include "image_meta.h"
+#include "transfer.h"
+
+struct backend; /* each backend's own */
+struct listing; /* a parser of one page, see listing.h */
+
+/* Called for each image of a listing; the pointers live for the call. Non-zero ends the listing with that. */
+typedef int listing_fn(void *context, const struct listed_image *image);
+
+struct backend_ops {
+    const char *type;        /* "http" */
+    bool describe_has_bytes; /* the answer to describe() carries the image's first bytes */
+
+    /* Reads its part of CONFIG (which outlives it). No network. On -EINVAL, MESSAGE says file, line and what to do. */
+    int (*open)(const struct config *config, struct backend **ret, char message[CONFIG_MESSAGE_MAX]);
+    void (*close)(struct backend *b);
+    unsigned (*endpoints)(const struct backend *b);                            /* ≥ 1 */
+    const char *(*endpoint_name)(const struct backend *b, unsigned endpoint);  /* for the log and .status: no secrets */
+
+    /* Fills REQUEST: tell me what ID is; with describe_has_bytes, bytes 0 … PROBE-1 with it. */
+    int (*describe)(struct backend *b, unsigned endpoint, const char *id, uint64_t probe, struct transfer_request *request);
+    /* What the answer says. BODY: its first LENGTH bytes (whole, where it is a document). Fills meta wholly, .endpoint included.
+     * IMAGE_SIZE_UNKNOWN in meta->size: ask with describe_again(). */
+    int (*described)(struct backend *b, unsigned endpoint, const char *id, const struct transfer_head *head, const void *body,
+                     size_t length, struct image_meta *ret);
+    /* Optional: another way to ask, when the first did not tell the size (HEAD); its answer goes to described(). */
+    int (*describe_again)(struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request);
+
+    /* Fills REQUEST for bytes FIRST … LAST of the version META, conditional on it where that can be said. */
+    int (*bytes)(struct backend *b, unsigned endpoint, const char *id, const struct image_meta *meta, uint64_t first,
+                 uint64_t last, struct transfer_request *request);
+
+    /* Optional: fills REQUEST for the page of the listing behind MARKER (NULL: the first). -ENOTSUP. */
+    int (*list)(struct backend *b, unsigned endpoint, const char *marker, struct transfer_request *request);
+    /* A parser for that page's body, chosen by its head. */
+    int (*listing)(struct backend *b, const struct transfer_head *head, listing_fn *fn, void *context, struct listing **ret);
+    /* Optional, instead of list(): lists on the calling thread; may block. */
+    int (*list_here)(struct backend *b, listing_fn *fn, void *context);
+
+    /* Optional: fills REQUEST for the Nth document of published digests (SHA256SUMS) and its name; -ENOENT: no more. */
+    int (*digests)(struct backend *b, unsigned endpoint, unsigned n, struct transfer_request *request, const char **ret_name,
+                   enum digest_algorithm *ret_algorithm);
+
+    /*
+     * Optional: credentials that must be had first (Keystone). auth_needed(): must auth() be carried out before anything else is
+     * asked (no token, or one that ends soon)? auth() fills the request, authorised() reads the answer. refused() tells that an
+     * endpoint answered 401: true when a fresh token is worth one more try.
+     */
+    bool (*auth_needed)(struct backend *b);
+    int (*auth)(struct backend *b, struct transfer_request *request);
+    int (*authorised)(struct backend *b, const struct transfer_head *head, const void *body, size_t length);
+    bool (*refused)(struct backend *b);
+};
+
+/* The backend of CONFIG's `type`. -EINVAL with MESSAGE. */
+int backend_open(const struct config *config, const struct backend_ops **ret_ops, struct backend **ret, char message[CONFIG_MESSAGE_MAX]);
+
+extern const struct backend_ops backend_file, backend_http;
+
+/* An HTTP status that is not what was asked for, as an error: 404, 410 → -ENOENT; 401, 403 → -EACCES; 408, 425, 429, 5xx →
+ * -EAGAIN; 412 → -ESTALE; anything else → -EPROTO. 2xx → 0. */
+int backend_status_error(int status);
+
+/* Where the body of an answer to bytes() starts, and whether it is this version. Returns 0 and *ret_offset (FIRST for 206; 0 for a
+ * 200 of the whole image: no Range support), or: -ESTALE another version (412, another total, another etag or modified from the
+ * same endpoint), -EPROTO (a range that was not asked for), or as backend_status_error(). */
+int backend_check_bytes(const struct transfer_head *head, const struct image_meta *meta, unsigned endpoint, uint64_t first,
+                        uint64_t *ret_offset);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Parsers of listings, fed piece by piece in bounded memory (a page of 100,000 images costs no more than one of ten).
+ * Pure; a parser belongs to one thread. Names that are not valid ids are passed over, as are folders.
+ */
+#ifndef GCFS_LISTING_H
+#define GCFS_LISTING_H
+
+#include "backend.h"
+
+/* nginx's `autoindex_format json`: an array of {"name", "type": "file", "size"}; each object parsed by jansson. */
+int listing_new_autoindex(listing_fn *fn, void *context, struct listing **ret);
+/*
+ * A plain index page (nginx, Apache, lighttpd, Caddy, python -m http.server): the href of each link that names one thing in
+ * this folder, percent-decoded, character references resolved; sizes are not told (IMAGE_SIZE_UNKNOWN), but where nginx's
+ * exact size stands in the same line behind the link and a date. The same name twice is told once where the links follow each other.
+ */
+int listing_new_page(listing_fn *fn, void *context, struct listing **ret);
+
+/* 0; what the listing_fn returned; -EPROTO when it is not such a listing; -ENOMEM. */
+int listing_feed(struct listing *l, const void *data, size_t length);
+/* The end of the body. 1: there is a further page, its marker at *ret_marker (valid until listing_free()); 0: that was all;
+ * -EPROTO: it broke off. */
+int listing_end(struct listing *l, const char **ret_marker);
+void listing_free(struct listing *l); /* NULL is fine */
+
+/* For a parser of a new format: what the calls above go to. A parser's struct starts with this. */
+struct listing {
+    int (*feed)(struct listing *l, const void *data, size_t length);
+    int (*end)(struct listing *l, const char **ret_marker);
+    void (*free)(struct listing *l);
+    listing_fn *fn;
+    void *context;
+};
+
+/* ---- documents of digests: "<hex>  <name>", "<hex> *<name>", "SHA256 (<name>) = <hex>"; other lines are passed over */
+
+struct sums;
+typedef int sums_fn(void *context, const char *name, const struct digest *digest);
+int sums_new(enum digest_algorithm algorithm, sums_fn *fn, void *context, struct sums **ret);
+int sums_feed(struct sums *s, const void *data, size_t length); /* 0; what FN returned */
+int sums_end(struct sums *s);                                   /* the last line may lack its newline */
+void sums_free(struct sums *s);
+
+#endif

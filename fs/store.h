@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store: the files of the cache directory. The only room that knows their paths.
+ *
+ *   <dir>/<name>              a complete image (as Glance lays it out)
+ *         incomplete/<name>   sparse, being filled
+ *         invalid/<name>      kept for the cleaner
+ *         queue/<name>        Glance's queue, taken over at start
+ *         .retired/<row>      evicted or replaced while somebody had it open
+ *         .catalogue.db       the index, opened by the catalogue
+ *         .lock               locked by the one process that uses the directory
+ *
+ * Everything goes through the directory's descriptor; names are valid image ids (asserted), so that no name leaves it.
+ * Files are 0640, directories 0750. Publishing is rename and fsync of both directories.
+ *
+ * Concurrency: no state of its own beyond descriptors; every function may be called from any thread and may block on
+ * the disk; call none with a lock held. Functions return 0 (or as said) or a negative errno.
+ */
+#ifndef GCFS_STORE_H
+#define GCFS_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct store;
+
+/* Opens DIR (which must exist: -ENOENT, -ENOTDIR) and makes the folders inside that are missing. */
+int store_open(const char *dir, struct store **ret);
+void store_close(struct store *s); /* NULL is fine */
+
+/* Locks the directory for this process and all that inherit *ret_fd, until the last copy is closed. -EWOULDBLOCK: in use
+ * by another (its pid, when it could be read, in *ret_pid; 0). The lock file holds the pid of its owner. */
+int store_lock(const char *dir, int *ret_fd, int *ret_pid);
+
+/* The path of the catalogue, and of Glance's index DB (a name inside the directory). Valid until store_close(). */
+const char *store_catalogue_path(const struct store *s);
+int store_glance_index_path(const struct store *s, const char *db, char *path, size_t size);
+/* Renames the damaged catalogue with its -wal and -shm to .catalogue.db.damaged-<UTC time>[…]; at most 3 are kept. */
+int store_set_catalogue_aside(struct store *s, int64_t now);
+
+enum store_place { STORE_COMPLETE, STORE_PARTIAL, STORE_INVALID, STORE_QUEUE };
+
+struct store_file {
+    uint64_t size;      /* bytes */
+    uint64_t allocated; /* bytes of disk */
+    int64_t accessed, modified; /* ns */
+};
+
+/* The file of an image, read-only (STORE_COMPLETE) or read-write (STORE_PARTIAL). -ENOENT; -EINVAL when not a regular file. */
+int store_open_image(struct store *s, enum store_place place, const char *name, int *ret_fd);
+/* A new partial file of SIZE bytes, all hole; replaces an old one. -ENOSPC, -EFBIG. */
+int store_create_partial(struct store *s, const char *name, uint64_t size, int *ret_fd);
+int store_stat(struct store *s, enum store_place place, const char *name, struct store_file *ret); /* -ENOENT */
+
+/* incomplete/<name> → <name>, both directories synced. The caller has synced the data. */
+int store_publish(struct store *s, const char *name);
+/* The file of PLACE → .retired/<row>, or → invalid/<name> (replacing). -ENOENT. */
+int store_retire(struct store *s, enum store_place place, const char *name, int64_t row);
+int store_quarantine(struct store *s, enum store_place place, const char *name);
+int store_open_retired(struct store *s, int64_t row, int *ret_fd);
+/* Removing what is not there is fine. */
+int store_remove(struct store *s, enum store_place place, const char *name);
+int store_remove_retired(struct store *s, int64_t row);
+
+/* Calls FN for each regular file of PLACE whose name is a valid id, in no order; stops when FN returns non-zero and returns that.
+ * Names that are not valid ids (Glance's temporary and lock files) are passed over. */
+typedef int store_scan_fn(void *context, const char *name, const struct store_file *file);
+int store_scan(struct store *s, enum store_place place, store_scan_fn *fn, void *context);
+int store_scan_retired(struct store *s, int (*fn)(void *context, int64_t row), void *context);
+
+/* Bytes the file system has in all, and still has for us (f_bavail). */
+int store_space(struct store *s, uint64_t *ret_total, uint64_t *ret_available);
+
+/* A complete file tells what it is in the extended attribute user.glance-cache-fs, so that a lost catalogue can be rebuilt
+ * without the backend: a short text of the caller's. -ENOTSUP where the file system has none; -ENODATA; -ERANGE. */
+int store_set_label(int fd, const char *text);
+int store_get_label(int fd, char *text, size_t size);
+
+#endif
