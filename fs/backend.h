@@ -50,7 +50,8 @@ struct backend_ops {
 
     /* Optional: fills REQUEST for the page of the listing behind MARKER (NULL: the first). -ENOTSUP. */
     int (*list)(struct backend *b, unsigned endpoint, const char *marker, struct transfer_request *request);
-    /* A parser for that page's body, chosen by its head. */
+    /* A parser for that page's body, chosen by its head. Looks at the status, too: -ENOTSUP when this server does not list (an
+     * HTTP server's 403, 404, 405), else as backend_status_error(). */
     int (*listing)(struct backend *b, const struct transfer_head *head, listing_fn *fn, void *context, struct listing **ret);
     /* Optional, instead of list(): lists on the calling thread; may block. */
     int (*list_here)(struct backend *b, listing_fn *fn, void *context);
@@ -84,5 +85,19 @@ int backend_status_error(int status);
  * same endpoint), -EPROTO (a range that was not asked for), or as backend_status_error(). */
 int backend_check_bytes(const struct transfer_head *head, const struct image_meta *meta, unsigned endpoint, uint64_t first,
                         uint64_t *ret_offset);
+
+/* ---- what the backends share */
+
+/*
+ * For answers of plain HTTP: size, etag and modified of the image that HEAD is the head of (the answer to a GET of bytes 0 …, or
+ * to HEAD); ENDPOINT into meta; the rest empty. A size that was not told, or a 416 that does not say that the image is empty, gives
+ * IMAGE_SIZE_UNKNOWN. -EPROTO; or as backend_status_error().
+ */
+int backend_meta_from_head(const struct transfer_head *head, unsigned endpoint, struct image_meta *ret);
+
+/* The `checksum_files`: is each a plain name that tells its algorithm? -EINVAL with MESSAGE. For open(). */
+int backend_check_sums_names(const struct config *config, char message[CONFIG_MESSAGE_MAX]);
+enum digest_algorithm backend_sums_algorithm(const char *name); /* SHA256SUMS → DIGEST_SHA256; DIGEST_NONE */
+bool backend_is_sums(const struct config *config, const char *id); /* one of checksum_files: not an image */
 
 #endif

@@ -12,7 +12,8 @@
  * Concurrency: every function may be called from any thread and may block on the disk; call none with a lock held.
  * Readers take a connection each from a small pool and never wait for a writer; writers take turns inside.
  * Every function returns 0 (or a count) or a negative errno; -EBADMSG says that the database is damaged, -ENOSPC that
- * the disk is full. Outputs are untouched on failure. Times are nanoseconds since 1970; 0: never.
+ * the disk is full. Outputs are untouched on failure, but an array of rows may hold anything. Times are nanoseconds
+ * since 1970; 0: never. -EINVAL: a name that is no valid image id, where one is to be written.
  */
 #ifndef GCFS_CATALOGUE_H
 #define GCFS_CATALOGUE_H
@@ -51,8 +52,8 @@ struct image_row {
 };
 
 /*
- * Opens or creates the database at PATH. -EBADMSG: damaged (not a database, a broken page found by quick_check, which is
- * run on files up to 64 MiB; tables missing): set it aside and call again. Blocks.
+ * Opens or creates the database at PATH. -EBADMSG: damaged (not a database, a broken page found by quick_check, which
+ * is run on files up to 64 MiB; tables missing): set it aside and call again. Blocks.
  */
 int catalogue_open(const char *path, struct catalogue **ret);
 /* Checkpoints the write-ahead log and closes. No other call may be under way. NULL is fine. */
@@ -79,7 +80,8 @@ struct catalogue_totals {
     uint64_t known, partial, complete, retired, queued, invalid; /* rows */
     uint64_t complete_bytes, partial_bytes, retired_bytes;
 };
-int catalogue_totals(struct catalogue *c, struct catalogue_totals *ret); /* answered from indexes of the cached rows only */
+/* From counters that every change keeps: no scan, whatever the number of rows. */
+int catalogue_totals(struct catalogue *c, struct catalogue_totals *ret);
 
 /* The chunk map of a partial row; free(*ret_bits). -ENOENT: none. */
 int catalogue_load_map(struct catalogue *c, int64_t row, void **ret_bits, size_t *ret_length);
@@ -91,25 +93,33 @@ int catalogue_load_map(struct catalogue *c, int64_t row, void **ret_bits, size_t
  * version gets what it did not know yet (a digest, …); of another version: -ESTALE, nothing changed (retire it first).
  * A size of IMAGE_SIZE_UNKNOWN is -EINVAL. Sets `described` to NOW.
  */
-int catalogue_learn(struct catalogue *c, const char *name, const struct image_meta *meta, int64_t now, struct image_row *ret);
-int catalogue_begin(struct catalogue *c, int64_t row, int64_t now); /* known → partial, nothing here yet; -ESTALE from any other state */
+int catalogue_learn(struct catalogue *c, const char *name, const struct image_meta *meta, int64_t now,
+                    struct image_row *ret);
+/* known → partial, with an empty map; -ESTALE from any other state, or when the size is not known. */
+int catalogue_begin(struct catalogue *c, int64_t row, int64_t now);
 /* BITS (LENGTH bytes) and BYTES of a partial row, after its data was synced. -ESTALE when the row is not partial. */
-int catalogue_checkpoint(struct catalogue *c, int64_t row, const void *bits, size_t length, uint64_t bytes, int64_t now);
-/* partial or known → complete; DIGEST replaces the row's when not NONE; clears error, and the queue and invalid entries
- * of its name, in one transaction. -ESTALE from any other state. */
+int catalogue_checkpoint(struct catalogue *c, int64_t row, const void *bits, size_t length, uint64_t bytes,
+                         int64_t now);
+/* partial or known → complete; DIGEST (may be NULL) replaces the row's when not NONE; clears error, and the queue and
+ * invalid entries of its name, in one transaction. last_accessed becomes NOW when it was earlier, so that an image
+ * fetched ahead of its first reader is not the first to be evicted. -ESTALE from any other state, or without a size. */
 int catalogue_complete(struct catalogue *c, int64_t row, const struct digest *digest, int64_t now);
 /*
  * live → retired, its map dropped, its bytes kept as they are. With KEEP_KNOWN a new known row takes the name, with the
- * old one's meta and listing mark, in the same transaction: *ret_new (may be NULL) is its id, else 0. -ESTALE when not live.
+ * old one's meta and listing mark, in the same transaction: *ret_new (may be NULL) is its id, else 0. -ESTALE when not
+ * live. -ENOSPC: the caller may remove the file first, as a row without a file is known again at the next start.
  */
 int catalogue_retire(struct catalogue *c, int64_t row, bool keep_known, int64_t now, int64_t *ret_new);
 int catalogue_forget(struct catalogue *c, int64_t row); /* deletes the row; fine when there is none */
-int catalogue_reset(struct catalogue *c, int64_t row);  /* partial or complete → known, same row, no bytes: its file is gone */
-int catalogue_set_error(struct catalogue *c, int64_t row, const char *error); /* "" clears; cut to IMAGE_ERROR_MAX */
+/* partial or complete → known, same row, no bytes: its file is gone. Fine when it is known; -ESTALE otherwise. */
+int catalogue_reset(struct catalogue *c, int64_t row);
+/* "" clears; cut to IMAGE_ERROR_MAX, between characters. -ENOENT. */
+int catalogue_set_error(struct catalogue *c, int64_t row, const char *error);
 int catalogue_set_pinned(struct catalogue *c, int64_t row, bool pinned);      /* -ENOENT */
 int catalogue_set_digest(struct catalogue *c, int64_t row, const struct digest *digest); /* -ENOENT */
 /* Takes over what another index knew of a complete row. -ENOENT. */
-int catalogue_set_history(struct catalogue *c, int64_t row, uint64_t hits, int64_t last_accessed, int64_t last_modified);
+int catalogue_set_history(struct catalogue *c, int64_t row, uint64_t hits, int64_t last_accessed,
+                          int64_t last_modified);
 
 struct catalogue_touch { int64_t row; uint64_t hits; int64_t accessed; };
 /* Adds HITS and raises last_accessed of N rows in one transaction; rows that are gone are skipped. */
@@ -125,13 +135,17 @@ struct queue_row {
     uint64_t attempts; /* that failed */
     char error[IMAGE_ERROR_MAX + 1];
 };
-int catalogue_queue_add(struct catalogue *c, const char *name, int64_t now, struct queue_row *ret); /* the old entry when there is one */
+/* *RET is the old entry when there is one. */
+int catalogue_queue_add(struct catalogue *c, const char *name, int64_t now, struct queue_row *ret);
 int catalogue_queue_find(struct catalogue *c, const char *name, struct queue_row *ret); /* -ENOENT */
 int catalogue_queue_get(struct catalogue *c, int64_t row, struct queue_row *ret);       /* -ENOENT */
 int catalogue_queue_page(struct catalogue *c, int64_t after, struct queue_row *rows, size_t max); /* how many */
-int catalogue_queue_due(struct catalogue *c, int64_t now, int64_t after, struct queue_row *rows, size_t max); /* like page, only those due */
-int64_t catalogue_queue_next_time(struct catalogue *c, int64_t now); /* when the earliest of those not due is; 0: none; negative errno */
-int catalogue_queue_failed(struct catalogue *c, int64_t row, const char *error, int64_t next_try); /* counts the attempt; -ENOENT */
+/* Like page, only those due. */
+int catalogue_queue_due(struct catalogue *c, int64_t now, int64_t after, struct queue_row *rows, size_t max);
+/* When the earliest of those not due is; 0: none; negative errno. */
+int64_t catalogue_queue_next_time(struct catalogue *c, int64_t now);
+/* Counts the attempt. -ENOENT. */
+int catalogue_queue_failed(struct catalogue *c, int64_t row, const char *error, int64_t next_try);
 int catalogue_queue_remove(struct catalogue *c, const char *name); /* -ENOENT */
 
 /* ---- what failed verification or failed for good */
@@ -143,7 +157,8 @@ struct invalid_row {
     uint64_t bytes; /* of the file kept in invalid/; 0: none */
     char reason[IMAGE_ERROR_MAX + 1];
 };
-int catalogue_invalid_put(struct catalogue *c, const char *name, const char *reason, uint64_t bytes, int64_t now); /* replaces; a new row id */
+/* Replaces an older one; a new row id. */
+int catalogue_invalid_put(struct catalogue *c, const char *name, const char *reason, uint64_t bytes, int64_t now);
 int catalogue_invalid_find(struct catalogue *c, const char *name, struct invalid_row *ret); /* -ENOENT */
 int catalogue_invalid_get(struct catalogue *c, int64_t row, struct invalid_row *ret);       /* -ENOENT */
 int catalogue_invalid_page(struct catalogue *c, int64_t after, struct invalid_row *rows, size_t max);
@@ -155,19 +170,22 @@ struct listed_image {
     const char *name;
     uint64_t size; /* IMAGE_SIZE_UNKNOWN where the listing does not tell exactly */
 };
-/* A listing is begun, put in batches (one transaction each), and ended; only then do its rows replace the former ones in
- * CATALOGUE_IMAGES. Names must be valid ids. A new name of unknown size gets a row with IMAGE_SIZE_UNKNOWN. A known row
- * takes the listing's size, and when that differs loses etag, modified and digest; other rows keep what they have. */
+/* A listing is begun, put in batches (one transaction each), and ended; only then do its rows replace the former ones
+ * in CATALOGUE_IMAGES. Names must be valid ids. A new name of unknown size gets a row with IMAGE_SIZE_UNKNOWN. A known
+ * row takes the listing's size, and when that differs loses etag, modified and digest; other rows keep what they have.
+ * One listing at a time: beginning another gives up the one under way, whose put and end are -ESTALE from then on. */
 int catalogue_listing_begin(struct catalogue *c, int64_t *ret_generation);
-int catalogue_listing_put(struct catalogue *c, int64_t generation, const struct listed_image *images, size_t n, int64_t now);
+int catalogue_listing_put(struct catalogue *c, int64_t generation, const struct listed_image *images, size_t n,
+                          int64_t now);
 int catalogue_listing_end(struct catalogue *c, int64_t generation, int64_t now);
-int64_t catalogue_listing_time(struct catalogue *c); /* when one was last ended; 0: never */
+int64_t catalogue_listing_time(struct catalogue *c); /* when one was last ended; 0: never; negative errno */
 bool catalogue_is_listed(struct catalogue *c, const char *name); /* in the newest ended listing */
 
 /* ---- digests published beside the images (SHA256SUMS) */
 
 int catalogue_digests_begin(struct catalogue *c, const char *source, int64_t *ret_generation);
-int catalogue_digests_put(struct catalogue *c, const char *source, int64_t generation, const char *name, const struct digest *digest);
+int catalogue_digests_put(struct catalogue *c, const char *source, int64_t generation, const char *name,
+                          const struct digest *digest); /* -ESTALE: a newer generation was begun */
 int catalogue_digests_end(struct catalogue *c, const char *source, int64_t generation); /* drops older ones of SOURCE */
 int catalogue_digest_of(struct catalogue *c, const char *name, struct digest *ret); /* the strongest; -ENOENT */
 

@@ -2,8 +2,8 @@
 /*
  * The configuration: one INI file (see glance-cache.conf(5)). The only room that knows inih.
  *
- * One table, config_options(), says of every option its section, name, type, bounds, default, unit and text. The parser,
- * --help, --dump-config, the sample file and the man page follow from it or are checked against it.
+ * One table, config_options(), says of every option its section, name, type, bounds, default, unit and text. The
+ * parser, --help, --dump-config, the sample file and the man page follow from it or are checked against it.
  *
  * A configuration is read once and never changed; it may be read from any thread without a lock. Loading reads the
  * file (and nothing else; that a directory exists is checked by its user, with config_where() for the message).
@@ -19,19 +19,22 @@
 enum fetch_policy { FETCH_WHOLE, FETCH_DEMAND };
 
 struct config {
-    char *path; /* of the file it came from */
+    char *path;   /* of the file it came from */
+    char **where; /* of each option, in the table's order: "FILE:LINE", NULL when not in the file; ask config_where() */
 
     /* [DEFAULT] */
     char *image_cache_dir;          /* required */
     uint64_t image_cache_max_size;  /* bytes; default 10737418240 */
     uint64_t image_cache_stall_time; /* seconds; default 86400 */
-    char *image_cache_sqlite_db;    /* name of Glance's index in the cache directory, taken over once; default cache.db */
+    char *image_cache_sqlite_db;    /* name of Glance's index in the cache directory; default cache.db */
     char *log_level;                /* error warning notice info debug; default info */
     int fetch_policy;               /* enum fetch_policy; whole | demand; default whole */
     uint64_t fetch_whole_after;     /* bytes asked for before the whole image follows; default 8M */
     uint64_t streams;               /* connections of one image's background fetch, 1–32; default 4 */
     uint64_t read_ahead_max;        /* bytes; default 8M */
     uint64_t prefetch_concurrency;  /* 1–64; default 4 */
+    uint64_t prefetch_tries;        /* before a queued image is given up; 1–100; default 5 */
+    uint64_t prefetch_retry_delay;  /* seconds before the second try; doubles; default 30 */
     uint64_t background_rate;       /* bytes a second for all background work together; 0 (default): no limit */
     uint64_t list_ttl;              /* seconds a listing of the backend is good for; default 60 */
 
@@ -42,7 +45,7 @@ struct config {
                                 without it "/{id}" is appended; NULL-terminated, never NULL */
     size_t url_count;
     char *list_url;          /* default: the url up to "{id}", when {id} ends it; "none": the backend cannot list */
-    char **checksum_files;   /* names beside the images; default "SHA512SUMS SHA256SUMS"; "none": none; NULL-terminated */
+    char **checksum_files;   /* beside the images; default "SHA512SUMS SHA256SUMS"; "none": none; NULL-terminated */
     size_t checksum_file_count;
     char *user_file;         /* file with one line "user:password" for basic authentication */
     char *token_file;        /* file with one line: a bearer token */
@@ -58,20 +61,34 @@ struct config {
     uint64_t retry_delay;     /* milliseconds before the first retry; doubles, jittered, at most 30 s; default 250 */
 };
 
-enum config_type { CONFIG_STRING, CONFIG_PATH, CONFIG_SIZE, CONFIG_SECONDS, CONFIG_MILLISECONDS, CONFIG_COUNT,
-                   CONFIG_BOOL, CONFIG_CHOICE, CONFIG_WORDS };
+enum config_type {
+    CONFIG_STRING,       /* char * */
+    CONFIG_PATH,         /* char *; absolute */
+    CONFIG_SIZE,         /* uint64_t, bytes */
+    CONFIG_SECONDS,      /* uint64_t */
+    CONFIG_MILLISECONDS, /* uint64_t */
+    CONFIG_COUNT,        /* uint64_t */
+    CONFIG_BOOL,         /* bool */
+    CONFIG_CHOICE,       /* char *; one of the choices */
+    CONFIG_ENUM,         /* int; the index of one of the choices */
+    CONFIG_WORDS,        /* char ** and size_t; blank-separated, may go on in indented lines; "none" empties one that
+                            has a default */
+};
 
 struct config_option {
     const char *section; /* "DEFAULT", "backend" */
     const char *name;
     enum config_type type;
-    const char *fallback;      /* as it would stand in the file; NULL: none, "" is not a value */
+    const char *fallback;      /* the default, as it would stand in the file; NULL: none, "" is not a value */
+    const char *example;       /* for the sample file, where there is no default; else NULL */
     uint64_t min, max;         /* of a number */
-    const char *const *choices; /* CONFIG_CHOICE: NULL-terminated */
+    const char *const *choices; /* CONFIG_CHOICE, CONFIG_ENUM: NULL-terminated */
     const char *unit;          /* "bytes", "seconds", … ; NULL */
     const char *text;          /* a sentence or two for the operator */
     size_t offset;             /* of the member in struct config */
+    size_t count_offset;       /* CONFIG_WORDS: of the member that counts them */
     bool required;
+    const char *required_for;  /* the backend type that cannot do without it; NULL */
 };
 
 /* The table, in the order of the sample file. */
@@ -82,15 +99,20 @@ enum { CONFIG_MESSAGE_MAX = 512 };
 /*
  * Reads PATH. On failure returns a negative errno (-EINVAL for what is in the file) and fills MESSAGE with one line:
  * file, line, what was expected, what to do. Sizes take the suffixes K, M, G, T (1024), an optional B or iB.
- * Booleans: yes no true false on off 1 0. An unknown key names the nearest known one. A key given twice is an error.
+ * Booleans: yes no true false on off 1 0. An unknown key names the nearest known one. A key given twice is an error,
+ * and so is what goes wrong later in silence: a relative path, a password in a url (the configuration may be shown), a
+ * backend folder inside the cache directory, two kinds of credentials at once. -EINVAL, -ENOMEM, or what open(2) said
+ * (-EISDIR for a directory).
  */
 int config_load(const char *path, struct config **ret, char message[CONFIG_MESSAGE_MAX]);
 void config_free(struct config *config); /* NULL is fine */
 
-/* "FILE:LINE" where the option stands, or "FILE" when it is not in the file; valid as long as the configuration. */
+/* "FILE:LINE" where the option stands, or "FILE" when it is not in the file; valid as long as the configuration.
+ * SECTION and NAME are those of the table (asserted). */
 const char *config_where(const struct config *config, const char *section, const char *name);
 
-/* The configuration in force, as a file that config_load() reads back to the same. Only names of secret files are in it. */
+/* The configuration in force, as a file that config_load() reads back to the same. Of secrets, only the names of
+ * their files are in it. */
 void config_dump(const struct config *config, FILE *out);
 /* Every option with its default, unit and text: the sample file (all lines commented but the required ones). */
 void config_dump_sample(FILE *out);

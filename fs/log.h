@@ -3,8 +3,10 @@
  * The log: lines for the person who reads the journal.
  *
  * A line goes to standard error, or to syslog(3) once log_to_syslog() was called (a daemon that left its terminal).
- * Under systemd (JOURNAL_STREAM is set) each line carries its "<N>" level prefix. Control characters in a line are
- * replaced by '?', so that nothing from the network can forge a line. Secrets are the caller's duty: never log them.
+ * When standard error is the journal's (JOURNAL_STREAM names it) each line starts with its level, "<N>"; otherwise
+ * with the program's name, and "error: " or "warning: " where it is one. Control characters in a line are replaced by
+ * '?', so that nothing from the network can forge a line; one longer than 2 KiB is cut. Secrets are the caller's duty:
+ * never log them.
  *
  * All functions may be called from any thread; they may block on the stream they write to and take no lock of ours.
  */
@@ -13,7 +15,7 @@
 
 #include <syslog.h>
 
-/* Lines above LEVEL (LOG_ERR … LOG_DEBUG of syslog.h) are dropped. The default is LOG_INFO. Call before threads start. */
+/* Lines above LEVEL (LOG_ERR … LOG_DEBUG of syslog.h) are dropped; at first, LOG_INFO. Call before threads start. */
 void log_set_level(int level);
 
 /* "error", "warning", "notice", "info", "debug" → the level; -EINVAL for another word. */
@@ -31,7 +33,8 @@ void log_line(int level, const char *format, ...) __attribute__((format(printf, 
 #define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 
-/* Logs the line with ": <text of ERROR>" behind it and returns ERROR (a negative errno): `return log_errno(r, "…");` */
+/* Logs the line as an error, with ": <text of ERROR>" behind it, and returns ERROR (a negative errno):
+ * `return log_errno(r, "…");` */
 int log_errno(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The text of a negative errno, from a table that is never freed. */

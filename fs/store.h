@@ -28,8 +28,8 @@ struct store;
 int store_open(const char *dir, struct store **ret);
 void store_close(struct store *s); /* NULL is fine */
 
-/* Locks the directory for this process and all that inherit *ret_fd, until the last copy is closed. -EWOULDBLOCK: in use
- * by another (its pid, when it could be read, in *ret_pid; 0). The lock file holds the pid of its owner. */
+/* Locks the directory for this process and all that inherit *ret_fd, until the last copy is closed. -EWOULDBLOCK: in
+ * use by another (its pid, when it could be read, in *ret_pid; 0). The lock file holds the pid of its owner. */
 int store_lock(const char *dir, int *ret_fd, int *ret_pid);
 
 /* The path of the catalogue, and of Glance's index DB (a name inside the directory). Valid until store_close(). */
@@ -46,7 +46,8 @@ struct store_file {
     int64_t accessed, modified; /* ns */
 };
 
-/* The file of an image, read-only (STORE_COMPLETE) or read-write (STORE_PARTIAL). -ENOENT; -EINVAL when not a regular file. */
+/* The file of an image, read-write (STORE_PARTIAL) or read-only (the others). -ENOENT; -EINVAL when not a regular
+ * file, here and in store_stat(). */
 int store_open_image(struct store *s, enum store_place place, const char *name, int *ret_fd);
 /* A new partial file of SIZE bytes, all hole; replaces an old one. -ENOSPC, -EFBIG. */
 int store_create_partial(struct store *s, const char *name, uint64_t size, int *ret_fd);
@@ -62,8 +63,8 @@ int store_open_retired(struct store *s, int64_t row, int *ret_fd);
 int store_remove(struct store *s, enum store_place place, const char *name);
 int store_remove_retired(struct store *s, int64_t row);
 
-/* Calls FN for each regular file of PLACE whose name is a valid id, in no order; stops when FN returns non-zero and returns that.
- * Names that are not valid ids (Glance's temporary and lock files) are passed over. */
+/* Calls FN for each regular file of PLACE whose name is a valid id, in no order; stops when FN returns non-zero and
+ * returns that. Names that are not valid ids (Glance's temporary and lock files) are passed over. */
 typedef int store_scan_fn(void *context, const char *name, const struct store_file *file);
 int store_scan(struct store *s, enum store_place place, store_scan_fn *fn, void *context);
 int store_scan_retired(struct store *s, int (*fn)(void *context, int64_t row), void *context);
@@ -71,8 +72,9 @@ int store_scan_retired(struct store *s, int (*fn)(void *context, int64_t row), v
 /* Bytes the file system has in all, and still has for us (f_bavail). */
 int store_space(struct store *s, uint64_t *ret_total, uint64_t *ret_available);
 
-/* A complete file tells what it is in the extended attribute user.glance-cache-fs, so that a lost catalogue can be rebuilt
- * without the backend: a short text of the caller's. -ENOTSUP where the file system has none; -ENODATA; -ERANGE. */
+/* A complete file tells what it is in the extended attribute user.glance-cache-fs, so that a lost catalogue can be
+ * rebuilt without the backend: a short text of the caller's. -ENOTSUP where the file system has none; -ENODATA;
+ * -ERANGE. */
 int store_set_label(int fd, const char *text);
 int store_get_label(int fd, char *text, size_t size);
 

@@ -84,7 +84,8 @@ struct transfer_ops {
      * The end, called exactly once unless the transfer was cancelled. ERROR 0: the response came whole (whatever its
      * status). Else negative errno: -ECONNREFUSED, -EHOSTUNREACH (no such host, no route), -ETIMEDOUT (connect, or stalled),
      * -ECONNRESET (ended early, short body), -EPROTO (not HTTP, TLS), -EKEYREJECTED (the certificate), -ELOOP (redirects),
-     * -EINVAL (the url), -ESTALE (a local file changed), -ECANCELED (the loop stops), or what a callback returned.
+     * -ESTALE (a local file changed), -ECANCELED (the loop stops), -ENOMEM, -EIO and the like (a local file cannot be
+     * read), or what a callback returned.
      */
     void (*on_done)(void *context, int error, const struct transfer_result *result);
 };
@@ -98,8 +99,8 @@ int transfers_run(struct transfers *t);
 void transfers_stop(struct transfers *t); /* any thread; at once */
 void transfers_free(struct transfers *t); /* after transfers_run() returned. NULL is fine. */
 
-/* Any thread: FN(CONTEXT) is called on the loop, in the order of posting. -ENOMEM. Calls still queued when the loop ends are
- * made before transfers_run() returns. */
+/* Any thread: FN(CONTEXT) is called on the loop, in the order of posting. -ENOMEM. Calls still queued when the loop ends
+ * are made before transfers_run() returns; afterwards -ECANCELED. */
 int transfers_post(struct transfers *t, void (*fn)(void *context), void *context);
 
 /* On the loop: FN(CONTEXT) once, after MS milliseconds; not called any more once the loop stops. */
@@ -107,7 +108,8 @@ struct transfer_timer;
 int transfers_timer(struct transfers *t, uint64_t ms, void (*fn)(void *context), void *context, struct transfer_timer **ret);
 void transfers_timer_cancel(struct transfers *t, struct transfer_timer *timer);
 
-/* On the loop. OPS must outlive the transfer. No callback is made before this returns. -ENOMEM, -EINVAL. */
+/* On the loop. OPS must outlive the transfer. No callback is made before this returns. -ENOMEM; -EINVAL (neither or both of
+ * url and path, a url that is not http's, a range that ends before it starts); -ECANCELED once the loop is ending. */
 int transfer_start(struct transfers *t, const struct transfer_request *request, const struct transfer_ops *ops, void *context,
                    struct transfer **ret);
 /* On the loop, not from the transfer's own callbacks: ends it without on_done. */

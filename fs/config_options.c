@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of all options, and the two texts made from it: the configuration in force and the sample file. The
+ * table is the one place that knows an option's bounds and default; conf/glance-cache.conf and the man page are tested
+ * against it.
+ */
+#include "config-auto.h"
+
+#include "config.h"
+
+#include <string.h>
+
+#include "config_value.h"
+
+#define KIB UINT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define TIB (1024 * GIB)
+
+enum { DAY = 86400, YEAR = 365 * DAY };
+
+static const char *const log_levels[] = {"error", "warning", "notice", "info", "debug", NULL};
+static const char *const fetch_policies[] = {[FETCH_WHOLE] = "whole", [FETCH_DEMAND] = "demand", NULL};
+static const char *const backend_types[] = {"file", "http", NULL};
+
+#define DEFAULT(member) .section = "DEFAULT", .name = #member, .offset = offsetof(struct config, member)
+#define BACKEND_AS(option, member) .section = "backend", .name = option, .offset = offsetof(struct config, member)
+#define BACKEND(member) BACKEND_AS(#member, member)
+
+static const struct config_option options[] = {
+    {DEFAULT(image_cache_dir), .type = CONFIG_PATH, .required = true, .example = "/var/lib/glance/image-cache",
+     .text = "The directory that holds the cache. It must exist and be on a local file system; nothing else may "
+             "write to it. A cache directory of Glance is taken over as it is."},
+    {DEFAULT(image_cache_max_size), .type = CONFIG_SIZE, .fallback = "10737418240", .min = 0, .max = 1024 * 1024 * TIB,
+     .unit = "bytes",
+     .text = "How much the cached images may take together. Beyond it, those least recently used go first. With 0, "
+             "nothing is kept."},
+    {DEFAULT(image_cache_stall_time), .type = CONFIG_SECONDS, .fallback = "86400", .min = 0, .max = 10ULL * YEAR,
+     .unit = "seconds",
+     .text = "An incomplete image that nobody reads and that has made no progress for so long is removed by the "
+             "cleaner."},
+    {DEFAULT(image_cache_sqlite_db), .type = CONFIG_STRING, .fallback = "cache.db",
+     .text = "The name of Glance's index in the cache directory. When it is there, access times and hits are taken "
+             "over from it, once."},
+    {DEFAULT(log_level), .type = CONFIG_CHOICE, .choices = log_levels, .fallback = "info",
+     .text = "Messages less urgent than this are not logged."},
+    {DEFAULT(fetch_policy), .type = CONFIG_ENUM, .choices = fetch_policies, .fallback = "whole",
+     .text = "whole: an image of which enough has been read (fetch_whole_after) is fetched to its end in the "
+             "background. demand: only what is read is fetched, and a little ahead; images stay sparse until all of "
+             "it has been read."},
+    {DEFAULT(fetch_whole_after), .type = CONFIG_SIZE, .fallback = "8M", .min = 0, .max = 1024 * 1024 * TIB,
+     .unit = "bytes",
+     .text = "With fetch_policy = whole: the bytes asked of an image before the rest follows, so that a look at its "
+             "header does not fetch all of it."},
+    {DEFAULT(streams), .type = CONFIG_COUNT, .fallback = "4", .min = 1, .max = 32, .unit = "connections",
+     .text = "How many connections fetch one image in the background."},
+    {DEFAULT(read_ahead_max), .type = CONFIG_SIZE, .fallback = "8M", .min = 0, .max = GIB, .unit = "bytes",
+     .text = "How far ahead of a sequential reader bytes are asked for. The distance doubles from one chunk up to "
+             "this."},
+    {DEFAULT(prefetch_concurrency), .type = CONFIG_COUNT, .fallback = "4", .min = 1, .max = 64, .unit = "images",
+     .text = "How many queued images are fetched at the same time."},
+    {DEFAULT(prefetch_tries), .type = CONFIG_COUNT, .fallback = "5", .min = 1, .max = 100, .unit = "tries",
+     .text = "How often a queued image is tried before it is given up and stands in invalid/ with the reason."},
+    {DEFAULT(prefetch_retry_delay), .type = CONFIG_SECONDS, .fallback = "30", .min = 0, .max = DAY, .unit = "seconds",
+     .text = "How long a queued image waits after its first failure; the wait doubles with each further one, up to "
+             "an hour or so."},
+    {DEFAULT(background_rate), .type = CONFIG_SIZE, .fallback = "0", .min = 0, .max = TIB, .unit = "bytes per second",
+     .text = "The limit for all fetches that nobody waits for, together: read-ahead, the rest of images, and "
+             "prefetches. 0: no limit."},
+    {DEFAULT(list_ttl), .type = CONFIG_SECONDS, .fallback = "60", .min = 0, .max = DAY, .unit = "seconds",
+     .text = "How long a listing of the backend is good for before images/ is listed afresh."},
+
+    {BACKEND(type), .type = CONFIG_CHOICE, .choices = backend_types, .fallback = "file",
+     .text = "Where the images come from. file: a folder. http: a web server, by http:// or https:// urls."},
+    {BACKEND_AS("path", directory), .type = CONFIG_PATH, .required_for = "file", .example = "/srv/images",
+     .text = "With type = file: the folder that holds the images. It may not be in the cache directory."},
+    {BACKEND_AS("url", urls), .type = CONFIG_WORDS, .required_for = "http",
+     .count_offset = offsetof(struct config, url_count), .example = "https://images.example.org/{id}",
+     .text = "With type = http: where an image is; {id} stands for its id, and without it /{id} is appended. Several "
+             "urls, blank-separated or each on an indented line, are tried in turn. A password does not belong here: "
+             "see user_file and token_file."},
+    {BACKEND(list_url), .type = CONFIG_STRING, .example = "https://images.example.org/",
+     .text = "The page that lists the images: JSON of nginx's autoindex, or a plain index page. Without it, the url "
+             "up to {id}, when {id} ends it. none: the backend cannot list."},
+    {BACKEND_AS("checksums", checksum_files), .type = CONFIG_WORDS, .fallback = "SHA512SUMS SHA256SUMS",
+     .count_offset = offsetof(struct config, checksum_file_count),
+     .text = "The names of files of digests beside the images, in the order they are asked for. An image that one of "
+             "them names is verified. none: do not ask."},
+    {BACKEND(user_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/user",
+     .text = "A file with one line, user:password, for basic authentication."},
+    {BACKEND(token_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/token",
+     .text = "A file with one line, a bearer token."},
+    {BACKEND(ca_file), .type = CONFIG_PATH, .example = "/etc/ssl/certs/ca-certificates.crt",
+     .text = "The certificates (PEM) of the authorities to trust, instead of the system's."},
+    {BACKEND(client_cert_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/client.crt",
+     .text = "The certificate (PEM) to show to the server."},
+    {BACKEND(client_key_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/client.key",
+     .text = "The key (PEM) of client_cert_file, when it is not in the same file."},
+    {BACKEND(insecure), .type = CONFIG_BOOL, .fallback = "no",
+     .text = "Accept any certificate of the server. Whoever sits between can then change the images."},
+    {BACKEND(proxy), .type = CONFIG_STRING, .example = "http://proxy.example.org:3128",
+     .text = "The proxy for all requests. Without it, that of the environment: http_proxy, https_proxy, no_proxy."},
+    {BACKEND(connect_timeout), .type = CONFIG_SECONDS, .fallback = "10", .min = 1, .max = 3600, .unit = "seconds",
+     .text = "How long connecting may take."},
+    {BACKEND(stall_timeout), .type = CONFIG_SECONDS, .fallback = "30", .min = 1, .max = 3600, .unit = "seconds",
+     .text = "A transfer slower than stall_rate for so long is given up and tried again. How long it takes in all "
+             "does not matter."},
+    {BACKEND(stall_rate), .type = CONFIG_SIZE, .fallback = "1024", .min = 1, .max = GIB, .unit = "bytes per second",
+     .text = "See stall_timeout."},
+    {BACKEND(retries), .type = CONFIG_COUNT, .fallback = "6", .min = 0, .max = 100, .unit = "times",
+     .text = "How often a failed request for bytes that somebody waits for is tried again before the read fails."},
+    {BACKEND(retry_delay), .type = CONFIG_MILLISECONDS, .fallback = "250", .min = 1, .max = 30000,
+     .unit = "milliseconds",
+     .text = "The pause before the first retry. It doubles with each, with some chance in it, up to 30 seconds; a "
+             "longer Retry-After of the server is honoured."},
+};
+
+const struct config_option *config_options(size_t *ret_count)
+{
+    *ret_count = sizeof options / sizeof options[0];
+    return options;
+}
+
+/* TEXT as comment lines, broken at blanks. */
+static void print_comment(const char *text, FILE *out)
+{
+    enum { WIDTH = 98 };
+    while (*text != '\0') {
+        size_t length = strlen(text);
+        if (length > WIDTH) {
+            length = WIDTH;
+            while (length > 0 && text[length] != ' ')
+                length--;
+            if (length == 0)
+                length = strcspn(text, " ");
+        }
+        fprintf(out, "# %.*s\n", (int)length, text);
+        text += length;
+        text += strspn(text, " ");
+    }
+}
+
+static void print_section(const struct config_option *option, const char **section, FILE *out)
+{
+    if (*section == NULL || strcmp(*section, option->section) != 0)
+        fprintf(out, "%s[%s]\n", *section == NULL ? "" : "\n", option->section);
+    *section = option->section;
+}
+
+void config_dump(const struct config *config, FILE *out)
+{
+    const char *section = NULL;
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        const struct config_option *option = &options[i];
+        print_section(option, &section, out);
+        if (config_value_missing(config, option)) {
+            fprintf(out, "#%s =\n", option->name);
+            continue;
+        }
+        fprintf(out, "%s = ", option->name);
+        config_value_print(config, option, out);
+        fputc('\n', out);
+    }
+}
+
+static bool needed_by_default(const struct config_option *option)
+{
+    return option->required || (option->required_for != NULL && strcmp(option->required_for, backend_types[0]) == 0);
+}
+
+void config_dump_sample(FILE *out)
+{
+    static const char title[] =
+        "glance-cache.conf: the configuration of glance-cache-fs(8). Each option is described in glance-cache.conf(5). "
+        "Lines that begin with # or ; are comments; the values shown in them are the defaults, or examples where there "
+        "is no default.";
+    const char *section = NULL;
+    print_comment(title, out);
+    fputc('\n', out);
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        const struct config_option *option = &options[i];
+        char wanted[128], line[256];
+        print_section(option, &section, out);
+        fputc('\n', out);
+        print_comment(option->text, out);
+        config_value_describe(option, wanted, sizeof wanted);
+        snprintf(line, sizeof line, "Value: %s. %s%s.", wanted, option->fallback != NULL ? "Default: " : "No default",
+                 option->fallback != NULL ? option->fallback : "");
+        print_comment(line, out);
+        fprintf(out, "%s%s = %s\n", needed_by_default(option) ? "" : "#", option->name,
+                option->fallback != NULL ? option->fallback : option->example);
+    }
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the engine's rooms share among themselves: the engine and an image in memory. See engine.h for threads and locks. */
+#ifndef GCFS_ENGINE_PRIVATE_H
+#define GCFS_ENGINE_PRIVATE_H
+
+#include <pthread.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+#include "backend.h"
+#include "chunkmap.h"
+#include "clock.h"
+#include "cursors.h"
+#include "engine.h"
+#include "plan.h"
+#include "tasks.h"
+#include "transfer.h"
+
+enum { PROBE_BYTES = 64 * 1024, ENDPOINTS_MAX = 16, CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
+enum { HOLD_SLACK = 16 << 20 };
+
+/* An open file of the store, closed with its last user. */
+struct image_file {
+    int fd;
+    atomic_uint refs;
+};
+
+/* What a request is for; a lower value is served first. */
+enum fetch_class { FETCH_CLASS_DEMAND, FETCH_CLASS_AHEAD, FETCH_CLASS_WHOLE_IMAGE, FETCH_CLASS_PREFETCH, FETCH_CLASSES };
+
+/*
+ * A request for bytes of an image. Under way while it has a transfer; without one it keeps its place and what it received, and is
+ * asked again for the rest when the image's retry is due. Made, changed and freed on the fetch thread only.
+ */
+struct range {
+    TAILQ_ENTRY(range) link;
+    struct image *image;
+    uint64_t start, pos, end; /* claimed [start, end), here [start, pos); protected by image->lock */
+    enum fetch_class class;
+    unsigned endpoint;
+    struct transfer *transfer;
+    struct image_file *file; /* where its bytes go */
+    int64_t asked_at, first_at; /* monotonic */
+    uint64_t asked_pos; /* pos when it was asked last */
+    uint64_t skip;      /* bytes of the answer still to come that are here already (no Range support) */
+    unsigned retry_after; /* seconds; the last answer's Retry-After */
+    char why[96];       /* what is wrong with the answer, for the log; "" */
+};
+TAILQ_HEAD(ranges, range);
+
+/*
+ * An image somebody has open or that is being fetched.
+ *
+ *   known ──begin──> partial ──all chunks here──> finishing ──verified, published──> complete ──evict──> retired
+ *     ^                 │                             │
+ *     └──rm incomplete/─┘      mismatch, or changed at the backend: dead (a new row takes the name)
+ */
+struct image {
+    struct engine *engine;
+    int64_t row;
+    char name[IMAGE_ID_MAX + 1];
+
+    UT_hash_handle hh; /* engine->images; protected by engine->lock */
+    atomic_uint refs;  /* goes up by who has one, or under engine->lock; down to 0 only under it */
+    bool opened;       /* holds one reference for all handles in the ledger; protected by engine->lock */
+
+    pthread_mutex_t lock;
+    /* protected by lock: */
+    enum image_state state;
+    struct image_meta meta;
+    int64_t described;
+    struct image_file *file; /* NULL while known */
+    struct chunkmap *map;    /* NULL unless partial */
+    int dead;                /* negative errno that every read gets */
+    struct ranges ranges;    /* written by the fetch thread only */
+    struct waiters waiters;  /* reads */
+    struct cursors cursors;
+    uint64_t asked;          /* bytes readers asked for that were not here at once, or before the image was whole */
+    bool whole;              /* all of it is wanted */
+    int64_t queue_row;       /* > 0: a prefetch of the queue */
+    bool digest_settled;     /* meta.digest is what there is; until then the tail is held back */
+    bool finishing;          /* all chunks here, in the hands of hash and sync */
+    bool verified;
+    bool tail_shown;         /* the last chunk was given out unverified, see image_held_locked() */
+    bool digest_asked;       /* the lister settles it */
+    bool dirty;              /* chunks arrived since the last checkpoint */
+    bool syncing;            /* a checkpoint of it is under way */
+    bool attending;          /* a visit of the fetch thread is on its way */
+    uint64_t hashed;         /* bytes the digest has seen */
+    bool hashing;            /* the hash thread has it on its list */
+    int64_t last_progress;   /* wall clock */
+    uint64_t fetched;        /* bytes received since it is in memory */
+    uint64_t written;        /* bytes here, as the catalogue has it */
+    int64_t fetch_began;     /* monotonic; 0: not fetching */
+    char error[IMAGE_ERROR_MAX + 1];
+
+    /* the fetch thread's: */
+    TAILQ_ENTRY(image) active_link;
+    bool active;    /* on engine->active, which holds a reference */
+    bool beginning; /* the rows thread makes its file */
+    bool stopping;  /* being dropped or found changed: no new ranges */
+    bool no_range;  /* the server sends the whole image only */
+    unsigned fails; /* in a row without progress */
+    unsigned tried; /* endpoints asked since the last progress, a bit each */
+    struct transfer_timer *retry;
+    uint64_t rate;  /* bytes a second of one connection, smoothed */
+    int64_t wait;   /* ns to a first byte, smoothed */
+
+    struct digest_stream *digest; /* the hash thread's */
+};
+TAILQ_HEAD(images, image);
+
+/* A look-up under way: one for a name, however many ask. */
+struct lookup {
+    struct engine *engine;
+    char name[IMAGE_ID_MAX + 1];
+    UT_hash_handle hh;      /* engine->lookups; protected by engine->lock */
+    struct waiters waiters; /* protected by engine->lock */
+    /* the fetch thread's: */
+    struct transfer *transfer;
+    unsigned endpoint, tries, tried_endpoints;
+    bool again; /* asked by describe_again() */
+    int status;
+    bool settling; /* in the hands of the rows thread; protected by engine->lock */
+    struct image_meta meta;
+    struct transfer_head head; /* a copy, without the headers */
+    unsigned char *body; /* PROBE_BYTES */
+    size_t length;
+};
+
+/* The first bytes that came with a look-up, until the image is read or others push them out. */
+struct probe {
+    int64_t row;
+    unsigned char *bytes;
+    size_t length;
+    uint64_t used;
+};
+enum { PROBES = 32 };
+
+struct endpoint_health {
+    int64_t down_until; /* monotonic */
+    unsigned fails;     /* in a row */
+    int64_t last_ok, last_error; /* wall clock; 0: never */
+    char error[160];
+};
+
+struct touches; /* hits and access times not written yet */
+
+struct engine {
+    const struct config *config;
+    struct catalogue *catalogue;
+    struct store *store;
+    struct ledger *ledger;
+    struct kernel_notify kernel;
+    const struct backend_ops *ops;
+    struct backend *backend;
+    struct transfers *transfers;
+    pthread_t fetch_thread;
+    bool fetching; /* the fetch thread was started */
+    struct tasks *rows, *hash, *sync, *lister, *adopt, *teller;
+    struct touches *touches;
+    atomic_bool stopping;
+    atomic_bool digests_distrusted; /* an image did not match: read the published digests again */
+
+    pthread_mutex_t lock;
+    struct image *images;   /* by row; protected by lock */
+    struct lookup *lookups; /* by name; protected by lock */
+    struct probe probes[PROBES]; /* protected by lock */
+    uint64_t probe_clock;
+    struct waiters list_waiters; /* protected by lock */
+    bool listing;                /* protected by lock */
+    int64_t listed_at;           /* wall clock; when the last listing ended well; protected by lock */
+    int64_t list_failed_at;      /* monotonic; protected by lock */
+    int list_status;             /* of the last try; protected by lock */
+    struct endpoint_health endpoints[ENDPOINTS_MAX]; /* protected by lock */
+    struct prefetch *prefetches; /* by name: entries of the queue under way; protected by lock */
+    bool adopting;               /* what lies in the cache directory is being looked at; protected by lock */
+
+    /* the fetch thread's: */
+    struct images active;
+    unsigned connections, background;
+
+    /* the lister's: */
+    int64_t digests_at; /* monotonic; 0: never */
+};
+
+/* ---- engine.c */
+
+/* FN(CONTEXT) on the fetch thread. False: the loop has ended, FN is not called. Any thread, any lock. */
+bool engine_post(struct engine *e, void (*fn)(void *context), void *context);
+/* The kernel is told, on a thread of its own. Any thread, any lock. */
+void engine_tell_name(struct engine *e, const char *name);
+void engine_tell_bytes(struct engine *e, int64_t row, uint64_t offset, uint64_t length);
+
+/* ---- image.c: images in memory */
+
+struct image_file *image_file_new(int fd); /* takes FD; on no memory closes it and returns NULL */
+struct image_file *image_file_ref(struct image_file *file);
+/* Loads the image of ROW or finds it, with one reference more. -ESTALE when there is no such row. Blocks on the disk. */
+int image_load(struct engine *e, int64_t row, struct image **ret);
+struct image *image_find(struct engine *e, int64_t row); /* with one reference more; NULL when it is not in memory */
+struct image *image_ref(struct image *image);
+void image_put(struct image *image); /* any thread; the last one frees it, and reaps a retired image nobody has open */
+
+/* Are the bytes [OFFSET, OFFSET+LENGTH) here? */
+bool image_available_locked(const struct image *image, uint64_t offset, uint64_t length);
+/*
+ * Must a reader of [OFFSET, OFFSET+LENGTH) wait for the digest? The last chunk is held back until the image is verified, so that nobody who
+ * reads all of it reaches the end of a wrong one. It is not held from those who only peek (a kernel looks for partition tables and RAID
+ * labels at the end of a disk): while more than HOLD_SLACK bytes of the rest are neither here nor under way, the wait would have no bound.
+ * What was shown that way is dropped from the kernel's cache as soon as holding begins.
+ */
+bool image_held_locked(struct image *image, uint64_t offset, uint64_t length);
+uint64_t image_present_locked(const struct image *image);
+/* Takes every waiter off IMAGE that can be answered (STATUS 0), or all of them when STATUS < 0. Wake them by wake_all(). */
+void image_take_ready_locked(struct image *image, int status, struct waiters *out);
+void image_discard(struct image *image); /* at the end, with no thread left: whatever its references */
+void wake_all(struct waiters *list);
+void image_set_error_locked(struct image *image, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- fetch.c: the fetch thread */
+
+void fetch_visit(struct image *image);        /* any thread: the fetch thread will look what there is to do for it */
+void fetch_visit_locked(struct image *image); /* the same, with image->lock held */
+void fetch_attend(struct image *image);       /* on the fetch thread */
+void fetch_schedule(struct engine *e);        /* on the fetch thread: start what may start */
+void fetch_fail(struct image *image, int status, const char *why); /* on the fetch thread: give up for now; readers get STATUS */
+void fetch_changed(struct image *image, const char *what);         /* on the fetch thread: another version at the backend */
+void fetch_stop_ranges(struct image *image);                       /* on the fetch thread: cancels them all */
+void fetch_leave(struct image *image);                             /* on the fetch thread: off the active list */
+
+/* ---- range.c: requests for bytes */
+
+int range_start(struct image *image, enum fetch_class class, struct span span);
+int range_again(struct range *range);
+void range_free(struct range *range); /* cancels its transfer */
+
+/* ---- origin.c: the health of endpoints, and the connection to them */
+
+unsigned origin_choose(struct engine *e, unsigned *ret_untried); /* bit mask in: those tried already are passed over when others are there */
+void origin_ok(struct engine *e, unsigned endpoint);
+void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsigned retry_after);
+json_t *origin_status(struct engine *e);
+
+/* ---- lookup.c */
+
+void probe_keep(struct engine *e, int64_t row, unsigned char *bytes, size_t length); /* takes BYTES */
+unsigned char *probe_take(struct engine *e, int64_t row, size_t *ret_length);        /* free() it; NULL */
+void lookup_stop(struct engine *e); /* after the fetch thread ended: wakes who waits for answers that will not come */
+void probe_free_all(struct engine *e);
+
+/* ---- finish.c: hashing, checkpoints, publishing */
+
+void finish_hash_locked(struct image *image);   /* any thread: let the digest follow what is here by now */
+void finish_start(struct image *image);         /* on the fetch thread: all chunks are here and the digest is settled */
+void finish_checkpoint_all(struct engine *e);   /* on the sync thread, about once a second */
+void finish_checkpoint_last(struct engine *e);  /* at the end, with only the rows thread left */
+
+/* ---- lister.c */
+
+void lister_settle_digest(struct image *image); /* any thread: have meta.digest settled, then visit */
+
+int lister_digest_now(struct engine *e, const char *name, struct digest *ret); /* waits for it; -ENOENT: none is published */
+void lister_distrust_digests(struct engine *e); /* any thread: read them anew for the next image */
+
+/* ---- prefetch.c */
+
+void prefetch_kick(struct engine *e);  /* any thread */
+void prefetch_tick(struct engine *e);  /* on the rows thread */
+void prefetch_done(struct image *image, int status); /* any thread: its fetch ended, with image->error when STATUS < 0 */
+void prefetch_stop(struct engine *e, const char *name); /* any thread: its entry left the queue */
+/* Has all of NAME fetched in the background, after a look-up of its own; QUEUE_ROW 0: not for the queue. Any thread; blocks on the disk. */
+void prefetch_start(struct engine *e, const char *name, int64_t queue_row, uint64_t attempts);
+bool prefetch_is_under_way(struct engine *e, const char *name);
+void prefetch_free_all(struct engine *e); /* at the end, with no thread left */
+
+/* ---- evict.c */
+
+void evict_reap(struct engine *e, int64_t row); /* blocks: removes a retired row and its file when nobody has it open */
+
+/* ---- adopt.c */
+
+int adopt_start(struct engine *e);
+
+/* ---- touches.c */
+
+struct touches *touches_new(void);
+void touches_free(struct touches *t);
+void touches_add(struct touches *t, int64_t row, uint64_t hits, int64_t accessed);
+void touches_overlay(struct touches *t, struct image_row *row);
+void touches_flush(struct touches *t, struct catalogue *c); /* blocks */
+
+#endif

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Open files, spoken to the kernel. An image is open in passthrough mode (the kernel reads the cached file itself) or in caching mode (the
+ * page cache of our inode, filled by reads that come here); which one is the ledger's decision, one for all handles of an inode.
+ * Documents (.status, queued/, invalid/) are rendered when they are opened and read past the page cache.
+ */
+#include "config-auto.h"
+
+#include "fuse_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fuse_io.h"
+#include "log.h"
+
+/* The kernel's answer to OPEN, which libfuse 3.14 does not know in full: linux/fuse.h since Linux 6.9. */
+struct open_out {
+    uint64_t handle;
+    uint32_t flags;
+    int32_t backing_id;
+};
+enum { OPEN_PASSTHROUGH = 1 << 7 };
+
+/* ---- documents */
+
+int files_open_document(struct fuse_world *w, uint64_t node, struct fuse_file_info *file)
+{
+    struct document *d = calloc(1, sizeof(*d));
+    if (d == NULL)
+        return -ENOMEM;
+    int r = view_document(&w->view, node, &d->text, &d->length);
+    if (r < 0) {
+        free(d);
+        return r;
+    }
+    pthread_mutex_lock(&w->lock);
+    d->handle = ++w->next_document;
+    HASH_ADD(hh, w->documents, handle, sizeof(d->handle), d);
+    pthread_mutex_unlock(&w->lock);
+    file->fh = d->handle;
+    file->direct_io = 1;
+    return 0;
+}
+
+static void read_document(fuse_req_t request, uint64_t node, size_t size, off_t offset, uint64_t handle)
+{
+    struct fuse_world *w = world_of(request);
+    struct document *d;
+    char *part = NULL;
+    size_t length = 0, at = (size_t)offset, n = 0;
+
+    pthread_mutex_lock(&w->lock);
+    HASH_FIND(hh, w->documents, &handle, sizeof(handle), d);
+    if (d != NULL && at < d->length) {
+        n = d->length - at < size ? d->length - at : size;
+        part = malloc(n);
+        if (part != NULL)
+            memcpy(part, d->text + at, n);
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (d != NULL) {
+        fuse_reply_buf(request, part, part == NULL ? 0 : n);
+        free(part);
+        return;
+    }
+    /* Opened under a former worker: what it says now. */
+    int r = view_document(&w->view, node, &part, &length);
+    if (r < 0) {
+        fuse_reply_err(request, -r);
+        return;
+    }
+    n = at >= length ? 0 : length - at < size ? length - at : size;
+    fuse_reply_buf(request, part + (n ? at : 0), n);
+    free(part);
+}
+
+static void close_document(struct fuse_world *w, uint64_t handle)
+{
+    struct document *d;
+    pthread_mutex_lock(&w->lock);
+    HASH_FIND(hh, w->documents, &handle, sizeof(handle), d);
+    if (d != NULL)
+        HASH_DEL(w->documents, d);
+    pthread_mutex_unlock(&w->lock);
+    if (d != NULL)
+        free(d->text);
+    free(d);
+}
+
+void files_free_documents(struct fuse_world *w)
+{
+    struct document *d, *next;
+    HASH_ITER(hh, w->documents, d, next) {
+        HASH_DEL(w->documents, d);
+        free(d->text);
+        free(d);
+    }
+}
+
+/* ---- open */
+
+static void drop_handle(struct fuse_world *w, int64_t row, uint64_t handle)
+{
+    if (ledger_close_handle(w->ledger, handle, row) == 0) {
+        passthrough_close(w->passthrough, row);
+        engine_close(w->view.engine, row);
+    }
+}
+
+struct opening {
+    int64_t row;
+    uint64_t handle;
+    bool passthrough;
+    bool hit;
+    int backing_id;
+};
+
+/* A handle in the ledger, and with passthrough the id of the file. The mode is decided once for all handles of the inode. */
+static int enter_handle(struct fuse_world *w, struct image *image, struct opening *o)
+{
+    bool resent, want = o->hit && w->passthrough != NULL;
+    uint64_t unique = fuse_io_unique(&resent);
+
+    int r = ledger_open_handle(w->ledger, o->row, unique, resent, want, &o->handle, &o->passthrough);
+    if (r < 0 || !o->passthrough)
+        return r;
+    struct image_file *file = engine_read_ready(image);
+    o->backing_id = file == NULL ? -ESTALE : passthrough_open(w->passthrough, o->row, image_file_fd(file));
+    image_file_put(file);
+    if (o->backing_id > 0)
+        return 0;
+    /* The kernel does not take this file: caching mode, if nobody has it open in the other one. */
+    if (ledger_close_handle(w->ledger, o->handle, o->row) > 0)
+        return -EIO;
+    return ledger_open_handle(w->ledger, o->row, unique, false, false, &o->handle, &o->passthrough);
+}
+
+static int open_image(struct fuse_world *w, struct opening *o)
+{
+    struct image *image;
+    int r = engine_get(w->view.engine, o->row, &image);
+    if (r < 0)
+        return r;
+    o->hit = image_is_complete(image);
+    r = enter_handle(w, image, o);
+    engine_put(image);
+    if (r < 0)
+        return r;
+    /* Entered first, looked at again now: an eviction either sees the handle or is seen here. */
+    r = engine_open(w->view.engine, o->row, &image);
+    if (r < 0) {
+        drop_handle(w, o->row, o->handle);
+        return r;
+    }
+    engine_count_open(w->view.engine, o->row, o->hit);
+    engine_put(image);
+    return 0;
+}
+
+static void files_open_image(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file)
+{
+    struct fuse_world *w = world_of(request);
+    struct opening o = {.row = node_row(node)};
+
+    if ((file->flags & O_ACCMODE) != O_RDONLY) {
+        fuse_reply_err(request, EPERM);
+        return;
+    }
+    int r = open_image(w, &o);
+    if (r < 0) {
+        fuse_reply_err(request, -r);
+        return;
+    }
+    if (o.passthrough) {
+        struct open_out out = {.handle = o.handle, .flags = OPEN_PASSTHROUGH, .backing_id = o.backing_id};
+        r = fuse_reply_buf(request, (const char *)&out, sizeof(out));
+    } else {
+        file->fh = o.handle;
+        file->keep_cache = 1; /* an inode is one version of an image: its bytes never change */
+        r = fuse_reply_open(request, file);
+    }
+    if (r == -ENOENT) /* interrupted: the kernel does not know of the handle */
+        drop_handle(w, o.row, o.handle);
+}
+
+void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file)
+{
+    bool writing = (file->flags & O_ACCMODE) != O_RDONLY;
+    int r = 0;
+
+    switch (node_kind(node)) {
+    case KIND_IMAGE:
+        files_open_image(request, node, file);
+        return;
+    case KIND_NOT_QUEUED:
+        file->direct_io = 1;
+        break;
+    case KIND_QUEUED:
+        if (writing) { /* touch of an entry that is there */
+            file->direct_io = 1;
+            break;
+        }
+        r = files_open_document(world_of(request), node, file);
+        break;
+    case KIND_FIXED:
+    case KIND_INVALID:
+        r = writing ? -EPERM : files_open_document(world_of(request), node, file);
+        break;
+    }
+    if (r < 0)
+        fuse_reply_err(request, -r);
+    else if (fuse_reply_open(request, file) == -ENOENT)
+        close_document(world_of(request), file->fh);
+}
+
+void files_release(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file)
+{
+    struct fuse_world *w = world_of(request);
+    if (node_kind(node) == KIND_IMAGE)
+        drop_handle(w, node_row(node), file->fh);
+    else if (file->fh != 0)
+        close_document(w, file->fh);
+    fuse_reply_err(request, 0);
+}
+
+/* ---- read */
+
+/* LENGTH bytes of FILE from OFFSET, spliced where they lie. */
+static void reply_bytes(fuse_req_t request, const struct image_file *file, uint64_t offset, size_t length)
+{
+    struct fuse_bufvec bytes = FUSE_BUFVEC_INIT(length);
+    bytes.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+    bytes.buf[0].fd = image_file_fd(file);
+    bytes.buf[0].pos = (off_t)offset;
+    fuse_reply_data(request, &bytes, 0);
+}
+
+static void answer_read(struct parked *p, int status)
+{
+    struct image_file *file = status == 0 ? engine_read_ready(p->image) : NULL;
+    if (status == 0 && file == NULL)
+        status = -EIO;
+    if (status < 0) {
+        fuse_reply_err(p->request, -status);
+    } else {
+        ledger_count(p->world->ledger, COUNT_BYTES_READ, p->waiter.length);
+        reply_bytes(p->request, file, p->waiter.offset, p->waiter.length);
+    }
+    image_file_put(file);
+    engine_put(p->image);
+}
+
+static void read_image(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset)
+{
+    struct fuse_world *w = world_of(request);
+    struct image_file *file;
+    uint64_t length;
+    struct parked *p = park_new(request, answer_read);
+    if (p == NULL)
+        return;
+    int r = engine_get(w->view.engine, node_row(node), &p->image);
+    if (r < 0) {
+        park_free(p);
+        fuse_reply_err(request, -r);
+        return;
+    }
+    struct image *image = p->image;
+    engine_touch(w->view.engine, node_row(node));
+    r = engine_read(image, (uint64_t)offset, size, &p->waiter, &file, &length);
+    if (r == ENGINE_PARKED)
+        return; /* P and the reference are answer_read()'s */
+    park_free(p);
+    if (r < 0) {
+        fuse_reply_err(request, -r);
+    } else if (length == 0) {
+        fuse_reply_buf(request, NULL, 0);
+    } else {
+        ledger_count(w->ledger, COUNT_BYTES_READ, length);
+        reply_bytes(request, file, (uint64_t)offset, length);
+        image_file_put(file);
+    }
+    engine_put(image);
+}
+
+void files_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *file)
+{
+    switch (node_kind(node)) {
+    case KIND_IMAGE:
+        read_image(request, node, size, offset);
+        break;
+    case KIND_NOT_QUEUED:
+        fuse_reply_buf(request, NULL, 0);
+        break;
+    default:
+        read_document(request, node, size, offset, file->fh);
+    }
+}

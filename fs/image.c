@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Images in memory: only those that somebody has open, that are being fetched, or that an operation looks at just now.
+ *
+ * The table and the reference counts are under engine->lock; an image's own state under image->lock. Loading reads the catalogue
+ * and opens the file with neither held, then looks again whether another thread was faster.
+ */
+#include "config-auto.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine_private.h"
+#include "log.h"
+
+/* ---- files */
+
+struct image_file *image_file_new(int fd)
+{
+    struct image_file *file = malloc(sizeof(*file));
+    if (file == NULL) {
+        close(fd);
+        return NULL;
+    }
+    file->fd = fd;
+    atomic_init(&file->refs, 1);
+    return file;
+}
+
+struct image_file *image_file_ref(struct image_file *file)
+{
+    atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
+    return file;
+}
+
+void image_file_put(struct image_file *file)
+{
+    if (file != NULL && atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) == 1) {
+        close(file->fd);
+        free(file);
+    }
+}
+
+int image_file_fd(const struct image_file *file)
+{
+    return file->fd;
+}
+
+/* ---- loading */
+
+static void image_free(struct image *image)
+{
+    assert(TAILQ_EMPTY(&image->ranges) && TAILQ_EMPTY(&image->waiters));
+    image_file_put(image->file);
+    chunkmap_free(image->map);
+    digest_stream_free(image->digest);
+    pthread_mutex_destroy(&image->lock);
+    free(image);
+}
+
+void image_discard(struct image *image)
+{
+    HASH_DEL(image->engine->images, image);
+    image_free(image);
+}
+
+static int load_partial(struct engine *e, const struct image_row *row, struct image *image, int *ret_fd)
+{
+    void *bits = NULL;
+    size_t length = 0;
+    int r = store_open_image(e->store, STORE_PARTIAL, row->name, ret_fd);
+    if (r < 0)
+        return r;
+    r = catalogue_load_map(e->catalogue, row->row, &bits, &length);
+    if (r == 0)
+        r = chunkmap_load(row->meta.size, bits, length, &image->map);
+    else if (r == -ENOENT)
+        r = chunkmap_new(row->meta.size, &image->map);
+    free(bits);
+    if (r < 0)
+        close(*ret_fd);
+    return r;
+}
+
+/* Opens what the row says is here. What the row says but the disk does not have makes the image known again. */
+static int load_file(struct engine *e, struct image_row *row, struct image *image)
+{
+    int fd = -1, r = 0;
+    switch (row->state) {
+    case IMAGE_KNOWN:
+        return 0;
+    case IMAGE_PARTIAL:
+        r = load_partial(e, row, image, &fd);
+        break;
+    case IMAGE_COMPLETE:
+        r = store_open_image(e->store, STORE_COMPLETE, row->name, &fd);
+        break;
+    case IMAGE_RETIRED:
+        r = store_open_retired(e->store, row->row, &fd);
+        if (r == -ENOENT) {
+            image->dead = -EIO;
+            return 0;
+        }
+        break;
+    }
+    if ((r == -ENOENT || r == -EBADMSG) && row->state != IMAGE_RETIRED) {
+        log_warning("%s: its file or chunk map is gone or damaged; it will be fetched again", row->name);
+        r = catalogue_reset(e->catalogue, row->row);
+        if (r == 0)
+            row->state = IMAGE_KNOWN;
+        return r;
+    }
+    if (r < 0)
+        return r;
+    image->file = image_file_new(fd);
+    return image->file == NULL ? -ENOMEM : 0;
+}
+
+static int image_new(struct engine *e, struct image_row *row, struct image **ret)
+{
+    struct image *image = calloc(1, sizeof(*image));
+    if (image == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&image->lock, NULL);
+    TAILQ_INIT(&image->ranges);
+    TAILQ_INIT(&image->waiters);
+    image->engine = e;
+    image->row = row->row;
+    memcpy(image->name, row->name, sizeof(image->name));
+    int r = load_file(e, row, image);
+    if (r < 0) {
+        image_free(image);
+        return r;
+    }
+    image->state = row->state;
+    image->meta = row->meta;
+    image->described = row->described;
+    image->last_progress = row->last_modified;
+    image->written = row->bytes;
+    image->digest_settled = row->meta.digest.algorithm != DIGEST_NONE || e->ops->digests == NULL;
+    memcpy(image->error, row->error, sizeof(image->error));
+    *ret = image;
+    return 0;
+}
+
+static struct image *find_locked(struct engine *e, int64_t row)
+{
+    struct image *image;
+    HASH_FIND(hh, e->images, &row, sizeof(row), image);
+    if (image != NULL)
+        image->refs++;
+    return image;
+}
+
+struct image *image_find(struct engine *e, int64_t row)
+{
+    pthread_mutex_lock(&e->lock);
+    struct image *image = find_locked(e, row);
+    pthread_mutex_unlock(&e->lock);
+    return image;
+}
+
+/* Enters NEW, unless another thread was faster. */
+static struct image *enter(struct engine *e, struct image *new)
+{
+    pthread_mutex_lock(&e->lock);
+    struct image *image = find_locked(e, new->row);
+    if (image == NULL) {
+        image = new;
+        atomic_init(&image->refs, 1);
+        if (ledger_handles(e->ledger, image->row) > 0) { /* a former worker's handles */
+            image->opened = true;
+            image->refs++;
+        }
+        HASH_ADD(hh, e->images, row, sizeof(image->row), image);
+        new = NULL;
+    }
+    pthread_mutex_unlock(&e->lock);
+    if (new != NULL)
+        image_free(new);
+    return image;
+}
+
+int image_load(struct engine *e, int64_t row, struct image **ret)
+{
+    struct image *image = image_find(e, row);
+    if (image == NULL) {
+        struct image_row r;
+        int error = catalogue_get(e->catalogue, row, &r);
+        if (error == 0)
+            error = image_new(e, &r, &image);
+        if (error < 0)
+            return error == -ENOENT ? -ESTALE : error;
+        image = enter(e, image);
+    }
+    *ret = image;
+    return 0;
+}
+
+struct image *image_ref(struct image *image)
+{
+    atomic_fetch_add(&image->refs, 1);
+    return image;
+}
+
+void image_put(struct image *image)
+{
+    struct engine *e = image->engine;
+    pthread_mutex_lock(&e->lock);
+    assert(image->refs > 0);
+    bool last = atomic_fetch_sub(&image->refs, 1) == 1;
+    if (last)
+        HASH_DEL(e->images, image);
+    pthread_mutex_unlock(&e->lock);
+    if (!last)
+        return;
+    bool retired = image->state == IMAGE_RETIRED || image->dead != 0;
+    int64_t row = image->row;
+    image_free(image);
+    if (retired)
+        evict_reap(e, row);
+}
+
+/* ---- opening and closing */
+
+int engine_open(struct engine *e, int64_t row, struct image **ret)
+{
+    struct image *image;
+    int r = image_load(e, row, &image);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&image->lock);
+    bool gone = image->state == IMAGE_RETIRED || image->dead != 0;
+    pthread_mutex_unlock(&image->lock);
+    if (gone) {
+        image_put(image);
+        return -ESTALE;
+    }
+    pthread_mutex_lock(&e->lock);
+    if (!image->opened) {
+        image->opened = true;
+        image->refs++;
+    }
+    pthread_mutex_unlock(&e->lock);
+    *ret = image;
+    return 0;
+}
+
+int engine_get(struct engine *e, int64_t row, struct image **ret)
+{
+    return image_load(e, row, ret);
+}
+
+void engine_put(struct image *image)
+{
+    image_put(image);
+}
+
+void engine_close(struct engine *e, int64_t row)
+{
+    struct image *image;
+    pthread_mutex_lock(&e->lock);
+    HASH_FIND(hh, e->images, &row, sizeof(row), image);
+    /* Another open may have come meanwhile; then it keeps the reference. */
+    if (image != NULL && (!image->opened || ledger_handles(e->ledger, row) > 0))
+        image = NULL;
+    if (image != NULL)
+        image->opened = false;
+    pthread_mutex_unlock(&e->lock);
+    if (image != NULL)
+        image_put(image);
+    else
+        evict_reap(e, row);
+}
+
+const char *image_name(const struct image *image)
+{
+    return image->name;
+}
+
+bool image_is_complete(struct image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    bool complete = image->state == IMAGE_COMPLETE;
+    pthread_mutex_unlock(&image->lock);
+    return complete;
+}
+
+/* ---- what is here */
+
+static const struct range *range_with(const struct image *image, uint64_t offset)
+{
+    const struct range *r;
+    TAILQ_FOREACH(r, &image->ranges, link) {
+        if (r->start <= offset && offset < r->pos)
+            return r;
+    }
+    return NULL;
+}
+
+bool image_available_locked(const struct image *image, uint64_t offset, uint64_t length)
+{
+    if (image->map == NULL)
+        return image->state == IMAGE_COMPLETE || image->state == IMAGE_RETIRED;
+    uint64_t chunk = chunkmap_chunk_size(image->map), end = offset + length;
+    while (offset < end) {
+        const struct range *r;
+        if (chunkmap_test(image->map, offset / chunk))
+            offset = (offset / chunk + 1) * chunk;
+        else if ((r = range_with(image, offset)) != NULL)
+            offset = r->pos;
+        else
+            return false;
+    }
+    return true;
+}
+
+uint64_t image_present_locked(const struct image *image)
+{
+    if (image->state == IMAGE_COMPLETE)
+        return image->meta.size;
+    return image->map == NULL ? 0 : chunkmap_present(image->map);
+}
+
+/* The first byte of the last chunk. */
+static uint64_t tail_start(const struct image *image)
+{
+    uint64_t chunks = chunkmap_chunks(image->map);
+    return chunks == 0 ? 0 : (chunks - 1) * chunkmap_chunk_size(image->map);
+}
+
+/* Bytes that are neither here nor under way. */
+static uint64_t unclaimed(const struct image *image)
+{
+    uint64_t missing = image->meta.size - chunkmap_present(image->map), busy = 0;
+    const struct range *r;
+    TAILQ_FOREACH(r, &image->ranges, link) {
+        busy += r->end - r->start;
+    }
+    return missing > busy ? missing - busy : 0;
+}
+
+bool image_held_locked(struct image *image, uint64_t offset, uint64_t length)
+{
+    if (image->state != IMAGE_PARTIAL || image->verified || offset + length <= tail_start(image))
+        return false;
+    if (image->digest_settled && image->meta.digest.algorithm == DIGEST_NONE)
+        return false;
+    if (unclaimed(image) > HOLD_SLACK) {
+        image->tail_shown = true;
+        return false;
+    }
+    image->whole = true; /* or the wait might never end */
+    if (image->tail_shown) {
+        image->tail_shown = false;
+        engine_tell_bytes(image->engine, image->row, tail_start(image), image->meta.size - tail_start(image));
+    }
+    return true;
+}
+
+void image_take_ready_locked(struct image *image, int status, struct waiters *out)
+{
+    struct waiter *w, *next;
+    for (w = TAILQ_FIRST(&image->waiters); w != NULL; w = next) {
+        next = TAILQ_NEXT(w, link);
+        if (status == 0) {
+            if (!image_available_locked(image, w->offset, w->length) || image_held_locked(image, w->offset, w->length))
+                continue;
+        }
+        w->status = status;
+        TAILQ_REMOVE(&image->waiters, w, link);
+        TAILQ_INSERT_TAIL(out, w, link);
+    }
+}
+
+void wake_all(struct waiters *list)
+{
+    struct waiter *w;
+    while ((w = TAILQ_FIRST(list)) != NULL) {
+        TAILQ_REMOVE(list, w, link);
+        w->wake(w, w->status);
+    }
+}
+
+void image_set_error_locked(struct image *image, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(image->error, sizeof(image->error), format, args);
+    va_end(args);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ledger: the little that must outlive a worker and is not worth a row. It lies in shared memory (a memfd) that the keeper
+ * holds and each worker maps: the open handles, the counters since the mount, a copy of the kernel's INIT request.
+ *
+ * The shared part is only slots and counters, each change a single store, so that a worker killed at any point leaves it true.
+ * What is derived (how many handles an image has) is counted anew by each worker when it opens the ledger.
+ *
+ * Any thread. The lock inside is a leaf.
+ */
+#ifndef GCFS_LEDGER_H
+#define GCFS_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ledger;
+
+/* A new, empty memfd for a mount. -errno. */
+int ledger_create(int *ret_fd);
+/* Maps FD (which stays the caller's). -EBADMSG: not a ledger of this version. */
+int ledger_open(int fd, struct ledger **ret);
+void ledger_close(struct ledger *l); /* NULL is fine */
+
+/* ---- open handles */
+
+/*
+ * Somebody opens the image of ROW; UNIQUE is the kernel's number of the request. RESENT: the kernel sends it again because a worker
+ * died: when that worker had entered it already, the same handle is returned. An inode is open in caching mode or in passthrough mode,
+ * never both: *ret_passthrough is the mode of those who have it open already, and PASSTHROUGH (what is wanted) for the first.
+ * *ret_handle is the kernel's file handle. -ENFILE: too many.
+ */
+int ledger_open_handle(struct ledger *l, int64_t row, uint64_t unique, bool resent, bool passthrough, uint64_t *ret_handle,
+                       bool *ret_passthrough);
+/* Returns how many handles of ROW are left. A handle closed already (a resent RELEASE) is fine. */
+unsigned ledger_close_handle(struct ledger *l, uint64_t handle, int64_t row);
+unsigned ledger_handles(struct ledger *l, int64_t row);
+uint64_t ledger_all_handles(struct ledger *l);
+
+/* ---- counters since the mount */
+
+enum ledger_counter {
+    COUNT_HITS,            /* opens of complete images */
+    COUNT_MISSES,          /* opens of images not complete */
+    COUNT_BYTES_FETCHED,   /* received from backends for images */
+    COUNT_BYTES_READ,      /* answered to readers by the worker (passthrough reads are not seen) */
+    COUNT_FETCHES_DONE,    /* images that became complete */
+    COUNT_FETCHES_FAILED,
+    COUNT_VERIFY_FAILED,
+    COUNT_EVICTIONS,
+    COUNT_BACKEND_ERRORS,
+    COUNT_WORKER_STARTS,
+    COUNT_END,
+};
+void ledger_count(struct ledger *l, enum ledger_counter counter, uint64_t n);
+uint64_t ledger_counter(struct ledger *l, enum ledger_counter counter);
+int64_t ledger_mounted_at(struct ledger *l); /* ns since 1970 */
+
+/* ---- the first INIT request of the mount, for workers that come later */
+
+enum { LEDGER_INIT_MAX = 512 };
+void ledger_put_init(struct ledger *l, const void *request, size_t length); /* LENGTH ≤ LEDGER_INIT_MAX */
+size_t ledger_get_init(struct ledger *l, void *request, size_t size);       /* 0: none yet */
+
+#endif

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests for bytes of an image. All of this happens on the fetch thread.
+ *
+ * A range claims its bytes from the moment it is made, so that nobody else asks for them (single flight). It lives through any number of
+ * requests: when one breaks off, the range stays with what it received and the rest is asked for again. The server's answer is compared
+ * with the version being fetched before a byte of it is kept.
+ */
+#include "config-auto.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine_private.h"
+#include "log.h"
+
+/* ---- the answer's head */
+
+/* A row that only a listing told of has no version yet: the first answer for bytes names it. */
+static int learn_version(struct range *range, const struct transfer_head *head)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+    struct image_meta meta;
+
+    if (!e->ops->describe_has_bytes || image->meta.etag[0] != '\0' || image->meta.modified[0] != '\0')
+        return 0;
+    int r = e->ops->described(e->backend, range->endpoint, image->name, head, NULL, 0, &meta);
+    if (r < 0)
+        return r;
+    if (meta.size != image->meta.size) {
+        snprintf(range->why, sizeof(range->why), "its size is not what the listing said");
+        return -ESTALE;
+    }
+    pthread_mutex_lock(&image->lock);
+    if (meta.digest.algorithm == DIGEST_NONE)
+        meta.digest = image->meta.digest;
+    image->meta = meta;
+    image->described = 0; /* not in the catalogue yet: written with the next checkpoint */
+    image->dirty = true;
+    pthread_mutex_unlock(&image->lock);
+    return 0;
+}
+
+/* The server has no Range support: one stream from the start serves everybody. */
+static int take_whole_body(struct range *range)
+{
+    struct image *image = range->image;
+
+    image->no_range = true;
+    if (range->start != 0 || TAILQ_FIRST(&image->ranges) != range || TAILQ_NEXT(range, link) != NULL) {
+        snprintf(range->why, sizeof(range->why), "the server sends whole images only");
+        return -ENOTSUP;
+    }
+    pthread_mutex_lock(&image->lock);
+    range->end = image->meta.size;
+    range->skip = range->pos;
+    image->whole = true;
+    pthread_mutex_unlock(&image->lock);
+    return 0;
+}
+
+static int on_head(void *context, const struct transfer_head *head)
+{
+    struct range *range = context;
+    uint64_t offset = 0;
+
+    range->first_at = clock_monotonic();
+    range->retry_after = head->retry_after;
+    int r = backend_check_bytes(head, &range->image->meta, range->endpoint, range->pos, &offset);
+    if (r == 0)
+        r = learn_version(range, head);
+    if (r < 0) {
+        if (range->why[0] == '\0')
+            snprintf(range->why, sizeof(range->why), "HTTP status %d", head->status);
+        return r;
+    }
+    if (head->status == 200 && (range->pos != 0 || range->end < range->image->meta.size))
+        return take_whole_body(range);
+    return 0;
+}
+
+/* ---- its body */
+
+static int write_all(int fd, const unsigned char *data, size_t length, uint64_t offset)
+{
+    while (length > 0) {
+        ssize_t n = pwrite(fd, data, length, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        data += n;
+        offset += (uint64_t)n;
+        length -= (size_t)n;
+    }
+    return 0;
+}
+
+/* Chunks that are whole now enter the map. */
+static void mark_chunks_locked(struct image *image, uint64_t from, uint64_t to)
+{
+    uint64_t chunk = chunkmap_chunk_size(image->map);
+    uint64_t end = to == image->meta.size ? chunkmap_chunks(image->map) : to / chunk;
+    for (uint64_t c = from / chunk; c < end; c++)
+        chunkmap_set(image->map, c);
+}
+
+static int on_data(void *context, const struct transfer_head *head, const void *data, size_t length)
+{
+    struct range *range = context;
+    struct image *image = range->image;
+    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
+    const unsigned char *bytes = data;
+
+    (void)head;
+    if (range->skip > 0) {
+        size_t n = length < range->skip ? length : (size_t)range->skip;
+        range->skip -= n;
+        bytes += n;
+        length -= n;
+    }
+    if (length > range->end - range->pos) {
+        snprintf(range->why, sizeof(range->why), "more bytes came than were asked for");
+        return -EPROTO;
+    }
+    int r = write_all(range->file->fd, bytes, length, range->pos);
+    if (r < 0) {
+        snprintf(range->why, sizeof(range->why), "writing to the cache directory");
+        return r;
+    }
+    pthread_mutex_lock(&image->lock);
+    uint64_t from = range->pos;
+    range->pos += length;
+    mark_chunks_locked(image, from, range->pos);
+    image->dirty = true;
+    image->fetched += length;
+    image->last_progress = clock_now();
+    image_take_ready_locked(image, 0, &ready);
+    finish_hash_locked(image);
+    pthread_mutex_unlock(&image->lock);
+    ledger_count(image->engine->ledger, COUNT_BYTES_FETCHED, length);
+    wake_all(&ready);
+    return 0;
+}
+
+/* ---- its end */
+
+static void smooth(struct range *range, int64_t now)
+{
+    struct image *image = range->image;
+    uint64_t bytes = range->pos - range->asked_pos;
+    int64_t wait = range->first_at - range->asked_at, took = now - range->first_at;
+
+    if (bytes < (1 << 20) || took <= 0)
+        return;
+    uint64_t rate = (uint64_t)((double)bytes * (double)NS_PER_S / (double)took);
+    image->rate = image->rate ? (image->rate * 3 + rate) / 4 : rate;
+    image->wait = image->wait ? (image->wait * 3 + wait) / 4 : wait;
+}
+
+static void retry_due(void *context)
+{
+    struct image *image = context;
+    image->retry = NULL;
+    struct range *range, *next;
+    for (range = TAILQ_FIRST(&image->ranges); range != NULL; range = next) {
+        next = TAILQ_NEXT(range, link);
+        if (range->transfer == NULL && range_again(range) < 0)
+            range_free(range);
+    }
+    fetch_attend(image);
+    fetch_schedule(image->engine);
+}
+
+/* The request of RANGE failed in a way that another try may mend. */
+static void try_again(struct range *range, int error, const char *what)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
+
+    if (range->pos > range->asked_pos) { /* it got somewhere: the count begins anew */
+        image->fails = 0;
+        image->tried = 0;
+    }
+    image->tried |= 1u << range->endpoint;
+    if (range->pos - range->asked_pos >= CHUNK_MIN || (image->tried & all) != all) {
+        if (range_again(range) == 0)
+            return;
+    }
+    image->tried = 0;
+    if (++image->fails > e->config->retries) {
+        char why[IMAGE_ERROR_MAX + 1];
+        snprintf(why, sizeof(why), "%s (tried %u times)", what, image->fails);
+        fetch_fail(image, -EIO, why);
+        return;
+    }
+    if (image->retry != NULL)
+        return;
+    uint64_t ms = range->retry_after ? range->retry_after * UINT64_C(1000) : plan_backoff(e->config->retry_delay, image->fails, (uint32_t)random());
+    log_info("%s: %s; asking again in %llu ms (%s)", image->name, what, (unsigned long long)ms, error_text(error));
+    if (transfers_timer(e->transfers, ms, retry_due, image, &image->retry) < 0)
+        fetch_fail(image, -EIO, "out of memory");
+}
+
+static void range_complete(struct range *range)
+{
+    struct image *image = range->image;
+
+    smooth(range, clock_monotonic());
+    image->fails = 0;
+    image->tried = 0;
+    pthread_mutex_lock(&image->lock);
+    image->error[0] = '\0';
+    pthread_mutex_unlock(&image->lock);
+    range_free(range);
+    fetch_attend(image);
+}
+
+static void describe_failure(const struct range *range, int error, const struct transfer_result *result, char *what, size_t size)
+{
+    const char *text = range->why[0] ? range->why : result->message[0] ? result->message : error_text(error);
+    if (result->status >= 400)
+        snprintf(what, size, "the backend answered %d", result->status);
+    else
+        snprintf(what, size, "%.150s", text);
+}
+
+static void range_failed(struct range *range, int error, const struct transfer_result *result)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
+    char what[160];
+
+    describe_failure(range, error, result, what, sizeof(what));
+    switch (error) {
+    case -ECANCELED: /* the loop ends */
+        range_free(range);
+        return;
+    case -ENOTSUP: /* no Range support */
+        fetch_stop_ranges(image);
+        fetch_attend(image);
+        return;
+    case -ESTALE:
+        fetch_changed(image, what);
+        return;
+    case -ENOENT:
+    case -EACCES:
+        image->tried |= 1u << range->endpoint;
+        if ((image->tried & all) != all && range_again(range) == 0)
+            return;
+        fetch_fail(image, -EIO, what);
+        return;
+    case -ENOSPC:
+    case -EDQUOT:
+    case -EFBIG:
+    case -EROFS:
+    case -EIO:
+    case -ENOMEM: {
+        char why[IMAGE_ERROR_MAX + 1];
+        snprintf(why, sizeof(why), "%s: %s", what, error_text(error));
+        fetch_fail(image, -EIO, why);
+        return;
+    }
+    default:
+        origin_failed(e, range->endpoint, what, range->retry_after);
+        try_again(range, error, what);
+    }
+}
+
+static void on_done(void *context, int error, const struct transfer_result *result)
+{
+    struct range *range = context;
+    struct engine *e = range->image->engine;
+
+    range->transfer = NULL;
+    e->connections--;
+    image_ref(range->image); /* what follows may free the range and leave the active list */
+    struct image *image = range->image;
+    if (error == 0 && range->pos < range->end && range->pos == range->asked_pos) {
+        snprintf(range->why, sizeof(range->why), "an answer without the bytes that were asked for");
+        error = -EPROTO;
+    }
+    if (error != 0) {
+        range_failed(range, error, result);
+    } else {
+        origin_ok(e, range->endpoint);
+        if (range->pos == range->end)
+            range_complete(range);
+        else if (range_again(range) < 0) /* the server cut the answer short, as it may */
+            range_free(range);
+    }
+    fetch_schedule(e);
+    image_put(image);
+}
+
+static const struct transfer_ops range_ops = {.on_head = on_head, .on_data = on_data, .on_done = on_done};
+
+/* ---- asking */
+
+int range_again(struct range *range)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+    struct transfer_request request = {0};
+
+    assert(range->transfer == NULL);
+    range->endpoint = origin_choose(e, &image->tried);
+    range->asked_pos = range->pos;
+    range->asked_at = clock_monotonic();
+    range->why[0] = '\0';
+    range->skip = 0;
+    range->retry_after = 0;
+    int r = e->ops->bytes(e->backend, range->endpoint, image->name, &image->meta, image->no_range ? 0 : range->pos, range->end - 1,
+                          &request);
+    if (r == 0 && image->no_range) {
+        request.ranged = false;
+        range->skip = range->pos;
+    }
+    bool background = range->class >= FETCH_CLASS_WHOLE_IMAGE;
+    if (background && e->config->background_rate > 0)
+        request.max_rate = e->config->background_rate / (e->background ? e->background : 1) + 1;
+    if (r == 0)
+        r = transfer_start(e->transfers, &request, &range_ops, range, &range->transfer);
+    transfer_request_clear(&request);
+    if (r < 0)
+        return log_errno(r, "%s: a request for its bytes could not be made", image->name);
+    e->connections++;
+    return 0;
+}
+
+int range_start(struct image *image, enum fetch_class class, struct span span)
+{
+    struct range *range = calloc(1, sizeof(*range));
+    if (range == NULL)
+        return -ENOMEM;
+    *range = (struct range){.image = image, .start = span.first, .pos = span.first, .end = span.end, .class = class};
+    pthread_mutex_lock(&image->lock);
+    range->file = image_file_ref(image->file);
+    TAILQ_INSERT_TAIL(&image->ranges, range, link);
+    if (image->fetch_began == 0)
+        image->fetch_began = clock_monotonic();
+    pthread_mutex_unlock(&image->lock);
+    if (class >= FETCH_CLASS_WHOLE_IMAGE)
+        image->engine->background++;
+    image->tried = image->fails ? image->tried : 0;
+    int r = range_again(range);
+    if (r < 0)
+        range_free(range);
+    return r;
+}
+
+void range_free(struct range *range)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+
+    if (range->transfer != NULL) {
+        transfer_cancel(range->transfer);
+        e->connections--;
+    }
+    if (range->class >= FETCH_CLASS_WHOLE_IMAGE)
+        e->background--;
+    pthread_mutex_lock(&image->lock);
+    TAILQ_REMOVE(&image->ranges, range, link);
+    pthread_mutex_unlock(&image->lock);
+    image_file_put(range->file);
+    free(range);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Somebody who waits for the engine: a look-up, a listing or a read that a FUSE thread parked before it went on to other work.
+ *
+ * The owner embeds a struct waiter, fills `wake` and hands it to an engine function that may answer ENGINE_PARKED. From then on it
+ * belongs to the engine, until wake() is called: exactly once, on one of the engine's threads, with no lock held; from there on it
+ * is the owner's again (to free). STATUS is 0 or a negative errno; -EINTR after engine_interrupt().
+ */
+#ifndef GCFS_WAITER_H
+#define GCFS_WAITER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct waiter {
+    void (*wake)(struct waiter *w, int status);
+    atomic_bool interrupted; /* set by engine_interrupt(), at any time before wake() */
+    /* the engine's, while parked; protected by the lock of what it is parked on */
+    TAILQ_ENTRY(waiter) link;
+    uint64_t offset, length; /* of a read */
+    int status;              /* of one about to be woken */
+};
+
+TAILQ_HEAD(waiters, waiter);
+
+enum { ENGINE_PARKED = 1, ENGINE_CACHED = 2 };
+
+#endif

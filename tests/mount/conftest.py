@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures: a cache, origins, and a watchdog that ends a hanging program, so that its test fails instead of hanging.
+
+Needs root (mount, umount) and these of the environment, all optional:
+  GCFS_BINARY     the program under test; default build/fs/glance-cache-fs
+  GCFS_ARTEFACTS  folder for the logs of failed tests; default build/test-artefacts
+  GCFS_PATIENCE   factor on all deadlines, for sanitized builds
+  GCFS_TEST_TMP   where temporary folders are made
+"""
+import os
+import re
+import shutil
+import signal
+import threading
+
+import pytest
+
+import harness
+from origin import Nginx, Origin
+from waiting import PATIENCE
+
+ARTEFACTS = os.environ.get("GCFS_ARTEFACTS") or os.path.join(harness.TOP, "build", "test-artefacts")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "deadline(seconds): the program is ended when the test takes longer; default 90")
+    # As a background job of a script inherits it, and so would our children.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.failed:
+        item.failed = True
+
+
+def artefacts_of(request):
+    return os.path.join(ARTEFACTS, re.sub(r"[^\w.-]+", "_", request.node.name)[:100])
+
+
+def keep(request, cache):
+    folder = artefacts_of(request)
+    os.makedirs(folder, exist_ok=True)
+    for path in (cache.log, cache.conf):
+        if os.path.exists(path):
+            shutil.copy(path, os.path.join(folder, os.path.basename(cache.root) + "." + os.path.basename(path)))
+
+
+@pytest.fixture
+def make_cache(request):
+    """make_cache() → a Cache; all of them are unmounted and removed at the end."""
+    caches = []
+    marker = request.node.get_closest_marker("deadline")
+    seconds = (marker.args[0] if marker else 90) * PATIENCE
+    late = threading.Event()
+
+    def bark():
+        late.set()
+        for cache in caches:
+            cache.give_up(artefacts_of(request))
+
+    def make():
+        cache = harness.Cache(harness.new_root())
+        caches.append(cache)
+        return cache
+
+    watchdog = threading.Timer(seconds, bark)
+    watchdog.daemon = True
+    watchdog.start()
+    yield make
+    trouble = []
+    for cache in reversed(caches):
+        try:
+            cache.close(in_order=not getattr(request.node, "failed", False))
+        except AssertionError as e:
+            trouble.append(str(e))
+    watchdog.cancel()
+    if late.is_set():
+        trouble.append(f"longer than {seconds:.0f} s: the program was ended")
+    for cache in caches:
+        if trouble or getattr(request.node, "failed", False):
+            keep(request, cache)
+        if not harness.is_mounted(cache.mnt):
+            shutil.rmtree(cache.root, ignore_errors=True)
+    if trouble:
+        pytest.fail("\n".join(trouble), pytrace=False)
+
+
+@pytest.fixture
+def cache(make_cache):
+    return make_cache()
+
+
+@pytest.fixture
+def origin(make_cache):
+    """A faulty origin. It goes before the caches do, so that nothing is held back any more when they end."""
+    server = Origin()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def make_nginx(make_cache):
+    servers = []
+
+    def make(**options):
+        servers.append(Nginx(parent=os.environ.get("GCFS_TEST_TMP"), **options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def nginx(make_nginx):
+    return make_nginx()

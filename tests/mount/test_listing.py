@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ls images/: listings of several servers, large ones, and backends that cannot list."""
+import errno
+import os
+
+import pytest
+
+from harness import blob, error_of, name_of, same
+from waiting import wait_until
+
+PAGES = {
+    "apache": ('text/html;charset=UTF-8', """<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
+<html><head><title>Index of /img</title></head><body><h1>Index of /img</h1><table>
+<tr><th valign="top"><img src="/icons/blank.gif" alt="[ICO]"></th><th><a href="?C=N;O=D">Name</a></th></tr>
+<tr><td valign="top"><img src="/icons/back.gif" alt="[PARENTDIR]"></td><td><a href="/">Parent Directory</a></td></tr>
+<tr><td><img src="/icons/unknown.gif" alt="[   ]"></td><td><a href="a%20b.img">a b.img</a></td><td> 10M</td></tr>
+<tr><td valign="top"><img src="/icons/folder.gif" alt="[DIR]"></td><td><a href="folder/">folder/</a></td></tr>
+<tr><td valign="top"><img src="/icons/unknown.gif" alt="[   ]"></td><td><a href="x&amp;y.img">x&amp;y.img</a></td></tr>
+</table></body></html>"""),
+    "lighttpd": ('text/html', """<table><tr class="d"><td class="n"><a href="../">..</a>/</td></tr>
+<tr><td class="n"><a href="a%20b.img">a b.img</a></td><td class="m">2025-Jan-01</td></tr>
+<tr><td class="n"><a href="x&amp;y.img">x&amp;y.img</a></td></tr></table>"""),
+    "python": ('text/html; charset=utf-8', """<ul>
+<li><a href="a%20b.img">a b.img</a></li>
+<li><a href="x%26y.img">x&amp;y.img</a></li>
+<li><a href="folder/">folder/</a></li>
+</ul>"""),
+    "caddy": ('text/html; charset=utf-8',
+              """<tr class="file"><td></td><td><a href="./a%20b.img"><span class="name">a b.img</span></a></td></tr>
+<tr class="file"><td></td><td><a href='./x&amp;y.img'><span class="name">x&amp;y.img</span></a></td></tr>
+<a href="https://caddyserver.com">Caddy</a>"""),
+}
+
+
+@pytest.mark.parametrize("autoindex", ["json", "html"])
+def test_nginx(cache, make_nginx, autoindex):
+    nginx = make_nginx(autoindex=autoindex)
+    names = ["a", "b c", "d&e", "f'g", "h<i>", "ü", "100%25", "x" * 200]
+    for i, n in enumerate(names):
+        nginx.put(n, blob(1000 + i, i))
+    os.makedirs(os.path.join(nginx.files, "folder"))
+    nginx.put(".hidden", b"x")
+    cache.configure(nginx).mount()
+    assert cache.ls("images") == sorted(names)
+    for i, n in enumerate(names):
+        assert os.stat(cache.image(n)).st_size == 1000 + i
+        same(cache.read(n), blob(1000 + i, i))
+
+
+@pytest.mark.parametrize("server", PAGES)
+def test_pages(cache, origin, server):
+    origin.put("a b.img", b"one")
+    origin.put("x&y.img", b"another")
+    origin.listing = lambda: (PAGES[server][0], PAGES[server][1].encode())
+    cache.configure(origin).mount()
+    assert cache.ls("images") == ["a b.img", "x&y.img"]
+    assert cache.shell("ls -l images | awk 'NR > 1 {print $5}'").stdout.split() == ["3", "7"]
+
+
+def test_sizes_come_with_the_listing(cache, origin):
+    """ls -l of a listing that tells sizes asks for no image."""
+    for i in range(20):
+        origin.put(f"image-{i}", blob(1000 + i, i))
+    cache.configure(origin).mount()
+    cache.ls("images")
+    cache.shell("ls -l images")
+    assert [r for r in origin.requests() if r.name.startswith("image")] == []
+
+
+def test_new_and_gone(cache, origin):
+    for n in ("a", "b", "c"):
+        origin.put(n, n.encode() * 100000)
+    cache.configure(origin, list_ttl=1).mount()
+    assert cache.ls("images") == ["a", "b", "c"]
+    cache.read("b")
+    cache.wait_cached("b")
+    origin.remove("a")
+    origin.remove("b")
+    origin.put("d", b"d")
+    wait_until(lambda: cache.ls("images") == ["b", "c", "d"], what="the new listing, and what is cached")
+    assert error_of(os.stat, cache.image("a")) == errno.ENOENT
+    same(cache.read("b"), b"b" * 100000)
+
+
+def test_the_listing_is_kept_for_its_time(cache, origin):
+    origin.put("a", b"a")
+    cache.configure(origin, list_ttl=600).mount()
+    for _ in range(20):
+        assert cache.ls("images") == ["a"]
+    assert len([r for r in origin.requests("")]) == 1
+
+
+def test_a_backend_that_cannot_list(cache, origin):
+    origin.put("a", b"content")
+    cache.configure(origin.config(list_url="none")).mount()
+    assert cache.ls("images") == []
+    same(cache.read("a"), b"content")
+    assert cache.ls("images") == ["a"]
+    assert origin.requests("") == []
+
+
+def test_list_url(cache, origin):
+    origin.put("a", b"content")
+    origin.put("list", b'[{"name": "a", "type": "file", "mtime": "", "size": 7}, {"name": "d", "type": "directory"}]')
+    cache.configure(origin.config(list_url=f"http://127.0.0.1:{origin.port}/img/list")).mount()
+    assert "a" in cache.ls("images") and "d" not in cache.ls("images")
+
+
+BROKEN = {
+    "500": dict(status=500),
+    "403": dict(status=403),
+    "404": dict(status=404),
+    "cut off": dict(drop_after=30),
+    "not JSON": dict(content=b'[{"name": "a", "type": "fi'),
+    "another document": dict(content=b'{"error": "maintenance"}'),
+    "nothing": dict(content=b""),
+    "binary": dict(content=bytes(range(256)) * 50),
+    "deeply nested": dict(content=b"[" * 100000),
+    "a huge name": dict(content=b'[{"name": "' + b"x" * 3000000 + b'", "type": "file", "size": 1}]'),
+    "a negative size": dict(content=b'[{"name": "a", "type": "file", "size": -1}]'),
+    "an absurd size": dict(content=b'[{"name": "a", "type": "file", "size": 99999999999999999999999}]'),
+    "types mixed up": dict(content=b'[{"name": 5, "type": "file", "size": "1"}, 7, null, []]'),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_broken_listings(cache, origin, what):
+    """What is cached is shown all the same; an error is told, not a wrong list."""
+    origin.put("kept", blob(100000, 1))
+    cache.configure(origin.config(retries=1, retry_delay=10, stall_timeout=2), list_ttl=1).mount()
+    cache.read("kept")
+    cache.wait_cached("kept")
+    origin.fault("", **BROKEN[what])
+    cache.restart()
+    code = error_of(cache.ls, "images")
+    assert code in (0, errno.EIO, errno.EHOSTUNREACH, errno.EACCES), name_of(code)
+    assert "kept" in cache.ls_some("images")
+    assert cache.ls("cached") == ["kept"]
+    same(cache.read("kept"), blob(100000, 1))
+    cache.shell("ls -l cached")
+    origin.clear_faults()
+    origin.put("new", b"new")
+    wait_until(lambda: error_of(cache.ls, "images") == 0 and cache.ls("images") == ["kept", "new"],
+               what="the listing to be right")
+
+
+def test_large(cache, origin):
+    """Every name once, with its inode, through a small buffer and while others list."""
+    names = [f"image-{i:05}" for i in range(20000)]
+    body = ("[" + ",".join(f'{{"name":"{n}","type":"file","mtime":"x","size":{i + 1}}}' for i,
+                           n in enumerate(names)) + "]").encode()
+    origin.listing = lambda: ("application/json", body)
+    cache.configure(origin).mount()
+    listers = [cache.spawn("bash", "-c", f"ls -f {cache.mnt}/images | wc -l", stdout=-1, text=True) for _ in range(3)]
+    with os.scandir(cache.path("images")) as entries:
+        found = {e.name: e.inode() for e in entries}
+    assert sorted(found) == names and len(set(found.values())) == len(names)
+    for lister in listers:
+        assert int(lister.communicate()[0]) - len(names) in (0, 2)
+    assert os.stat(cache.image("image-12345")).st_size == 12346
+    assert cache.shell("find images -name 'image-1999*' | wc -l").stdout.strip() == "10"
+
+
+def test_while_it_changes(cache, origin):
+    """Images evicted and fetched while ls runs: what stays is shown exactly once."""
+    for i in range(400):
+        origin.put(f"image-{i:03}", b"x" * (i + 1))
+    cache.configure(origin).mount()
+    cache.shell("cat images/image-0* > /dev/null")
+    wait_until(lambda: len(cache.ls("cached")) == 100, what="a quarter to be cached")
+    descriptor = os.open(cache.path("cached"), os.O_RDONLY | os.O_DIRECTORY)
+    remover = cache.spawn("bash", "-c", f"rm {cache.mnt}/cached/image-00*")
+    for _ in range(20):
+        found = os.listdir(cache.path("cached"))
+        assert len(found) == len(set(found))
+        assert set(f"image-{i:03}" for i in range(10, 100)) <= set(found)
+    assert remover.wait() == 0
+    os.close(descriptor)
+    assert len(cache.ls("cached")) == 90

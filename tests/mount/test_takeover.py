@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Taking over the cache directory of a Glance API server, and rebuilding a damaged catalogue."""
+import errno
+import os
+import random
+import sqlite3
+import time
+
+import pytest
+
+from harness import MIB, blob, error_of, raw_xattrs, same, sha
+from waiting import wait_until
+
+IDS = [f"10000000-0000-4000-8000-00000000000{i}" for i in range(1, 8)]
+SCHEMA = """CREATE TABLE cached_images (
+    image_id TEXT PRIMARY KEY, last_accessed REAL DEFAULT 0.0, last_modified REAL DEFAULT 0.0, size INTEGER DEFAULT 0,
+    hits INTEGER DEFAULT 0, checksum TEXT)"""
+
+
+@pytest.fixture
+def glance(cache, origin):
+    """A cache directory as Glance leaves it: 1-3 cached, 4 queued, 5 incomplete, 6 invalid, 7 of a wrong size."""
+    for i, name in enumerate(IDS):
+        origin.put(name, blob(MIB + i, 80 + i))
+    for folder in ("incomplete", "invalid", "queue"):
+        os.makedirs(os.path.join(cache.dir, folder), 0o750)
+    for i in range(3):
+        write(cache, IDS[i], blob(MIB + i, 80 + i))
+    write(cache, f"queue/{IDS[3]}", b"")
+    write(cache, f"incomplete/{IDS[4]}", blob(MIB, 84)[:300000])
+    write(cache, f"invalid/{IDS[5]}", b"rotten")
+    write(cache, IDS[6], blob(MIB + 6, 86)[:-1000])
+    db = sqlite3.connect(os.path.join(cache.dir, "cache.db"))
+    db.execute(SCHEMA)
+    for i, hits, accessed in ((0, 17, time.time() - 100), (1, 2, time.time() - 40 * 86400)):
+        db.execute("INSERT INTO cached_images VALUES (?, ?, ?, ?, ?, NULL)",
+                   (IDS[i], accessed, accessed - 1000.25, MIB + i, hits))
+    db.commit()
+    db.close()
+    cache.rows = {0: 17, 1: 2}
+    return cache.configure(origin)
+
+
+def write(cache, path, content):
+    with open(os.path.join(cache.dir, path), "wb") as f:
+        f.write(content)
+
+
+def test_taken_over(glance, origin):
+    glance.mount()
+    wait_until(lambda: set(IDS[:4]) <= set(glance.ls("cached")),
+               what="the images to be adopted and the queue to be worked off")
+    for i in range(4):
+        same(glance.read(IDS[i]), blob(MIB + i, 80 + i))
+    for i in range(3):
+        assert origin.sent(IDS[i]) <= 65536, "bytes that were here were fetched"
+    assert int(glance.xattr(IDS[0], "hits")) - glance.rows[0] in (0, 1)
+    state = os.stat(glance.image(IDS[1]))
+    assert abs(state.st_mtime - (time.time() - 40 * 86400 - 1000)) < 120
+    assert glance.ls("invalid") == [IDS[5]]
+    assert glance.ls("queued") == []
+
+
+def test_times_and_eviction_by_find(glance):
+    glance.mount()
+    wait_until(lambda: set(IDS[:3]) <= set(glance.ls("cached")), what="the images to be adopted")
+    glance.shell("find cached -atime +30 -delete")
+    assert IDS[1] not in glance.ls("cached") and IDS[0] in glance.ls("cached")
+
+
+def test_a_wrong_size_is_not_believed(glance, origin):
+    glance.mount()
+    wait_until(lambda: set(IDS[:3]) <= set(glance.ls("cached")), what="the images to be adopted")
+    same(glance.read(IDS[6]), blob(MIB + 6, 86))
+    same(glance.read(IDS[4]), blob(MIB + 4, 84))
+    glance.wait_cached(IDS[6])
+    same(glance.stored(IDS[6]), blob(MIB + 6, 86))
+
+
+def test_a_wrong_digest_is_not_believed(glance, origin):
+    write(glance, IDS[2], blob(MIB + 2, 99))
+    origin.put_sums("SHA256SUMS", {n: origin.blobs[n].content for n in IDS})
+    glance.mount()
+    wait_until(lambda: set(IDS[:2]) <= set(glance.ls("cached")), what="the images to be adopted")
+    wait_until(lambda: error_of(glance.read, IDS[2]) == 0, what="the image to be readable")
+    same(glance.read(IDS[2]), blob(MIB + 2, 82))
+
+
+def test_only_once(glance):
+    """What was evicted since is not brought back by the old index."""
+    glance.mount()
+    wait_until(lambda: set(IDS[:4]) <= set(glance.ls("cached")), what="the images to be adopted")
+    hits = glance.xattr(IDS[0], "hits")
+    os.unlink(glance.path("cached", IDS[1]))
+    glance.restart()
+    assert IDS[1] not in glance.ls("cached") and glance.ls("queued") == []
+    assert glance.xattr(IDS[0], "hits") == hits
+
+
+def test_the_backend_is_down(glance, origin):
+    """The mount comes up at once; nothing is thrown away."""
+    origin.stop()
+    glance.mount()
+    for i in range(3):
+        assert os.path.getsize(os.path.join(glance.dir, IDS[i])) == MIB + i
+    origin.start()
+    wait_until(lambda: set(IDS[:4]) <= set(glance.ls("cached")), seconds=60, what="the images to be adopted")
+    same(glance.read(IDS[0]), blob(MIB, 80))
+
+
+@pytest.mark.parametrize("index", ["missing", "garbage", "another schema"])
+def test_without_a_good_index(glance, origin, index):
+    path = os.path.join(glance.dir, "cache.db")
+    os.unlink(path)
+    if index == "garbage":
+        write(glance, "cache.db", b"this is no database" * 1000)
+    elif index == "another schema":
+        db = sqlite3.connect(path)
+        db.execute("CREATE TABLE something (x)")
+        db.commit()
+        db.close()
+    glance.mount()
+    wait_until(lambda: set(IDS[:3]) <= set(glance.ls("cached")), what="the images to be adopted")
+    same(glance.read(IDS[0]), blob(MIB, 80))
+
+
+# ---- a damaged catalogue
+
+
+@pytest.fixture
+def filled(cache, origin):
+    """Unmounted, with `whole` complete and `part` partial."""
+    origin.put("whole", blob(2 * MIB, 90))
+    origin.put("part", blob(8 * MIB, 91))
+    hold = origin.fault("part", hold_from=3 * MIB)
+    cache.configure(origin.config(stall_timeout=600), fetch_whole_after="64K").mount()
+    cache.read("whole")
+    cache.wait_cached("whole")
+    cache.read("part", MIB)
+    wait_until(lambda: hold.waiting, what="the fetch to be held back")
+    cache.unmount()
+    origin.clear_faults()
+    origin.settle()
+    return cache
+
+
+def damage(cache, how):
+    path = os.path.join(cache.dir, ".catalogue.db")
+    size = os.path.getsize(path)
+    if how == "gone":
+        os.unlink(path)
+    elif how == "empty":
+        os.truncate(path, 0)
+    elif how == "cut in half":
+        os.truncate(path, size // 2)
+    elif how == "garbage":
+        write(cache, ".catalogue.db", random.Random(1).randbytes(size))
+    elif how == "a broken page":
+        with open(path, "r+b") as f:
+            for offset in range(4096, size, 4096):
+                f.seek(offset)
+                f.write(b"\xa5" * 200)
+    elif how == "a text file":
+        write(cache, ".catalogue.db", b"hello\n")
+
+
+@pytest.mark.parametrize("how", ["gone", "empty", "cut in half", "garbage", "a broken page", "a text file"])
+def test_damaged_catalogue(filled, origin, how):
+    damage(filled, how)
+    before = origin.sent("whole")
+    filled.mount()
+    wait_until(lambda: "whole" in filled.ls("cached"), what="the image to be adopted")
+    same(filled.read("whole"), blob(2 * MIB, 90))
+    assert origin.sent("whole") - before <= 65536
+    same(filled.read("part"), blob(8 * MIB, 91))
+    filled.wait_cached("part")
+    if how not in ("gone", "empty"):
+        assert [n for n in os.listdir(filled.dir) if n.startswith(".catalogue.db.damaged")]
+        assert "damaged" in filled.logged()
+    filled.restart()
+    assert filled.ls("cached") == ["part", "whole"]
+
+
+def test_a_newer_catalogue_is_left_alone(filled):
+    db = sqlite3.connect(os.path.join(filled.dir, ".catalogue.db"))
+    db.execute("PRAGMA user_version = 9999")
+    db.commit()
+    db.close()
+    done = filled.run()
+    assert done.returncode == 1 and done.stderr.count("\n") >= 1
+    assert ".catalogue.db" in done.stderr or "newer" in done.stderr
+    db = sqlite3.connect(os.path.join(filled.dir, ".catalogue.db"))
+    assert db.execute("PRAGMA user_version").fetchone() == (9999,)
+    db.close()
+
+
+def test_a_damaged_catalogue_and_rotten_bytes(filled, origin):
+    """Without a row, a file whose digest does not match what is published is not served."""
+    origin.put_sums("SHA256SUMS", {"whole": origin.blobs["whole"].content})
+    rotten = bytearray(blob(2 * MIB, 90))
+    rotten[MIB] ^= 1
+    attributes = raw_xattrs(os.path.join(filled.dir, "whole"))
+    write(filled, "whole", rotten)
+    damage(filled, "gone")
+    assert attributes is not None
+    filled.mount()
+    wait_until(lambda: error_of(filled.read, "whole") == 0, what="the image to be readable")
+    assert sha(filled.read("whole")) == sha(blob(2 * MIB, 90))
+    assert error_of(os.stat, filled.path("cached", "nobody")) == errno.ENOENT

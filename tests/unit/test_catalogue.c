@@ -1,0 +1,618 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the catalogue keeps and answers. Its faults (kills, damage, a full disk) are in test_catalogue_faults.c, Glance's index in
+ * test_catalogue_glance.c. */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "catalogue.h"
+#include "chunkmap.h"
+#include "scratch.h"
+
+#define SHA256_A "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#define SHA256_B "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+#define MD5_A "d41d8cd98f00b204e9800998ecf8427e"
+
+static struct catalogue *open_in(struct scratch *s)
+{
+    struct catalogue *c = NULL;
+    assert_int_equal(catalogue_open(scratch_path(s, "c.db"), &c), 0);
+    return c;
+}
+
+static struct digest digest_of(enum digest_algorithm algorithm, const char *hex)
+{
+    struct digest d;
+    assert_int_equal(digest_set(algorithm, hex, strlen(hex), &d), 0);
+    return d;
+}
+
+static struct image_meta meta_of(uint64_t size, const char *etag)
+{
+    struct image_meta m = { .size = size };
+    snprintf(m.etag, sizeof m.etag, "%s", etag);
+    return m;
+}
+
+static int64_t learn(struct catalogue *c, const char *name, uint64_t size, int64_t now)
+{
+    struct image_meta m = meta_of(size, "");
+    struct image_row row;
+    assert_int_equal(catalogue_learn(c, name, &m, now, &row), 0);
+    return row.row;
+}
+
+static int64_t make_complete(struct catalogue *c, const char *name, uint64_t size, int64_t now)
+{
+    int64_t row = learn(c, name, size, now);
+    assert_int_equal(catalogue_begin(c, row, now), 0);
+    assert_int_equal(catalogue_complete(c, row, NULL, now), 0);
+    return row;
+}
+
+static struct image_row get(struct catalogue *c, int64_t id)
+{
+    struct image_row row;
+    assert_int_equal(catalogue_get(c, id, &row), 0);
+    return row;
+}
+
+static void test_new(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    struct image_row row;
+    struct catalogue_totals totals;
+    assert_int_equal(catalogue_find(c, "x", &row), -ENOENT);
+    assert_int_equal(catalogue_get(c, 1, &row), -ENOENT);
+    assert_int_equal(catalogue_page(c, CATALOGUE_IMAGES, 0, &row, 1), 0);
+    assert_int_equal(catalogue_totals(c, &totals), 0);
+    assert_int_equal(totals.known + totals.partial + totals.complete + totals.retired, 0);
+    assert_int_equal(catalogue_listing_time(c), 0);
+    assert_false(catalogue_is_listed(c, "x"));
+    catalogue_close(c);
+    catalogue_close(NULL);
+
+    struct stat st;
+    assert_int_equal(stat(scratch_path(*state, "c.db"), &st), 0);
+    assert_int_equal(st.st_mode & 0007, 0);
+    assert_int_equal(stat(scratch_path(*state, "c.db-wal"), &st), -1);
+}
+
+static void test_open_errors(void **state)
+{
+    struct catalogue *c = NULL;
+    assert_int_equal(catalogue_open(scratch_path(*state, "no/c.db"), &c), -ENOENT);
+    assert_int_equal(mkdir(scratch_path(*state, "folder"), 0700), 0);
+    assert_true(catalogue_open(scratch_path(*state, "folder"), &c) < 0);
+    assert_null(c);
+}
+
+static void test_learn(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    struct image_meta m = meta_of(1000, "\"a\"");
+    snprintf(m.modified, sizeof m.modified, "Mon, 01 Jan 2024 00:00:00 GMT");
+    snprintf(m.title, sizeof m.title, "Debian 12 – généric");
+    snprintf(m.disk_format, sizeof m.disk_format, "qcow2");
+    m.endpoint = 3;
+    m.digest = digest_of(DIGEST_SHA256, SHA256_A);
+    struct image_row row;
+    assert_int_equal(catalogue_learn(c, "i'm; DROP TABLE images--", &m, 17, &row), 0);
+    assert_int_equal(row.state, IMAGE_KNOWN);
+    struct image_row again = get(c, row.row);
+    assert_string_equal(again.name, "i'm; DROP TABLE images--");
+    assert_string_equal(again.meta.etag, "\"a\"");
+    assert_string_equal(again.meta.modified, m.modified);
+    assert_string_equal(again.meta.title, m.title);
+    assert_string_equal(again.meta.disk_format, "qcow2");
+    assert_int_equal(again.meta.endpoint, 3);
+    assert_int_equal(again.meta.size, 1000);
+    assert_true(digest_equal(&again.meta.digest, &m.digest));
+    assert_int_equal(again.described, 17);
+    assert_int_equal(again.created, 17);
+    assert_int_equal(again.last_modified, 17);
+    assert_int_equal(again.last_accessed, 0);
+    assert_false(again.pinned);
+
+    /* The same version told with less keeps what was known; another version replaces it. The row stays. */
+    struct image_meta less = meta_of(1000, "\"a\"");
+    less.endpoint = 3;
+    struct image_row second;
+    assert_int_equal(catalogue_learn(c, row.name, &less, 18, &second), 0);
+    assert_int_equal(second.row, row.row);
+    assert_true(digest_equal(&second.meta.digest, &m.digest));
+    assert_string_equal(second.meta.modified, m.modified);
+    assert_int_equal(second.described, 18);
+    assert_int_equal(second.created, 17);
+    struct image_meta other = meta_of(2000, "\"b\"");
+    assert_int_equal(catalogue_learn(c, row.name, &other, 19, &second), 0);
+    assert_int_equal(second.row, row.row);
+    assert_int_equal(second.meta.size, 2000);
+    assert_string_equal(second.meta.etag, "\"b\"");
+    assert_string_equal(second.meta.title, "");
+    assert_int_equal(second.meta.digest.algorithm, DIGEST_NONE);
+
+    struct image_meta unknown = meta_of(IMAGE_SIZE_UNKNOWN, "");
+    assert_int_equal(catalogue_learn(c, "u", &unknown, 1, &second), -EINVAL);
+    assert_int_equal(catalogue_learn(c, ".hidden", &other, 1, &second), -EINVAL);
+    assert_int_equal(catalogue_find(c, "u", &second), -ENOENT);
+    catalogue_close(c);
+}
+
+static void test_learn_cached(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    struct image_meta m = meta_of(100, "\"a\"");
+    struct image_row row, out;
+    assert_int_equal(catalogue_learn(c, "x", &m, 1, &row), 0);
+    assert_int_equal(catalogue_begin(c, row.row, 2), 0);
+
+    struct image_meta more = m;
+    more.digest = digest_of(DIGEST_SHA256, SHA256_A);
+    snprintf(more.title, sizeof more.title, "name");
+    assert_int_equal(catalogue_learn(c, "x", &more, 3, &out), 0);
+    assert_int_equal(out.row, row.row);
+    assert_int_equal(out.state, IMAGE_PARTIAL);
+    assert_true(digest_equal(&out.meta.digest, &more.digest));
+    assert_string_equal(out.meta.title, "name");
+    assert_int_equal(out.described, 3);
+    assert_int_equal(out.last_modified, 2);
+
+    struct image_meta other = meta_of(100, "\"b\"");
+    memset(&out, 0x5a, sizeof out);
+    struct image_row untouched = out;
+    assert_int_equal(catalogue_learn(c, "x", &other, 4, &out), -ESTALE);
+    assert_memory_equal(&out, &untouched, sizeof out);
+    out = get(c, row.row);
+    assert_string_equal(out.meta.etag, "\"a\"");
+    assert_int_equal(out.described, 3);
+    catalogue_close(c);
+}
+
+static void test_life(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    uint64_t size = UINT64_C(100) << 20;
+    int64_t row = learn(c, "x", size, 1);
+    void *bits = NULL;
+    size_t length = 0;
+    assert_int_equal(catalogue_load_map(c, row, &bits, &length), -ENOENT);
+    assert_int_equal(catalogue_checkpoint(c, row, "", 0, 0, 2), -ESTALE);
+    assert_int_equal(catalogue_begin(c, row, 2), 0);
+    assert_int_equal(catalogue_begin(c, row, 2), -ESTALE);
+
+    /* A begun image has an empty map of the right length at once. */
+    struct chunkmap *map;
+    assert_int_equal(catalogue_load_map(c, row, &bits, &length), 0);
+    assert_int_equal(chunkmap_load(size, bits, length, &map), 0);
+    assert_int_equal(chunkmap_present(map), 0);
+    free(bits);
+    chunkmap_set(map, 3);
+    const void *out = chunkmap_bits(map, &length);
+    assert_int_equal(catalogue_checkpoint(c, row, out, length, chunkmap_present(map), 5), 0);
+    chunkmap_free(map);
+    assert_int_equal(catalogue_load_map(c, row, &bits, &length), 0);
+    assert_int_equal(length, 200);
+    assert_int_equal(((unsigned char *)bits)[0], 8);
+    free(bits);
+    struct image_row image = get(c, row);
+    assert_int_equal(image.state, IMAGE_PARTIAL);
+    assert_int_equal(image.bytes, 65536);
+    assert_int_equal(image.last_modified, 5);
+
+    struct queue_row queued;
+    struct digest digest = digest_of(DIGEST_SHA256, SHA256_A);
+    assert_int_equal(catalogue_queue_add(c, "x", 5, &queued), 0);
+    assert_int_equal(catalogue_queue_add(c, "y", 5, &queued), 0);
+    assert_int_equal(catalogue_invalid_put(c, "x", "why", 0, 5), 0);
+    assert_int_equal(catalogue_set_error(c, row, "timed out"), 0);
+    assert_int_equal(catalogue_complete(c, row, &digest, 9), 0);
+    image = get(c, row);
+    assert_int_equal(image.state, IMAGE_COMPLETE);
+    assert_int_equal(image.bytes, size);
+    assert_int_equal(image.last_modified, 9);
+    assert_int_equal(image.last_accessed, 9);
+    assert_true(digest_equal(&image.meta.digest, &digest));
+    assert_string_equal(image.error, "");
+    assert_int_equal(catalogue_load_map(c, row, &bits, &length), -ENOENT);
+    struct catalogue_totals t;
+    assert_int_equal(catalogue_totals(c, &t), 0);
+    assert_int_equal(t.queued, 1);
+    assert_int_equal(t.invalid, 0);
+    assert_int_equal(t.complete, 1);
+    assert_int_equal(t.complete_bytes, size);
+    assert_int_equal(catalogue_complete(c, row, NULL, 9), -ESTALE);
+    assert_int_equal(catalogue_checkpoint(c, row, "", 0, 0, 2), -ESTALE);
+    catalogue_close(c);
+}
+
+static void test_retire(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    int64_t old = make_complete(c, "x", 10, 1), fresh = -1, generation;
+    struct listed_image listed = { "x", 10 };
+    assert_int_equal(catalogue_listing_begin(c, &generation), 0);
+    assert_int_equal(catalogue_listing_put(c, generation, &listed, 1, 2), 0);
+    assert_int_equal(catalogue_listing_end(c, generation, 2), 0);
+    assert_int_equal(catalogue_set_pinned(c, old, true), 0);
+
+    assert_int_equal(catalogue_retire(c, old, true, 7, &fresh), 0);
+    assert_true(fresh > old);
+    struct image_row row;
+    assert_int_equal(catalogue_find(c, "x", &row), 0);
+    assert_int_equal(row.row, fresh);
+    assert_int_equal(row.state, IMAGE_KNOWN);
+    assert_int_equal(row.meta.size, 10);
+    assert_int_equal(row.bytes, 0);
+    assert_int_equal(row.created, 7);
+    assert_int_equal(row.last_accessed, 0);
+    assert_true(catalogue_is_listed(c, "x"));
+    row = get(c, old);
+    assert_int_equal(row.state, IMAGE_RETIRED);
+    assert_int_equal(row.bytes, 10);
+    assert_int_equal(catalogue_retire(c, old, true, 8, NULL), -ESTALE);
+    assert_int_equal(catalogue_reset(c, old), -ESTALE);
+    assert_int_equal(catalogue_page(c, CATALOGUE_RETIRED, 0, &row, 1), 1);
+    assert_int_equal(row.row, old);
+
+    /* A partial one loses its map; without a new row the name is free. */
+    assert_int_equal(catalogue_begin(c, fresh, 8), 0);
+    int64_t none = -1;
+    assert_int_equal(catalogue_retire(c, fresh, false, 9, &none), 0);
+    assert_int_equal(none, 0);
+    void *bits;
+    size_t length;
+    assert_int_equal(catalogue_load_map(c, fresh, &bits, &length), -ENOENT);
+    assert_int_equal(catalogue_find(c, "x", &row), -ENOENT);
+    assert_int_equal(catalogue_forget(c, fresh), 0);
+    assert_int_equal(catalogue_forget(c, fresh), 0);
+    assert_true(learn(c, "x", 1, 10) > fresh);
+    catalogue_close(c);
+}
+
+static void test_reset_and_columns(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    int64_t row = make_complete(c, "x", 10, 4);
+    assert_int_equal(catalogue_set_history(c, row, 12, 100, 50), 0);
+    struct catalogue_touch touches[] = { { row, 2, 90 }, { 999, 1, 1 }, { row, 1, 120 } };
+    assert_int_equal(catalogue_touch(c, touches, 3), 0);
+    assert_int_equal(catalogue_touch(c, NULL, 0), 0);
+    struct image_row image = get(c, row);
+    assert_int_equal(image.hits, 15);
+    assert_int_equal(image.last_accessed, 120);
+    assert_int_equal(image.last_modified, 50);
+
+    /* Cut between characters: 255 bytes would end within an "é". */
+    char text[400] = "x";
+    for (int i = 0; i < 180; i++)
+        strcat(text, "é");
+    assert_int_equal(catalogue_set_error(c, row, text), 0);
+    image = get(c, row);
+    assert_int_equal(strlen(image.error), 255);
+    assert_int_equal(catalogue_set_error(c, row, text + 1), 0);
+    image = get(c, row);
+    assert_int_equal(strlen(image.error), 254);
+
+    struct digest digest = digest_of(DIGEST_MD5, MD5_A);
+    assert_int_equal(catalogue_set_digest(c, row, &digest), 0);
+    image = get(c, row);
+    assert_true(digest_equal(&image.meta.digest, &digest));
+    assert_int_equal(catalogue_reset(c, row), 0);
+    assert_int_equal(catalogue_reset(c, row), 0);
+    image = get(c, row);
+    assert_int_equal(image.state, IMAGE_KNOWN);
+    assert_int_equal(image.bytes, 0);
+    assert_int_equal(image.last_modified, 4);
+
+    assert_int_equal(catalogue_set_error(c, 999, ""), -ENOENT);
+    assert_int_equal(catalogue_set_pinned(c, 999, true), -ENOENT);
+    assert_int_equal(catalogue_set_digest(c, 999, &digest), -ENOENT);
+    assert_int_equal(catalogue_set_history(c, 999, 1, 1, 1), -ENOENT);
+    assert_int_equal(catalogue_reset(c, 999), -ESTALE);
+    assert_int_equal(catalogue_begin(c, 999, 1), -ESTALE);
+    assert_int_equal(catalogue_complete(c, 999, NULL, 1), -ESTALE);
+    assert_int_equal(catalogue_retire(c, 999, true, 1, NULL), -ESTALE);
+    catalogue_close(c);
+}
+
+static void test_least_recent(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    char name[16];
+    for (int i = 0; i < 60; i++) {
+        snprintf(name, sizeof name, "c%d", i);
+        int64_t row = make_complete(c, name, 1, 1);
+        assert_int_equal(catalogue_set_history(c, row, 0, 1000 - i / 20 * 100, 1), 0);
+        if (i % 10 == 0)
+            assert_int_equal(catalogue_set_pinned(c, row, true), 0);
+        snprintf(name, sizeof name, "k%d", i);
+        learn(c, name, 1, 1);
+    }
+    /* Three times, each shared by 18 rows, in pages of 5. */
+    struct image_row rows[5];
+    int64_t accessed = -1, row = 0;
+    int total = 0, n;
+    while ((n = catalogue_least_recent(c, accessed, row, rows, 5)) > 0) {
+        for (int i = 0; i < n; i++, total++) {
+            assert_true(rows[i].last_accessed > accessed || (rows[i].last_accessed == accessed && rows[i].row > row));
+            assert_int_equal(rows[i].state, IMAGE_COMPLETE);
+            assert_false(rows[i].pinned);
+            accessed = rows[i].last_accessed;
+            row = rows[i].row;
+        }
+    }
+    assert_int_equal(n, 0);
+    assert_int_equal(total, 54);
+    catalogue_close(c);
+}
+
+static int count_view(struct catalogue *c, enum catalogue_view view)
+{
+    struct image_row rows[7];
+    int64_t after = 0;
+    int total = 0, n;
+    while ((n = catalogue_page(c, view, after, rows, 7)) > 0) {
+        for (int i = 0; i < n; i++, total++) {
+            assert_true(rows[i].row > after);
+            after = rows[i].row;
+        }
+    }
+    assert_int_equal(n, 0);
+    return total;
+}
+
+static void test_pages(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    char name[16];
+    int64_t row;
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        row = learn(c, name, 5, 1);
+        if (i % 4 >= 1)
+            assert_int_equal(catalogue_begin(c, row, 1), 0);
+        if (i % 4 >= 2)
+            assert_int_equal(catalogue_complete(c, row, NULL, 1), 0);
+        if (i % 4 == 3)
+            assert_int_equal(catalogue_retire(c, row, i % 8 == 3, 1, NULL), 0);
+    }
+    assert_int_equal(count_view(c, CATALOGUE_INCOMPLETE), 25);
+    assert_int_equal(count_view(c, CATALOGUE_CACHED), 25);
+    assert_int_equal(count_view(c, CATALOGUE_RETIRED), 25);
+    assert_int_equal(count_view(c, CATALOGUE_IMAGES), 88);
+    struct catalogue_totals t;
+    assert_int_equal(catalogue_totals(c, &t), 0);
+    assert_int_equal(t.known, 38);
+    assert_int_equal(t.retired_bytes, 125);
+    catalogue_close(c);
+}
+
+static void put(struct catalogue *c, int64_t generation, const char *name, uint64_t size)
+{
+    struct listed_image image = { name, size };
+    assert_int_equal(catalogue_listing_put(c, generation, &image, 1, 50), 0);
+}
+
+static void test_listing(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    learn(c, "looked-up", 1, 1);
+    make_complete(c, "cached", 2, 1);
+    int64_t one, two, three;
+
+    /* Under way, nothing but new rows is seen; with no ended listing that is every live row. */
+    assert_int_equal(catalogue_listing_begin(c, &one), 0);
+    put(c, one, "a", 3);
+    put(c, one, "b", IMAGE_SIZE_UNKNOWN);
+    put(c, one, "cached", 99);
+    assert_int_equal(count_view(c, CATALOGUE_IMAGES), 4);
+    assert_false(catalogue_is_listed(c, "a"));
+    assert_int_equal(catalogue_listing_end(c, one, 60), 0);
+    assert_int_equal(catalogue_listing_end(c, one, 61), -ESTALE);
+    assert_int_equal(catalogue_listing_time(c), 60);
+    assert_int_equal(count_view(c, CATALOGUE_IMAGES), 3);
+    assert_true(catalogue_is_listed(c, "a"));
+    assert_false(catalogue_is_listed(c, "looked-up"));
+    struct image_row row;
+    assert_int_equal(catalogue_find(c, "cached", &row), 0);
+    assert_int_equal(row.meta.size, 2);
+    assert_int_equal(catalogue_find(c, "b", &row), 0);
+    assert_true(row.meta.size == IMAGE_SIZE_UNKNOWN);
+    assert_int_equal(catalogue_begin(c, row.row, 1), -ESTALE);
+    assert_int_equal(row.described, 0);
+
+    /* One given up hides nothing of the ended one, and leaves nothing to the next. */
+    assert_int_equal(catalogue_listing_begin(c, &two), 0);
+    put(c, two, "a", 3);
+    put(c, two, "given-up", 3);
+    assert_int_equal(count_view(c, CATALOGUE_IMAGES), 3);
+    assert_int_equal(catalogue_listing_begin(c, &three), 0);
+    assert_true(three > two);
+    struct listed_image late = { "late", 1 };
+    assert_int_equal(catalogue_listing_put(c, two, &late, 1, 1), -ESTALE);
+    assert_int_equal(catalogue_listing_end(c, two, 1), -ESTALE);
+    put(c, three, "b", 8);
+    assert_true(catalogue_is_listed(c, "a"));
+    assert_int_equal(catalogue_listing_end(c, three, 70), 0);
+    assert_false(catalogue_is_listed(c, "a"));
+    assert_false(catalogue_is_listed(c, "given-up"));
+    assert_true(catalogue_is_listed(c, "b"));
+    assert_int_equal(count_view(c, CATALOGUE_IMAGES), 2); /* b; cached, as always */
+
+    struct listed_image bad[] = { { "fine", 1 }, { "../bad", 1 } };
+    assert_int_equal(catalogue_listing_begin(c, &one), 0);
+    assert_int_equal(catalogue_listing_put(c, one, bad, 2, 1), -EINVAL);
+    assert_int_equal(catalogue_find(c, "fine", &row), -ENOENT);
+    catalogue_close(c);
+}
+
+static void test_listing_sizes(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    struct image_meta m = meta_of(10, "\"e\"");
+    m.digest = digest_of(DIGEST_SHA256, SHA256_A);
+    struct image_row row, before;
+    assert_int_equal(catalogue_learn(c, "x", &m, 5, &before), 0);
+    int64_t generation;
+    assert_int_equal(catalogue_listing_begin(c, &generation), 0);
+    put(c, generation, "x", 10);
+    put(c, generation, "x", IMAGE_SIZE_UNKNOWN);
+    assert_int_equal(catalogue_find(c, "x", &row), 0);
+    assert_string_equal(row.meta.etag, "\"e\"");
+    assert_int_equal(row.meta.size, 10);
+    assert_int_equal(row.described, 5);
+    put(c, generation, "x", 11);
+    assert_int_equal(catalogue_find(c, "x", &row), 0);
+    assert_int_equal(row.row, before.row);
+    assert_int_equal(row.meta.size, 11);
+    assert_string_equal(row.meta.etag, "");
+    assert_int_equal(row.meta.digest.algorithm, DIGEST_NONE);
+    assert_int_equal(row.described, 0);
+    assert_int_equal(catalogue_listing_end(c, generation, 6), 0);
+    assert_true(catalogue_is_listed(c, "x"));
+    catalogue_close(c);
+}
+
+static void test_queue(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    struct queue_row a, b, row, rows[4];
+    assert_int_equal(catalogue_queue_add(c, "a", 10, &a), 0);
+    assert_int_equal(catalogue_queue_add(c, "b", 11, &b), 0);
+    assert_int_equal(catalogue_queue_add(c, "a", 12, &row), 0);
+    assert_int_equal(row.row, a.row);
+    assert_int_equal(row.queued, 10);
+    assert_int_equal(catalogue_queue_add(c, "incomplete", 12, &row), -EINVAL);
+    assert_int_equal(catalogue_queue_page(c, 0, rows, 4), 2);
+    assert_string_equal(rows[0].name, "a");
+    assert_int_equal(catalogue_queue_page(c, a.row, rows, 4), 1);
+    assert_string_equal(rows[0].name, "b");
+
+    assert_int_equal(catalogue_queue_next_time(c, 20), 0);
+    assert_int_equal(catalogue_queue_failed(c, a.row, "no route to host", 100), 0);
+    assert_int_equal(catalogue_queue_failed(c, 999, "", 100), -ENOENT);
+    assert_int_equal(catalogue_queue_get(c, a.row, &row), 0);
+    assert_int_equal(row.attempts, 1);
+    assert_int_equal(row.next_try, 100);
+    assert_string_equal(row.error, "no route to host");
+    assert_int_equal(catalogue_queue_due(c, 99, 0, rows, 4), 1);
+    assert_string_equal(rows[0].name, "b");
+    assert_int_equal(catalogue_queue_due(c, 100, 0, rows, 4), 2);
+    assert_int_equal(catalogue_queue_next_time(c, 99), 100);
+    assert_int_equal(catalogue_queue_next_time(c, 100), 0);
+
+    assert_int_equal(catalogue_queue_remove(c, "a"), 0);
+    assert_int_equal(catalogue_queue_remove(c, "a"), -ENOENT);
+    assert_int_equal(catalogue_queue_find(c, "a", &row), -ENOENT);
+    assert_int_equal(catalogue_queue_get(c, a.row, &row), -ENOENT);
+    assert_int_equal(catalogue_queue_add(c, "a", 13, &row), 0);
+    assert_true(row.row > b.row);
+    catalogue_close(c);
+}
+
+static void test_invalid(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    struct invalid_row row, again;
+    assert_int_equal(catalogue_invalid_put(c, "x", "sha256 differs", 77, 5), 0);
+    assert_int_equal(catalogue_invalid_find(c, "x", &row), 0);
+    assert_int_equal(row.bytes, 77);
+    assert_int_equal(row.when, 5);
+    assert_string_equal(row.reason, "sha256 differs");
+    assert_int_equal(catalogue_invalid_put(c, "x", "again", 0, 6), 0);
+    assert_int_equal(catalogue_invalid_get(c, row.row, &again), -ENOENT);
+    assert_int_equal(catalogue_invalid_page(c, 0, &again, 1), 1);
+    assert_true(again.row > row.row);
+    assert_string_equal(again.reason, "again");
+    assert_int_equal(catalogue_invalid_get(c, again.row, &row), 0);
+    assert_int_equal(catalogue_invalid_remove(c, "x"), 0);
+    assert_int_equal(catalogue_invalid_remove(c, "x"), -ENOENT);
+    assert_int_equal(catalogue_invalid_find(c, "x", &row), -ENOENT);
+    assert_int_equal(catalogue_invalid_put(c, "a/b", "", 0, 6), -EINVAL);
+    catalogue_close(c);
+}
+
+static void test_digests(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    struct digest a = digest_of(DIGEST_SHA256, SHA256_A), b = digest_of(DIGEST_SHA256, SHA256_B);
+    struct digest md5 = digest_of(DIGEST_MD5, MD5_A), got;
+    int64_t one, other, two;
+    assert_int_equal(catalogue_digest_of(c, "x", &got), -ENOENT);
+    assert_int_equal(catalogue_digests_begin(c, "MD5SUMS", &other), 0);
+    assert_int_equal(catalogue_digests_put(c, "MD5SUMS", other, "x", &md5), 0);
+    assert_int_equal(catalogue_digests_end(c, "MD5SUMS", other), 0);
+    assert_int_equal(catalogue_digests_begin(c, "SHA256SUMS", &one), 0);
+    assert_int_equal(catalogue_digests_put(c, "SHA256SUMS", one, "x", &a), 0);
+    assert_int_equal(catalogue_digests_put(c, "SHA256SUMS", one, "gone", &a), 0);
+    assert_int_equal(catalogue_digests_end(c, "SHA256SUMS", one), 0);
+    assert_int_equal(catalogue_digest_of(c, "x", &got), 0);
+    assert_true(digest_equal(&got, &a));
+
+    assert_int_equal(catalogue_digests_begin(c, "SHA256SUMS", &two), 0);
+    assert_int_equal(catalogue_digests_put(c, "SHA256SUMS", one, "x", &a), -ESTALE);
+    assert_int_equal(catalogue_digests_put(c, "SHA256SUMS", two, "x", &b), 0);
+    assert_int_equal(catalogue_digest_of(c, "gone", &got), 0);
+    assert_int_equal(catalogue_digests_end(c, "SHA256SUMS", two), 0);
+    assert_int_equal(catalogue_digest_of(c, "gone", &got), -ENOENT);
+    assert_int_equal(catalogue_digest_of(c, "x", &got), 0);
+    assert_true(digest_equal(&got, &b));
+    assert_int_equal(catalogue_digests_begin(c, "SHA256SUMS", &one), 0);
+    assert_int_equal(catalogue_digests_end(c, "SHA256SUMS", one), 0);
+    assert_int_equal(catalogue_digest_of(c, "x", &got), 0);
+    assert_true(digest_equal(&got, &md5));
+    catalogue_close(c);
+}
+
+static void test_notes_and_reopen(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    int64_t value = 5;
+    assert_int_equal(catalogue_note_get(c, "k", &value), -ENOENT);
+    assert_int_equal(value, 5);
+    assert_int_equal(catalogue_note_set(c, "k", -7), 0);
+    int64_t row = make_complete(c, "x", 10, 4);
+    int64_t highest = learn(c, "y", 10, 4);
+    assert_int_equal(catalogue_forget(c, highest), 0);
+    catalogue_close(c);
+
+    c = open_in(*state);
+    assert_int_equal(catalogue_note_get(c, "k", &value), 0);
+    assert_int_equal(value, -7);
+    assert_int_equal(catalogue_note_set(c, "k", 8), 0);
+    assert_int_equal(catalogue_note_get(c, "k", &value), 0);
+    assert_int_equal(value, 8);
+    assert_int_equal(get(c, row).state, IMAGE_COMPLETE);
+    assert_true(learn(c, "y", 10, 4) > highest);
+    catalogue_close(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        scratch_test(test_new),
+        scratch_test(test_open_errors),
+        scratch_test(test_learn),
+        scratch_test(test_learn_cached),
+        scratch_test(test_life),
+        scratch_test(test_retire),
+        scratch_test(test_reset_and_columns),
+        scratch_test(test_least_recent),
+        scratch_test(test_pages),
+        scratch_test(test_listing),
+        scratch_test(test_listing_sizes),
+        scratch_test(test_queue),
+        scratch_test(test_invalid),
+        scratch_test(test_digests),
+        scratch_test(test_notes_and_reopen),
+    };
+    return cmocka_run_group_tests_name("catalogue", tests, NULL, NULL);
+}
