@@ -94,7 +94,7 @@ static const char *const migrations[] = {
     "CREATE TABLE digest_sources (source TEXT PRIMARY KEY, generation INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE notes (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;",
 };
-enum { VERSION = sizeof migrations / sizeof migrations[0] };
+enum { SCHEMA_VERSION = sizeof migrations / sizeof migrations[0] };
 
 /* Everything the newest version has: a database that lost one of these is damaged. */
 static const char count_objects[] =
@@ -105,7 +105,7 @@ enum { OBJECTS = 16 };
 
 static int migrate(sqlite3 *db, int64_t from)
 {
-    for (int64_t version = from; version < VERSION; version++) {
+    for (int64_t version = from; version < SCHEMA_VERSION; version++) {
         char sql[128];
         int r = cat_execute(db, "BEGIN IMMEDIATE");
         if (r >= 0)
@@ -165,7 +165,7 @@ static int identify(sqlite3 *db, int64_t *ret_version)
     bool empty = application == 0 && version == 0 && objects == 0;
     if (!empty && (application != APPLICATION_ID || version <= 0))
         return -EBADMSG;
-    if (version > VERSION)
+    if (version > SCHEMA_VERSION)
         return -EPROTONOSUPPORT;
     *ret_version = version;
     return 0;

@@ -342,10 +342,10 @@ static int open_file(const char *path, FILE **ret, char *message)
     return 0;
 }
 
-int config_load(const char *path, struct config **ret, char message[CONFIG_MESSAGE_MAX])
+int config_load_copy(const char *from, const char *path, struct config **ret, char message[CONFIG_MESSAGE_MAX])
 {
     FILE *file = NULL;
-    int r = open_file(path, &file, message);
+    int r = open_file(from, &file, message);
     if (r < 0)
         return r;
     struct config *config = new_config(path);
@@ -359,6 +359,11 @@ int config_load(const char *path, struct config **ret, char message[CONFIG_MESSA
     }
     *ret = config;
     return 0;
+}
+
+int config_load(const char *path, struct config **ret, char message[CONFIG_MESSAGE_MAX])
+{
+    return config_load_copy(path, path, ret, message);
 }
 
 void config_free(struct config *config)

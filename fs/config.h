@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 enum fetch_policy { FETCH_WHOLE, FETCH_DEMAND };
+enum passthrough_mode { PASSTHROUGH_AUTO, PASSTHROUGH_OFF };
 
 struct config {
     char *path;   /* of the file it came from */
@@ -37,6 +38,8 @@ struct config {
     uint64_t prefetch_retry_delay;  /* seconds before the second try; doubles; default 30 */
     uint64_t background_rate;       /* bytes a second for all background work together; 0 (default): no limit */
     uint64_t list_ttl;              /* seconds a listing of the backend is good for; default 60 */
+    char *user, *group;             /* whom a worker started by root becomes; default: see privileges.h */
+    int passthrough;                /* enum passthrough_mode; auto | off; default auto */
 
     /* [backend] */
     char *type;              /* file | http (https is http with an https:// url); default file */
@@ -105,6 +108,8 @@ enum { CONFIG_MESSAGE_MAX = 512 };
  * (-EISDIR for a directory).
  */
 int config_load(const char *path, struct config **ret, char message[CONFIG_MESSAGE_MAX]);
+/* The same from the file at FROM, a copy of PATH, which the messages name. */
+int config_load_copy(const char *from, const char *path, struct config **ret, char message[CONFIG_MESSAGE_MAX]);
 void config_free(struct config *config); /* NULL is fine */
 
 /* "FILE:LINE" where the option stands, or "FILE" when it is not in the file; valid as long as the configuration.

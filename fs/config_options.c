@@ -21,6 +21,7 @@ enum { DAY = 86400, YEAR = 365 * DAY };
 
 static const char *const log_levels[] = {"error", "warning", "notice", "info", "debug", NULL};
 static const char *const fetch_policies[] = {[FETCH_WHOLE] = "whole", [FETCH_DEMAND] = "demand", NULL};
+static const char *const passthrough_modes[] = {[PASSTHROUGH_AUTO] = "auto", [PASSTHROUGH_OFF] = "off", NULL};
 static const char *const backend_types[] = {"file", "http", NULL};
 
 #define DEFAULT(member) .section = "DEFAULT", .name = #member, .offset = offsetof(struct config, member)
@@ -69,6 +70,15 @@ static const struct config_option options[] = {
              "prefetches. 0: no limit."},
     {DEFAULT(list_ttl), .type = CONFIG_SECONDS, .fallback = "60", .min = 0, .max = DAY, .unit = "seconds",
      .text = "How long a listing of the backend is good for before images/ is listed afresh."},
+    {DEFAULT(user), .type = CONFIG_STRING, .example = "glance",
+     .text = "Started by root: the user who does the work and owns the cache directory and what is in it. Without it, "
+             "glance if there is such a user, else nobody. user_file and token_file are read before, all other files "
+             "must be readable by this user. Started by another user, it is not used."},
+    {DEFAULT(group), .type = CONFIG_STRING, .example = "glance",
+     .text = "The group that goes with user. Without it, the one of that user."},
+    {DEFAULT(passthrough), .type = CONFIG_ENUM, .choices = passthrough_modes, .fallback = "auto",
+     .text = "auto: the kernel reads cached images by itself where it can (Linux 6.9, started by root). off: never. It "
+             "is looked at when mounting, not on SIGHUP."},
 
     {BACKEND(type), .type = CONFIG_CHOICE, .choices = backend_types, .fallback = "file",
      .text = "Where the images come from. file: a folder. http: a web server, by http:// or https:// urls."},

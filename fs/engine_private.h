@@ -16,7 +16,7 @@
 #include "tasks.h"
 #include "transfer.h"
 
-enum { PROBE_BYTES = 64 * 1024, ENDPOINTS_MAX = 16, CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
+enum { PROBE_BYTES = 128 * 1024, ENDPOINTS_MAX = 16, CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
 enum { HOLD_SLACK = 16 << 20 };
 
 /* An open file of the store, closed with its last user. */

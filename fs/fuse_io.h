@@ -7,6 +7,7 @@
 #define GCFS_FUSE_IO_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "ledger.h"
@@ -22,6 +23,9 @@ int fuse_io_attach(struct fuse_session *se, int fuse_fd, struct ledger *ledger, 
 
 /* Was passthrough agreed with the kernel for this mount? (Kept in the ledger's INIT area by the first worker.) After INIT. */
 bool fuse_io_passthrough(void);
+
+/* Does the kernel that sent this INIT request send again what a dead worker left unanswered (Linux ≥ 6.9)? */
+bool fuse_io_can_resend(const void *init, size_t length);
 
 /* The kernel's number of the request that the calling FUSE thread handles; *ret_resent: it was sent again after a worker died. */
 uint64_t fuse_io_unique(bool *ret_resent);

@@ -25,7 +25,7 @@
 
 #include "clock.h"
 
-enum { SLOTS = 1 << 18, VERSION = 1 };
+enum { SLOTS = 1 << 18, LEDGER_VERSION = 1 };
 static const char MAGIC[8] = "GCFSLDGR";
 
 struct slot {
@@ -39,7 +39,7 @@ struct shared {
     char magic[8];
     uint32_t version, slots;
     int64_t mounted_at;
-    uint32_t init_reserved;
+    uint64_t init_agreed;
     _Atomic uint32_t init_length;
     unsigned char init[LEDGER_INIT_MAX];
     _Atomic uint64_t counters[64];
@@ -81,7 +81,7 @@ int ledger_create(int *ret_fd)
         return r;
     }
     memcpy(s->magic, MAGIC, sizeof(MAGIC));
-    s->version = VERSION;
+    s->version = LEDGER_VERSION;
     s->slots = SLOTS;
     s->mounted_at = clock_now();
     munmap(s, shared_size());
@@ -155,7 +155,7 @@ int ledger_open(int fd, struct ledger **ret)
     if (l->shared == MAP_FAILED) {
         l->shared = NULL;
         r = -errno;
-    } else if (memcmp(l->shared->magic, MAGIC, sizeof(MAGIC)) != 0 || l->shared->version != VERSION ||
+    } else if (memcmp(l->shared->magic, MAGIC, sizeof(MAGIC)) != 0 || l->shared->version != LEDGER_VERSION ||
                l->shared->slots != SLOTS) {
         r = -EBADMSG;
     } else {
@@ -298,18 +298,20 @@ int64_t ledger_mounted_at(struct ledger *l)
     return l->shared->mounted_at;
 }
 
-void ledger_put_init(struct ledger *l, const void *request, size_t length)
+void ledger_put_init(struct ledger *l, const void *request, size_t length, uint64_t agreed)
 {
     assert(length <= LEDGER_INIT_MAX);
     memcpy(l->shared->init, request, length);
+    l->shared->init_agreed = agreed;
     atomic_store(&l->shared->init_length, (uint32_t)length);
 }
 
-size_t ledger_get_init(struct ledger *l, void *request, size_t size)
+size_t ledger_get_init(struct ledger *l, void *request, size_t size, uint64_t *ret_agreed)
 {
     size_t length = atomic_load(&l->shared->init_length);
     if (length == 0 || length > size)
         return 0;
     memcpy(request, l->shared->init, length);
+    *ret_agreed = l->shared->init_agreed;
     return length;
 }

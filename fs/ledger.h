@@ -51,16 +51,17 @@ enum ledger_counter {
     COUNT_EVICTIONS,
     COUNT_BACKEND_ERRORS,
     COUNT_WORKER_STARTS,
+    COUNT_ANSWERS,         /* to requests of the kernel */
     COUNT_END,
 };
 void ledger_count(struct ledger *l, enum ledger_counter counter, uint64_t n);
 uint64_t ledger_counter(struct ledger *l, enum ledger_counter counter);
 int64_t ledger_mounted_at(struct ledger *l); /* ns since 1970 */
 
-/* ---- the first INIT request of the mount, for workers that come later */
+/* ---- the first INIT request of the mount and the flags that were agreed (flags2 above flags), for workers that come later */
 
 enum { LEDGER_INIT_MAX = 512 };
-void ledger_put_init(struct ledger *l, const void *request, size_t length); /* LENGTH ≤ LEDGER_INIT_MAX */
-size_t ledger_get_init(struct ledger *l, void *request, size_t size);       /* 0: none yet */
+void ledger_put_init(struct ledger *l, const void *request, size_t length, uint64_t agreed); /* LENGTH ≤ LEDGER_INIT_MAX */
+size_t ledger_get_init(struct ledger *l, void *request, size_t size, uint64_t *ret_agreed);  /* 0: none yet */
 
 #endif

@@ -8,12 +8,13 @@
  *
  * A request goes over HTTP(S), or reads a local file (transfer_request.path): then pread() in slices on the loop, the
  * answer looking like HTTP's: 206 with first, last and total, an etag made of the file's inode, size and change time; a
- * file that is not there is status 404, one that may not be read 403; If-Match is honoured (412), and a file that changes
- * under way ends with -ESTALE.
+ * file that is not there, or is no regular file, is status 404, one that may not be read 403; If-Match and If-Range are
+ * honoured (412, 200), and a file that changes under way ends with -ESTALE.
  *
- * HTTP: redirects are followed (5, to http and https only); credentials are never sent to another host; HTTP/2 over TLS
- * where the server speaks it, with multiplexing; connections are kept; no signal, no .netrc, no cookie; a decoded body is
- * never asked for (no Accept-Encoding): bytes are bytes.
+ * HTTP: redirects are followed (5, to http and https only); credentials, bodies and headers that may be secret are
+ * never sent to another host, port or scheme (a POST that would have to be is answered with the redirect itself);
+ * HTTP/2 over TLS where the server speaks it, with multiplexing; connections are kept; no signal, no .netrc, no cookie;
+ * a decoded body is never asked for (no Accept-Encoding): bytes are bytes.
  */
 #ifndef GCFS_TRANSFER_H
 #define GCFS_TRANSFER_H
@@ -49,8 +50,8 @@ struct transfer_request {
 void transfer_request_clear(struct transfer_request *request); /* frees the members, zeroes it; secrets are wiped */
 /* -ENOMEM; -EINVAL when the header would hold a line break. */
 int transfer_request_header(struct transfer_request *request, const char *name, const char *value);
-/* TEXT percent-encoded for one path segment (RFC 3986 unreserved characters stay, everything else, '/' and '%' included,
- * is escaped; ids that consist of dots only are escaped whole). free() it; NULL: no memory. */
+/* TEXT percent-encoded for one path segment (RFC 3986 unreserved characters stay, everything else, '/' and '%'
+ * included, is escaped; ids that consist of dots only are escaped whole). free() it; NULL: no memory. */
 char *transfer_escape(const char *text);
 /* The reverse, in place. Returns the length; -EINVAL for an escaped NUL. A '%' without two hex digits stays. */
 int transfer_unescape(char *text);
@@ -82,10 +83,11 @@ struct transfer_ops {
     int (*on_data)(void *context, const struct transfer_head *head, const void *data, size_t length);
     /*
      * The end, called exactly once unless the transfer was cancelled. ERROR 0: the response came whole (whatever its
-     * status). Else negative errno: -ECONNREFUSED, -EHOSTUNREACH (no such host, no route), -ETIMEDOUT (connect, or stalled),
-     * -ECONNRESET (ended early, short body), -EPROTO (not HTTP, TLS), -EKEYREJECTED (the certificate), -ELOOP (redirects),
-     * -ESTALE (a local file changed), -ECANCELED (the loop stops), -ENOMEM, -EIO and the like (a local file cannot be
-     * read), or what a callback returned.
+     * status). Else negative errno: -ECONNREFUSED, -EHOSTUNREACH (no such host, no route, refused by the proxy),
+     * -ETIMEDOUT (connect, or stalled), -ECONNRESET (ended early, short body), -EPROTO (not HTTP, TLS, a redirect to
+     * nonsense), -EKEYREJECTED (the certificate), -ELOOP (redirects; on_head is not called), -ESTALE (a local file
+     * changed), -ECANCELED (the loop stops), -ENOMEM, -EIO and the like (a local file cannot be read), or what a
+     * callback returned.
      */
     void (*on_done)(void *context, int error, const struct transfer_result *result);
 };
@@ -99,25 +101,27 @@ int transfers_run(struct transfers *t);
 void transfers_stop(struct transfers *t); /* any thread; at once */
 void transfers_free(struct transfers *t); /* after transfers_run() returned. NULL is fine. */
 
-/* Any thread: FN(CONTEXT) is called on the loop, in the order of posting. -ENOMEM. Calls still queued when the loop ends
- * are made before transfers_run() returns; afterwards -ECANCELED. */
+/* Any thread: FN(CONTEXT) is called on the loop, in the order of posting. -ENOMEM. Calls still queued when the loop
+ * ends are made before transfers_run() returns; afterwards -ECANCELED. */
 int transfers_post(struct transfers *t, void (*fn)(void *context), void *context);
 
 /* On the loop: FN(CONTEXT) once, after MS milliseconds; not called any more once the loop stops. */
 struct transfer_timer;
-int transfers_timer(struct transfers *t, uint64_t ms, void (*fn)(void *context), void *context, struct transfer_timer **ret);
+int transfers_timer(struct transfers *t, uint64_t ms, void (*fn)(void *context), void *context,
+                    struct transfer_timer **ret);
 void transfers_timer_cancel(struct transfers *t, struct transfer_timer *timer);
 
-/* On the loop. OPS must outlive the transfer. No callback is made before this returns. -ENOMEM; -EINVAL (neither or both of
- * url and path, a url that is not http's, a range that ends before it starts); -ECANCELED once the loop is ending. */
-int transfer_start(struct transfers *t, const struct transfer_request *request, const struct transfer_ops *ops, void *context,
-                   struct transfer **ret);
+/* On the loop. OPS must outlive the transfer. No callback is made before this returns. -ENOMEM; -EINVAL (neither or
+ * both of url and path, a url that is not http's, a range that ends before it starts); -ECANCELED: the loop is ending. */
+int transfer_start(struct transfers *t, const struct transfer_request *request, const struct transfer_ops *ops,
+                   void *context, struct transfer **ret);
 /* On the loop, not from the transfer's own callbacks: ends it without on_done. */
 void transfer_cancel(struct transfer *transfer);
 void transfer_set_max_rate(struct transfer *transfer, uint64_t bytes_per_second); /* on the loop; 0: no limit */
 
-/* Any other thread: the same request, start to end, on the caller's thread, with callbacks there. Returns what on_done (which
- * is called too, when there is one) got. Ends with -ECANCELED soon after transfers_stop(). */
-int transfer_perform(struct transfers *t, const struct transfer_request *request, const struct transfer_ops *ops, void *context);
+/* Any other thread: the same request, start to end, on the caller's thread, with callbacks there. Returns what on_done
+ * (which is called too, when there is one) got. Ends with -ECANCELED soon after transfers_stop(). */
+int transfer_perform(struct transfers *t, const struct transfer_request *request, const struct transfer_ops *ops,
+                     void *context);
 
 #endif

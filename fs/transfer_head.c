@@ -119,7 +119,8 @@ static bool read_number(const char **text, uint64_t *ret)
         return false;
     }
     for (; isdigit((unsigned char)*at); at++) {
-        if (__builtin_mul_overflow(number, 10u, &number) || __builtin_add_overflow(number, (unsigned)(*at - '0'), &number)) {
+        unsigned digit = (unsigned)(*at - '0');
+        if (__builtin_mul_overflow(number, 10u, &number) || __builtin_add_overflow(number, digit, &number)) {
             return false;
         }
     }

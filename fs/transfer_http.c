@@ -5,11 +5,11 @@
  * A handle belongs to one transfer from begin to end, then goes back to a small pool of its loop, reset: connections,
  * names and TLS sessions are the loop's and stay. libcurl frees the receive buffer of a handle when its transfer ends.
  *
- * libcurl hands out a body in pieces of 16 KiB, however much it received at once. They are gathered in the loop's buffer, for
- * one transfer at a time, and passed on when libcurl has no more for now: users write few large pieces to disk, which
- * costs the kernel half as much, and nothing waits for bytes that are yet to come.
+ * libcurl hands out a body in pieces of 16 KiB, however much it received at once. They are gathered in the loop's
+ * buffer, for one transfer at a time, and passed on when libcurl has no more for now: users write few large pieces to
+ * disk, which costs the kernel half as much, and nothing waits for bytes that are yet to come.
  *
- * A transfer with a cap is paused when it is a little ahead of it: libcurl's own cap lets through bursts of many megabytes.
+ * A transfer with a cap is paused when it is a little ahead of it: libcurl's own cap lets bursts of megabytes through.
  *
  * libcurl does not follow redirects here, see transfer_redirect.c. Everything runs on the loop's thread; no lock.
  */
@@ -479,7 +479,8 @@ static void resume_paused(struct transfers *t)
     struct transfer *transfer;
     while ((transfer = next_to_resume(t, now))) { /* from the start each time: callbacks may have changed the list */
         transfer->paused = false;
-        CURLcode code = curl_easy_pause(transfer->easy, CURLPAUSE_CONT); /* calls on_body, whose refusal does not end it */
+        /* This calls on_body, whose refusal does not end the transfer here. */
+        CURLcode code = curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
         if (code != CURLE_OK && transfer->place == TRANSFER_HTTP) {
             transfer->error = transfer->error < 0 ? transfer->error : error_of(transfer->easy, code);
             t->refused = true;

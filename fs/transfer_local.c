@@ -3,9 +3,9 @@
  * Local files that answer as a server would: status, headers, ranges, conditions.
  *
  * The files of a loop take turns, one slice of one file a round, so that neither the network nor another file waits
- * long for the disk. A slice is handed on only when the file still has the size and times it had at first: what is given
- * out is of one version (a change within one tick of the file system's clock cannot be seen). Everything runs on the
- * loop's thread; no lock.
+ * long for the disk. A slice is handed on only when the file still has the size and times it had at first: what is
+ * given out is of one version (a change within one tick of the file system's clock cannot be seen). Everything runs on
+ * the loop's thread; no lock.
  */
 #include "config-auto.h"
 

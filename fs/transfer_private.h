@@ -32,7 +32,7 @@
 enum {
     TRANSFER_IDLE_HANDLES = 8,      /* easy handles kept for reuse; their receive buffers are freed */
     TRANSFER_IDLE_PERFORMERS = 2,   /* loops kept for transfer_perform(), each with its connections */
-    TRANSFER_RECEIVE_MAX = 128 * 1024, /* bytes one recv() takes at most; more is not faster, and each connection pays it */
+    TRANSFER_RECEIVE_MAX = 128 * 1024, /* bytes one recv() takes at most, of each connection; more is not faster */
     TRANSFER_GATHERED_MAX = 512 * 1024, /* bytes of a body passed on at once */
     TRANSFER_BUFFER = 1024 * 1024,  /* bytes of a loop's buffer, and of a slice of a local file */
     TRANSFER_HEADERS_MAX = 64 * 1024, /* bytes of headers kept of one answer; one that does not fit is dropped */
@@ -174,7 +174,7 @@ void transfer_http_perform(struct transfers *t); /* lets libcurl work, ends the 
 /* transfer_redirect.c */
 int transfer_http_check_url(const char *url); /* -EINVAL: neither http nor https, or no url; -ENOMEM */
 const char *transfer_method(const struct transfer *transfer);
-/* Is the head that just came to be followed? 1: yes, transfer->redirect says where to; 0: it is the answer; or an error. */
+/* Is the head that just came to be followed? 1: yes, to transfer->redirect; 0: it is the answer; or an error. */
 int transfer_plan_redirect(struct transfer *transfer);
 void transfer_apply_redirect(struct transfer *transfer); /* the request is now for transfer->redirect */
 

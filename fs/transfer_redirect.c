@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Urls and redirects. libcurl could follow redirects by itself, but would send a header such as X-Auth-Token to wherever
- * it is pointed; here, what is meant for one server (scheme, host and port) is not told to another.
+ * Urls and redirects. libcurl could follow redirects by itself, but would send a header such as X-Auth-Token to
+ * wherever it is pointed; here, what is meant for one server (scheme, host and port) is not told to another.
  * Everything runs on the loop's thread; no lock.
  */
 #include "config-auto.h"
@@ -85,9 +85,7 @@ static bool becomes_get(const struct transfer *transfer)
            ((status == 301 || status == 302) && strcmp(method, "POST") == 0);
 }
 
-/*
- * Is the head that just came to be followed? 1: yes, transfer->redirect says where to; 0: it is the answer; or an error.
- */
+/* 1: yes, transfer->redirect says where to; 0: it is the answer; or an error. */
 int transfer_plan_redirect(struct transfer *transfer)
 {
     int status = transfer->head.status;

@@ -129,8 +129,8 @@ const char *transfer_request_find(const struct transfer_request *request, const 
 void transfer_request_strip(struct transfer_request *request)
 {
     /* A list of what may go along, not of what may not: nobody can list all headers that carry secrets. */
-    static const char *const harmless[] = {"Accept",        "Cache-Control",     "If-Match",           "If-Modified-Since",
-                                           "If-None-Match", "If-Range",          "If-Unmodified-Since", "Range"};
+    static const char *const harmless[] = {"Accept",        "Cache-Control", "If-Match",            "If-Modified-Since",
+                                           "If-None-Match", "If-Range",      "If-Unmodified-Since", "Range"};
     size_t kept = 0;
     for (size_t i = 0; i < request->header_count; i++) {
         bool keep = false;

@@ -53,7 +53,7 @@ static void image_entry(const struct view *v, struct image_row *row, struct view
     ret->attr.st_blocks = (blkcnt_t)((row->bytes + 511) / 512);
     fill_times(&ret->attr, row->last_accessed ? row->last_accessed : row->created, row->last_modified, row->last_modified);
     ret->entry_timeout = KEEP;
-    ret->attr_timeout = row->state == IMAGE_COMPLETE ? KEEP : KEEP_NOT;
+    ret->attr_timeout = row->state == IMAGE_PARTIAL ? KEEP_NOT : KEEP;
     if (row->meta.size == IMAGE_SIZE_UNKNOWN) /* known from a listing without sizes: to be looked up before it is shown */
         ret->entry_timeout = KEEP_NOT;
 }

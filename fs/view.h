@@ -82,10 +82,10 @@ int view_rename(const struct view *v, uint64_t parent, const char *name, uint64_
 
 /* ---- extended attributes: user.glance.*, on images */
 
-/* The value's length, copied to BUFFER unless SIZE is 0. -ENODATA, -ERANGE, -ESTALE. */
+/* The value's length, copied to BUFFER unless SIZE is 0. -ENODATA, -ERANGE, -ESTALE, -EOPNOTSUPP (not user.*). */
 int view_getxattr(const struct view *v, uint64_t node, const char *name, char *buffer, size_t size);
 int view_listxattr(const struct view *v, uint64_t node, char *buffer, size_t size);
-/* user.glance.pinned only, "0" or "1" (or nothing: unpinned). -EPERM, -EINVAL, -ENOTSUP. */
+/* user.glance.pinned only, "0" or "1" (or nothing: unpinned). -EPERM, -EINVAL, -EOPNOTSUPP. */
 int view_setxattr(const struct view *v, uint64_t node, const char *name, const char *value, size_t size);
 
 #endif

@@ -132,6 +132,8 @@ int view_getxattr(const struct view *v, uint64_t node, const char *name, char *b
     struct image_row row;
     char value[VALUE_MAX];
 
+    if (strncmp(name, "user.", 5) != 0) /* no ACLs, no labels: said so, `ls -l` asks once and not for every file */
+        return -EOPNOTSUPP;
     if (node_kind(node) != KIND_IMAGE || attribute == NULL)
         return -ENODATA;
     int r = get_row(v, node, &row);
@@ -174,7 +176,7 @@ int view_listxattr(const struct view *v, uint64_t node, char *buffer, size_t siz
 int view_setxattr(const struct view *v, uint64_t node, const char *name, const char *value, size_t size)
 {
     if (strncmp(name, "user.", 5) != 0)
-        return -ENOTSUP;
+        return -EOPNOTSUPP;
     if (node_kind(node) != KIND_IMAGE || strcmp(name, "user.glance.pinned") != 0)
         return -EPERM;
     while (size > 0 && (value[size - 1] == '\n' || value[size - 1] == '\0'))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A web server on loopback that misbehaves on demand. A request's path is looked up in a table of handlers; a handler writes
- * whatever it likes to the connection. Each connection has a thread; requests are counted and remembered.
+ * A web server on loopback that misbehaves on demand. A request's path is looked up in a table of handlers; a handler
+ * writes whatever it likes to the connection. Each connection has a thread; requests are counted and remembered.
  */
 #ifndef GCFS_TEST_HTTP_SERVER_H
 #define GCFS_TEST_HTTP_SERVER_H
@@ -36,7 +36,8 @@ char *http_server_request(struct http_server *server, const char *path);
 /* For handlers. */
 bool http_send(struct http_exchange *exchange, const void *data, size_t length);
 bool http_sendf(struct http_exchange *exchange, const char *format, ...) __attribute__((format(printf, 2, 3)));
-const char *http_header(const struct http_exchange *exchange, const char *name, char *value, size_t size); /* NULL: none */
+/* NULL: the request has no such header. */
+const char *http_header(const struct http_exchange *exchange, const char *name, char *value, size_t size);
 void http_wait_for_client(struct http_exchange *exchange); /* until it hangs up, or the server stops */
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Local files as answers: what HTTP would say of them, turns among several, and files that change while they are read. */
+/* Local files as answers: what HTTP would say of them, turns among several, files that change while they are read. */
 #include "config-auto.h"
 
 #include <errno.h>
@@ -107,7 +107,8 @@ static void test_ranges(void **state)
 {
     (void)state;
     static const uint64_t cases[][3] = {/* first, last, what last becomes */
-        {0, 0, 0}, {1000, 2000, 2000}, {SIZE - 1, SIZE - 1, SIZE - 1}, {SIZE - 10, UINT64_MAX, SIZE - 1}, {5, SIZE, SIZE - 1}};
+        {0, 0, 0}, {1000, 2000, 2000}, {SIZE - 1, SIZE - 1, SIZE - 1}, {SIZE - 10, UINT64_MAX, SIZE - 1},
+        {5, SIZE, SIZE - 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct transfer_request request = get_range("image", cases[i][0], cases[i][1]);
         struct outcome *outcome = expect(&request, 0, 206);

@@ -37,6 +37,9 @@ int test_loop_start(void **state)
     (void)state;
     signals = data_calls = 0;
     loop_joined = false;
+    unsetenv("http_proxy"); /* of whoever runs the tests */
+    unsetenv("all_proxy");
+    unsetenv("ALL_PROXY");
     return transfers_new(&config, &loop) < 0 || pthread_create(&loop_thread, NULL, run_loop, loop) != 0 ? -1 : 0;
 }
 

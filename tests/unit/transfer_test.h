@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the tests of transfers share: a loop on a thread of its own, and requests whose whole answer is kept and waited for.
- * cmocka's checks are for the test's own thread; on the loop, and in callbacks, abort() says what is wrong.
+ * What the tests of transfers share: a loop on a thread of its own, and requests whose whole answer is kept and waited
+ * for. cmocka's checks are for the test's own thread; on the loop, and in callbacks, abort() says what is wrong.
  */
 #ifndef GCFS_TRANSFER_TEST_H
 #define GCFS_TRANSFER_TEST_H
