@@ -29,6 +29,11 @@ struct config {
     uint64_t image_cache_stall_time; /* seconds; default 86400 */
     char *image_cache_sqlite_db;    /* name of Glance's index in the cache directory; default cache.db */
     char *log_level;                /* error warning notice info debug; default info */
+    uint64_t min_free;              /* bytes, or CONFIG_PERCENT | percentage, of the file system to leave free; default 5% */
+    bool evict_inline;              /* keep the limit while fetching; default yes */
+    uint64_t cache_ttl;             /* seconds without access before an image is evicted; 0 (default): never */
+    uint64_t revalidate;            /* seconds between questions whether a cached image is still the backend's, on open; 0: every
+                                       open; CONFIG_NEVER (default) */
     int fetch_policy;               /* enum fetch_policy; whole | demand; default whole */
     uint64_t fetch_whole_after;     /* bytes asked for before the whole image follows; default 8M */
     uint64_t streams;               /* connections of one image's background fetch, 1–32; default 4 */
@@ -64,11 +69,17 @@ struct config {
     uint64_t retry_delay;     /* milliseconds before the first retry; doubles, jittered, at most 30 s; default 250 */
 };
 
+/* Beside plain numbers. */
+#define CONFIG_PERCENT (UINT64_C(1) << 63)
+#define CONFIG_NEVER UINT64_MAX
+
 enum config_type {
     CONFIG_STRING,       /* char * */
     CONFIG_PATH,         /* char *; absolute */
     CONFIG_SIZE,         /* uint64_t, bytes */
+    CONFIG_SHARE,        /* a size or a percentage; uint64_t: bytes, or CONFIG_PERCENT | percentage */
     CONFIG_SECONDS,      /* uint64_t */
+    CONFIG_INTERVAL,     /* "never", "on-open", or seconds; uint64_t: CONFIG_NEVER, 0, seconds */
     CONFIG_MILLISECONDS, /* uint64_t */
     CONFIG_COUNT,        /* uint64_t */
     CONFIG_BOOL,         /* bool */

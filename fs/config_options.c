@@ -45,6 +45,18 @@ static const struct config_option options[] = {
              "over from it, once."},
     {DEFAULT(log_level), .type = CONFIG_CHOICE, .choices = log_levels, .fallback = "info",
      .text = "Messages less urgent than this are not logged."},
+    {DEFAULT(min_free), .type = CONFIG_SHARE, .fallback = "5%", .min = 0, .max = 1024 * 1024 * TIB, .unit = "bytes",
+     .text = "How much of the cache directory's file system the cache leaves free, as a size or a percentage."},
+    {DEFAULT(evict_inline), .type = CONFIG_BOOL, .fallback = "yes",
+     .text = "Whether the cache keeps image_cache_max_size and min_free by itself: before a fetch would exceed them, "
+             "the images used longest ago that are neither open nor pinned are evicted. With no, the cache grows "
+             "until glance-cache-pruner runs."},
+    {DEFAULT(cache_ttl), .type = CONFIG_SECONDS, .fallback = "0", .min = 0, .max = 10ULL * YEAR, .unit = "seconds",
+     .text = "An image that nobody has read for so long is evicted, unless it is open or pinned. 0: never."},
+    {DEFAULT(revalidate), .type = CONFIG_INTERVAL, .fallback = "never", .min = 1, .max = YEAR, .unit = "seconds",
+     .text = "Whether opening a cached image asks the backend first if it is still the same: never, on-open, or at "
+             "most once in so many seconds. One that changed or is gone is evicted; a backend that cannot be reached "
+             "does not keep what is cached from being served."},
     {DEFAULT(fetch_policy), .type = CONFIG_ENUM, .choices = fetch_policies, .fallback = "whole",
      .text = "whole: an image of which enough has been read (fetch_whole_after) is fetched to its end in the "
              "background. demand: only what is read is fetched, and a little ahead; images stay sparse until all of "

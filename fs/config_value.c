@@ -94,6 +94,35 @@ static int set_number(const struct config_option *option, const char *text, uint
     return 0;
 }
 
+/* A size, or a percentage. */
+static int set_share(const struct config_option *option, const char *text, uint64_t *share)
+{
+    uint64_t percent;
+    const char *end;
+    if (parse_digits(text, &percent, &end) == 0 && strcmp(end + strspn(end, blanks), "%") == 0) {
+        if (percent > 100)
+            return -EINVAL;
+        *share = CONFIG_PERCENT | percent;
+        return 0;
+    }
+    uint64_t size;
+    if (config_parse_size(text, &size) < 0 || size < option->min || size > option->max)
+        return -EINVAL;
+    *share = size;
+    return 0;
+}
+
+static int set_interval(const struct config_option *option, const char *text, uint64_t *seconds)
+{
+    if (strcmp(text, "never") == 0)
+        *seconds = CONFIG_NEVER;
+    else if (strcmp(text, "on-open") == 0)
+        *seconds = 0;
+    else
+        return set_number(option, text, seconds);
+    return 0;
+}
+
 static int set_bool(const char *text, bool *value)
 {
     static const char *const words[][2] = {{"no", "yes"}, {"false", "true"}, {"off", "on"}, {"0", "1"}};
@@ -166,6 +195,10 @@ int config_value_set(struct config *config, const struct config_option *option, 
     case CONFIG_MILLISECONDS:
     case CONFIG_COUNT:
         return set_number(option, text, member(config, option));
+    case CONFIG_SHARE:
+        return set_share(option, text, member(config, option));
+    case CONFIG_INTERVAL:
+        return set_interval(option, text, member(config, option));
     case CONFIG_BOOL:
         return set_bool(text, member(config, option));
     case CONFIG_ENUM:
@@ -230,6 +263,18 @@ static void print_words(char *const *words, size_t count, FILE *out)
         fprintf(out, "%s%s", i == 0 ? "" : "\n    ", words[i]);
 }
 
+static void print_special(uint64_t value, enum config_type type, FILE *out)
+{
+    if (type == CONFIG_INTERVAL && value == CONFIG_NEVER)
+        fputs("never", out);
+    else if (type == CONFIG_INTERVAL && value == 0)
+        fputs("on-open", out);
+    else if (type == CONFIG_SHARE && (value & CONFIG_PERCENT) != 0)
+        fprintf(out, "%" PRIu64 "%%", value & ~CONFIG_PERCENT);
+    else
+        fprintf(out, "%" PRIu64, value);
+}
+
 void config_value_print(const struct config *config, const struct config_option *option, FILE *out)
 {
     size_t *count;
@@ -239,6 +284,10 @@ void config_value_print(const struct config *config, const struct config_option 
     case CONFIG_MILLISECONDS:
     case CONFIG_COUNT:
         fprintf(out, "%" PRIu64, *(uint64_t *)member(config, option));
+        break;
+    case CONFIG_SHARE:
+    case CONFIG_INTERVAL:
+        print_special(*(uint64_t *)member(config, option), option->type, out);
         break;
     case CONFIG_BOOL:
         fputs(*(bool *)member(config, option) ? "yes" : "no", out);
@@ -291,6 +340,13 @@ void config_value_describe(const struct config_option *option, char *text, size_
     case CONFIG_MILLISECONDS:
     case CONFIG_COUNT:
         snprintf(text, size, "a number from %" PRIu64 " to %" PRIu64 " (%s)", option->min, option->max, option->unit);
+        break;
+    case CONFIG_SHARE:
+        snprintf(text, size, "a size (%s; K, M, G or T may follow) or a percentage such as 5%%", option->unit);
+        break;
+    case CONFIG_INTERVAL:
+        snprintf(text, size, "never, on-open, or a number from %" PRIu64 " to %" PRIu64 " (%s)", option->min, option->max,
+                 option->unit);
         break;
     case CONFIG_BOOL:
         snprintf(text, size, "yes or no");

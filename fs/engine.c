@@ -84,6 +84,7 @@ static void sync_tick(void *context)
 static void rows_tick(void *context)
 {
     prefetch_tick(context);
+    space_expire(context);
 }
 
 static int start_threads(struct engine *e)
@@ -119,36 +120,32 @@ static void engine_free(struct engine *e)
     free(e);
 }
 
-int engine_start(const struct config *config, struct catalogue *catalogue, struct store *store, struct ledger *ledger,
-                 const struct kernel_notify *notify, struct engine **ret, char message[CONFIG_MESSAGE_MAX])
+int engine_start(const struct engine_parts *parts, struct engine **ret)
 {
     struct engine *e = calloc(1, sizeof(*e));
     if (e == NULL) {
-        snprintf(message, CONFIG_MESSAGE_MAX, "out of memory");
+        parts->ops->close(parts->backend);
         return -ENOMEM;
     }
     pthread_mutex_init(&e->lock, NULL);
-    e->config = config;
-    e->catalogue = catalogue;
-    e->store = store;
-    e->ledger = ledger;
-    e->kernel = *notify;
+    e->config = parts->config;
+    e->ops = parts->ops;
+    e->backend = parts->backend;
+    e->catalogue = parts->catalogue;
+    e->store = parts->store;
+    e->ledger = parts->ledger;
+    e->kernel = *parts->notify;
     TAILQ_INIT(&e->active);
     TAILQ_INIT(&e->list_waiters);
-    e->listed_at = catalogue_listing_time(catalogue);
-    int r = backend_open(config, &e->ops, &e->backend, message);
-    if (r < 0) {
-        engine_free(e);
-        return r;
-    }
+    e->listed_at = catalogue_listing_time(e->catalogue);
+    int r = 0;
     if ((e->touches = touches_new()) == NULL)
         r = -ENOMEM;
     if (r == 0)
-        r = transfers_new(config, &e->transfers);
+        r = transfers_new(e->config, &e->transfers);
     if (r == 0)
         r = start_threads(e);
     if (r < 0) {
-        snprintf(message, CONFIG_MESSAGE_MAX, "the engine could not be started: %s", error_text(r));
         engine_stop(e);
         return r;
     }

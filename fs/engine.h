@@ -35,9 +35,21 @@ struct kernel_notify {
     void *context;
 };
 
-/* All parts outlive the engine. On -EINVAL (the backend's part of the configuration) MESSAGE says why. */
-int engine_start(const struct config *config, struct catalogue *catalogue, struct store *store, struct ledger *ledger,
-                 const struct kernel_notify *notify, struct engine **ret, char message[CONFIG_MESSAGE_MAX]);
+/* What the engine works with. All of it outlives the engine, but the backend, which is the engine's from engine_start() on. */
+struct backend;
+struct backend_ops;
+struct engine_parts {
+    const struct config *config;
+    const struct backend_ops *ops;
+    struct backend *backend; /* from backend_open() */
+    struct catalogue *catalogue;
+    struct store *store;
+    struct ledger *ledger;
+    const struct kernel_notify *notify;
+};
+
+/* -EAGAIN, -ENOMEM; the backend is closed then, too. */
+int engine_start(const struct engine_parts *parts, struct engine **ret);
 /*
  * Ends all threads in order; what was fetched is synced and in the catalogue when this returns. Parked waiters are woken with
  * -ECANCELED. No other call may be under way or come.
@@ -52,6 +64,14 @@ void engine_stop(struct engine *e);
  */
 int engine_lookup(struct engine *e, const char *name, struct waiter *w, struct image_row *ret);
 int engine_lookup_result(struct engine *e, const char *name, int status, struct image_row *ret);
+
+/*
+ * `revalidate`: must the backend be asked whether the cached image of ROW is still its own? 0: no. ENGINE_PARKED: then
+ * engine_revalidate_result(): 0: go on (it is, or nobody could be asked); -ESTALE: it was evicted, look the name up again.
+ */
+bool engine_revalidates(struct engine *e);
+int engine_revalidate(struct engine *e, int64_t row, struct waiter *w);
+int engine_revalidate_result(struct engine *e, int64_t row, int status);
 
 /* Is the listing fresh enough for `ls images/`? 0; or ENGINE_PARKED: woken when a listing ended (its status is for the log only). */
 int engine_list(struct engine *e, struct waiter *w);

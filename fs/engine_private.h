@@ -17,7 +17,7 @@
 #include "transfer.h"
 
 enum { PROBE_BYTES = 128 * 1024, ENDPOINTS_MAX = 16, CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
-enum { HOLD_SLACK = 16 << 20 };
+enum { HOLD_SLACK = 16 << 20, THROUGH_AHEAD = 2 << 20 };
 
 /* An open file of the store, closed with its last user. */
 struct image_file {
@@ -91,6 +91,8 @@ struct image {
     int64_t last_progress;   /* wall clock */
     uint64_t fetched;        /* bytes received since it is in memory */
     uint64_t written;        /* bytes here, as the catalogue has it */
+    int64_t unwritten;       /* its part of engine->unwritten */
+    bool through;            /* not kept: see through.c. Changed on the fetch thread only */
     int64_t fetch_began;     /* monotonic; 0: not fetching */
     char error[IMAGE_ERROR_MAX + 1];
 
@@ -99,6 +101,8 @@ struct image {
     bool active;    /* on engine->active, which holds a reference */
     bool beginning; /* the rows thread makes its file */
     bool stopping;  /* being dropped or found changed: no new ranges */
+    bool wants_room; /* nothing of it is asked for until the rows thread has evicted */
+    int64_t through_since; /* monotonic */
     bool no_range;  /* the server sends the whole image only */
     unsigned fails; /* in a row without progress */
     unsigned tried; /* endpoints asked since the last progress, a bit each */
@@ -160,6 +164,8 @@ struct engine {
     struct tasks *rows, *hash, *sync, *lister, *adopt, *teller;
     struct touches *touches;
     atomic_bool stopping;
+    atomic_int_least64_t unwritten; /* bytes of images, here or under way, that the catalogue does not count yet */
+    atomic_int_least64_t reserved;  /* those of them that are under way */
     atomic_bool digests_distrusted; /* an image did not match: read the published digests again */
 
     pthread_mutex_t lock;
@@ -179,6 +185,9 @@ struct engine {
     /* the fetch thread's: */
     struct images active;
     unsigned connections, background;
+    int64_t expire_at;                /* monotonic; the rows thread's: when cache_ttl is looked at next */
+    bool making_room;                 /* the rows thread evicts */
+    uint64_t room_needed, room_freed; /* set before, read after it does */
 
     /* the lister's: */
     int64_t digests_at; /* monotonic; 0: never */
@@ -277,6 +286,22 @@ void prefetch_free_all(struct engine *e); /* at the end, with no thread left */
 /* ---- evict.c */
 
 void evict_reap(struct engine *e, int64_t row); /* blocks: removes a retired row and its file when nobody has it open */
+
+/* ---- space.c */
+
+/* May LENGTH more bytes of IMAGE be asked for? False: room is being made, or it goes through now. On the fetch thread. */
+bool space_reserve(struct image *image, uint64_t length);
+bool space_can_hold(struct engine *e, uint64_t size); /* could an image of SIZE ever be kept? */
+/* Bytes of IMAGE not counted by the catalogue became more or fewer; of them, those under way. image->lock held. */
+void space_count(struct image *image, int64_t unwritten, int64_t reserved);
+uint64_t space_used(struct engine *e); /* reads the catalogue */
+void space_expire(struct engine *e);   /* cache_ttl; on the rows thread */
+
+/* ---- through.c; all on the fetch thread */
+
+void through_start(struct image *image, const char *why); /* from now on it is not kept */
+void through_trim(struct image *image);                   /* after readers were answered: drop what is beyond the window */
+bool through_leave(struct image *image);                  /* is it time to try the normal way again? then it is known */
 
 /* ---- adopt.c */
 

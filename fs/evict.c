@@ -130,6 +130,7 @@ static void drop_bytes(void *context)
     pthread_mutex_lock(&image->lock);
     struct image_file *file = image->file;
     if (image->state == IMAGE_PARTIAL) {
+        space_count(image, -image->unwritten, 0);
         image->state = IMAGE_KNOWN;
         image->file = NULL;
         chunkmap_free(image->map);
@@ -157,7 +158,7 @@ static void drop_start(void *context)
     struct image *image = d->image;
 
     pthread_mutex_lock(&image->lock);
-    int r = image->finishing || image->beginning ? -EBUSY : image->state != IMAGE_PARTIAL || image->dead != 0 ? -ENOENT : 0;
+    int r = image->finishing || image->beginning ? -EBUSY : image->state != IMAGE_PARTIAL || image->dead != 0 || image->through ? -ENOENT : 0;
     if (r == 0)
         image->whole = false;
     pthread_mutex_unlock(&image->lock);

@@ -100,7 +100,10 @@ static void began(void *context)
     struct beginning *b = context;
     struct image *image = b->image;
     image->beginning = false;
-    if (b->status < 0) {
+    if (b->status == -ENOSPC || b->status == -EDQUOT) {
+        through_start(image, "the disk is full");
+        fetch_schedule(image->engine);
+    } else if (b->status < 0) {
         char why[IMAGE_ERROR_MAX + 1];
         snprintf(why, sizeof(why), "its file in the cache directory could not be made: %s", error_text(b->status));
         fetch_fail(image, -EIO, why);
@@ -153,6 +156,8 @@ static int make_file(struct image *image)
     image->state = IMAGE_PARTIAL;
     image->dirty = true;
     image->written = 0;
+    image->fetched += chunkmap_present(map);
+    space_count(image, (int64_t)chunkmap_present(map), 0);
     image->last_progress = clock_now();
     image_take_ready_locked(image, 0, &ready);
     pthread_mutex_unlock(&image->lock);
@@ -196,17 +201,21 @@ void fetch_attend(struct image *image)
     if (atomic_load(&e->stopping))
         return;
     pthread_mutex_lock(&image->lock);
+    if (image->through)
+        image->whole = false;
     image_take_ready_locked(image, image->dead, &ready);
     wanted = image->whole || !TAILQ_EMPTY(&image->waiters);
     enum image_state state = image->state;
-    if (state == IMAGE_PARTIAL && !image->digest_settled && !image->digest_asked)
+    if (state == IMAGE_PARTIAL && !image->digest_settled && !image->digest_asked && !image->through)
         image->digest_asked = settle = true;
-    if (state == IMAGE_PARTIAL && image->digest_settled && !image->finishing && chunkmap_full(image->map))
+    if (state == IMAGE_PARTIAL && image->digest_settled && !image->finishing && !image->through && chunkmap_full(image->map))
         image->finishing = finish = true;
     bool dead = image->dead != 0;
     pthread_mutex_unlock(&image->lock);
 
     wake_all(&ready);
+    if (image->through)
+        through_trim(image);
     if (settle)
         lister_settle_digest(image);
     if (finish) {
@@ -216,7 +225,9 @@ void fetch_attend(struct image *image)
     } else if (!image->beginning && !image->stopping) {
         if (state == IMAGE_PARTIAL || wanted)
             enter_active(image);
-        if (state == IMAGE_KNOWN && wanted)
+        if (state == IMAGE_KNOWN && wanted && !space_can_hold(e, image->meta.size))
+            through_start(image, "it is larger than the cache");
+        else if (state == IMAGE_KNOWN && wanted)
             begin_image(image);
     }
 }
@@ -260,6 +271,12 @@ static const struct cursor *cursor_at(const struct image *image, uint64_t offset
     return NULL;
 }
 
+/* How far ahead of reader P to fetch: little when nothing is kept. */
+static uint64_t window(const struct image *image, const struct cursor *p)
+{
+    return image->through && p->window > THROUGH_AHEAD ? THROUGH_AHEAD : p->window;
+}
+
 /* A read that waits: its missing bytes, and with a sequential reader what it will want next, in one request. */
 static bool choose_demand_locked(const struct image *image, const struct choice *c, struct span *ret)
 {
@@ -271,8 +288,8 @@ static bool choose_demand_locked(const struct image *image, const struct choice 
         if (!gap(image, c, w->offset, end, UINT64_MAX / 2, ret))
             continue;
         const struct cursor *p = cursor_at(image, w->offset);
-        if (p != NULL && p->next + p->window > to)
-            to = p->next + p->window;
+        if (p != NULL && p->next + window(image, p) > to)
+            to = p->next + window(image, p);
         if (p != NULL && image->whole && ret->first + c->segment > to)
             to = ret->first + c->segment;
         return gap(image, c, ret->first, to, to - ret->first, ret);
@@ -287,8 +304,8 @@ static bool choose_ahead_locked(const struct image *image, const struct choice *
         return false;
     for (int i = 0; i < CURSORS; i++) {
         const struct cursor *p = &image->cursors.place[i];
-        if (p->used != 0 && p->window > 0 && gap(image, c, p->next, p->next + p->window, p->window, ret) &&
-            ret->first <= p->next + p->window / 2)
+        uint64_t ahead = window(image, p);
+        if (p->used != 0 && ahead > 0 && gap(image, c, p->next, p->next + ahead, ahead, ret) && ret->first <= p->next + ahead / 2)
             return true;
     }
     return false;
@@ -347,6 +364,11 @@ static void start_class(struct image *image, enum fetch_class class)
         pthread_mutex_unlock(&image->lock);
         if (!found)
             return;
+        if (!space_reserve(image, span.end - span.first)) {
+            if (image->through)
+                continue; /* as of now: chosen afresh */
+            return;
+        }
         int r = range_start(image, class, span);
         if (r < 0) {
             fetch_fail(image, -EIO, error_text(r));
@@ -361,7 +383,7 @@ static bool is_idle(struct image *image)
     bool wanted = TAILQ_EMPTY(&image->ranges) && (!TAILQ_EMPTY(&image->waiters) || image->whole);
     bool idle = TAILQ_EMPTY(&image->ranges) && !wanted && !image->finishing;
     pthread_mutex_unlock(&image->lock);
-    return idle && !image->beginning && image->retry == NULL;
+    return idle && !image->beginning && image->retry == NULL && !image->wants_room;
 }
 
 void fetch_schedule(struct engine *e)
@@ -373,7 +395,7 @@ void fetch_schedule(struct engine *e)
     for (int class = 0; class < FETCH_CLASSES; class++) {
         for (image = TAILQ_FIRST(&e->active); image != NULL && may_connect(e, (enum fetch_class)class); image = next) {
             image_ref(image);
-            if (image->retry == NULL && !image->beginning && !image->stopping)
+            if (image->retry == NULL && !image->beginning && !image->stopping && !image->wants_room)
                 start_class(image, (enum fetch_class)class);
             next = image->active ? TAILQ_NEXT(image, active_link) : TAILQ_FIRST(&e->active);
             image_put(image);

@@ -54,7 +54,7 @@ static int hash_bytes(struct image *image, int fd, uint64_t from, uint64_t to)
 static int hash_turn(struct image *image)
 {
     pthread_mutex_lock(&image->lock);
-    bool partial = image->state == IMAGE_PARTIAL && image->dead == 0;
+    bool partial = image->state == IMAGE_PARTIAL && image->dead == 0 && !image->through;
     uint64_t from = image->hashed, prefix = partial ? chunkmap_prefix(image->map) : 0;
     struct image_file *file = partial ? image_file_ref(image->file) : NULL;
     enum digest_algorithm algorithm = image->meta.digest.algorithm;
@@ -93,7 +93,7 @@ static void hash_task(void *context)
 
 void finish_hash_locked(struct image *image)
 {
-    if (image->hashing || image->finishing || !image->digest_settled || image->meta.digest.algorithm == DIGEST_NONE)
+    if (image->hashing || image->finishing || image->through || !image->digest_settled || image->meta.digest.algorithm == DIGEST_NONE)
         return;
     if (image->state != IMAGE_PARTIAL || chunkmap_prefix(image->map) - image->hashed < HASH_STEP)
         return;
@@ -175,6 +175,7 @@ static void publish(void *context)
         return;
     }
     pthread_mutex_lock(&image->lock);
+    space_count(image, -image->unwritten, 0);
     image->state = IMAGE_COMPLETE;
     image->finishing = false;
     image->whole = false;
@@ -294,7 +295,7 @@ static void checkpoint(struct image *image)
 
     write_version(image);
     pthread_mutex_lock(&image->lock);
-    if (image->dirty && image->state == IMAGE_PARTIAL && !image->finishing && image->dead == 0 &&
+    if (image->dirty && !image->through && image->state == IMAGE_PARTIAL && !image->finishing && image->dead == 0 &&
         chunkmap_copy(image->map, &map) == 0) {
         file = image_file_ref(image->file);
         image->dirty = false;
@@ -314,8 +315,10 @@ static void checkpoint(struct image *image)
         pthread_mutex_unlock(&image->lock);
     }
     pthread_mutex_lock(&image->lock);
-    if (r == 0 && image->file == file)
+    if (r == 0 && image->file == file) {
+        space_count(image, -(int64_t)(chunkmap_present(map) - image->written), 0);
         image->written = chunkmap_present(map);
+    }
     pthread_mutex_unlock(&image->lock);
     image_file_put(file);
     chunkmap_free(map);

@@ -112,6 +112,8 @@ static void drop_handle(struct fuse_world *w, int64_t row, uint64_t handle)
 
 struct opening {
     int64_t row;
+    uint64_t unique; /* the kernel's number of the request */
+    bool resent;
     uint64_t handle;
     bool passthrough;
     bool hit;
@@ -121,10 +123,8 @@ struct opening {
 /* A handle in the ledger, and with passthrough the id of the file. The mode is decided once for all handles of the inode. */
 static int enter_handle(struct fuse_world *w, struct image *image, struct opening *o)
 {
-    bool resent, want = o->hit && w->passthrough != NULL;
-    uint64_t unique = fuse_io_unique(&resent);
-
-    int r = ledger_open_handle(w->ledger, o->row, unique, resent, want, &o->handle, &o->passthrough);
+    bool want = o->hit && w->passthrough != NULL;
+    int r = ledger_open_handle(w->ledger, o->row, o->unique, o->resent, want, &o->handle, &o->passthrough);
     if (r < 0 || !o->passthrough)
         return r;
     struct image_file *file = engine_read_ready(image);
@@ -135,7 +135,7 @@ static int enter_handle(struct fuse_world *w, struct image *image, struct openin
     /* The kernel does not take this file: caching mode, if nobody has it open in the other one. */
     if (ledger_close_handle(w->ledger, o->handle, o->row) > 0)
         return -EIO;
-    return ledger_open_handle(w->ledger, o->row, unique, false, false, &o->handle, &o->passthrough);
+    return ledger_open_handle(w->ledger, o->row, o->unique, false, false, &o->handle, &o->passthrough);
 }
 
 static int open_image(struct fuse_world *w, struct opening *o)
@@ -160,30 +160,67 @@ static int open_image(struct fuse_world *w, struct opening *o)
     return 0;
 }
 
-static void files_open_image(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file)
+static void reply_open(fuse_req_t request, struct opening *o, struct fuse_file_info *file)
 {
     struct fuse_world *w = world_of(request);
+    int r = open_image(w, o);
+    if (r < 0) {
+        fuse_reply_err(request, -r);
+        return;
+    }
+    if (o->passthrough) {
+        struct open_out out = {.handle = o->handle, .flags = OPEN_PASSTHROUGH, .backing_id = o->backing_id};
+        r = fuse_reply_buf(request, (const char *)&out, sizeof(out));
+    } else {
+        file->fh = o->handle;
+        file->keep_cache = 1; /* an inode is one version of an image: its bytes never change */
+        r = fuse_reply_open(request, file);
+    }
+    if (r == -ENOENT) /* interrupted: the kernel does not know of the handle */
+        drop_handle(w, o->row, o->handle);
+}
+
+static void answer_open(struct parked *p, int status)
+{
+    struct opening o = {.row = node_row(p->node), .unique = p->unique, .resent = p->resent};
+    int r = engine_revalidate_result(p->world->view.engine, o.row, status);
+    if (r < 0)
+        fuse_reply_err(p->request, -r);
+    else
+        reply_open(p->request, &o, &p->file);
+}
+
+/* The backend is asked first whether the cached image is still the same. True: the answer comes later, or came. */
+static bool revalidate(fuse_req_t request, const struct opening *o, const struct fuse_file_info *file)
+{
+    struct fuse_world *w = world_of(request);
+    struct parked *p = engine_revalidates(w->view.engine) ? park_new(request, answer_open) : NULL;
+    if (p == NULL)
+        return engine_revalidates(w->view.engine);
+    p->node = node_make(KIND_IMAGE, o->row);
+    p->file = *file;
+    p->unique = o->unique;
+    p->resent = o->resent;
+    int r = engine_revalidate(w->view.engine, o->row, &p->waiter);
+    if (r == ENGINE_PARKED)
+        return true;
+    park_free(p);
+    if (r < 0)
+        fuse_reply_err(request, -r);
+    return r < 0;
+}
+
+static void files_open_image(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file)
+{
     struct opening o = {.row = node_row(node)};
 
     if ((file->flags & O_ACCMODE) != O_RDONLY) {
         fuse_reply_err(request, EPERM);
         return;
     }
-    int r = open_image(w, &o);
-    if (r < 0) {
-        fuse_reply_err(request, -r);
-        return;
-    }
-    if (o.passthrough) {
-        struct open_out out = {.handle = o.handle, .flags = OPEN_PASSTHROUGH, .backing_id = o.backing_id};
-        r = fuse_reply_buf(request, (const char *)&out, sizeof(out));
-    } else {
-        file->fh = o.handle;
-        file->keep_cache = 1; /* an inode is one version of an image: its bytes never change */
-        r = fuse_reply_open(request, file);
-    }
-    if (r == -ENOENT) /* interrupted: the kernel does not know of the handle */
-        drop_handle(w, o.row, o.handle);
+    o.unique = fuse_io_unique(&o.resent);
+    if (!revalidate(request, &o, file))
+        reply_open(request, &o, file);
 }
 
 void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file)

@@ -43,6 +43,8 @@ struct parked {
     bool attributes;
     struct image *image; /* of a read; a reference */
     struct fuse_file_info file;
+    uint64_t unique; /* of an OPEN */
+    bool resent;
     char name[IMAGE_ID_MAX + 1];
 };
 

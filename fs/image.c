@@ -221,6 +221,7 @@ void image_put(struct image *image)
         return;
     bool retired = image->state == IMAGE_RETIRED || image->dead != 0;
     int64_t row = image->row;
+    space_count(image, -image->unwritten, 0);
     image_free(image);
     if (retired)
         evict_reap(e, row);
@@ -324,6 +325,8 @@ uint64_t image_present_locked(const struct image *image)
 {
     if (image->state == IMAGE_COMPLETE)
         return image->meta.size;
+    if (image->through)
+        return 0;
     return image->map == NULL ? 0 : chunkmap_present(image->map);
 }
 
@@ -347,7 +350,7 @@ static uint64_t unclaimed(const struct image *image)
 
 bool image_held_locked(struct image *image, uint64_t offset, uint64_t length)
 {
-    if (image->state != IMAGE_PARTIAL || image->verified || offset + length <= tail_start(image))
+    if (image->state != IMAGE_PARTIAL || image->verified || image->through || offset + length <= tail_start(image))
         return false;
     if (image->digest_settled && image->meta.digest.algorithm == DIGEST_NONE)
         return false;

@@ -77,16 +77,41 @@ static void lookup_free(struct lookup *l)
     free(l);
 }
 
+/* In memory, too, it was described just now. */
+static void confirm(struct engine *e, int64_t row)
+{
+    struct image *image = image_find(e, row);
+    if (image == NULL)
+        return;
+    pthread_mutex_lock(&image->lock);
+    image->described = clock_now();
+    pthread_mutex_unlock(&image->lock);
+    image_put(image);
+}
+
+/* A cached image that the backend does not have like that any more. */
+static bool evict_outdated(struct engine *e, const char *name, const char *what)
+{
+    if (e->config->revalidate == CONFIG_NEVER || engine_evict(e, name) < 0)
+        return false;
+    log_notice("%s: %s at the backend, so that the cached image was evicted", name, what);
+    return true;
+}
+
 /* The backend has it: into the catalogue. */
 static int write_found(struct lookup *l)
 {
     struct engine *e = l->engine;
     struct image_row row;
     int r = catalogue_learn(e->catalogue, l->name, &l->meta, clock_now(), &row);
-    if (r == -ESTALE) /* bytes of another version are here: its fetch or revalidation finds out */
-        return 0;
+    if (r == -ESTALE) {
+        if (!evict_outdated(e, l->name, "changed"))
+            return 0; /* bytes of another version are on their way: their fetch finds out */
+        r = catalogue_learn(e->catalogue, l->name, &l->meta, clock_now(), &row);
+    }
     if (r < 0)
         return log_errno(r, "%s: what the backend says of it could not be written to the catalogue", l->name);
+    confirm(e, row.row);
     if (row.state == IMAGE_KNOWN && e->ops->describe_has_bytes && !l->again && l->length > 0 && row.meta.size > 0) {
         probe_keep(e, row.row, l->body, l->length);
         l->body = NULL;
@@ -99,6 +124,7 @@ static void write_gone(struct lookup *l)
 {
     struct engine *e = l->engine;
     struct image_row row;
+    evict_outdated(e, l->name, "gone");
     if (catalogue_find(e->catalogue, l->name, &row) == 0 && row.state == IMAGE_KNOWN && ledger_handles(e->ledger, row.row) == 0)
         catalogue_forget(e->catalogue, row.row);
 }
@@ -343,6 +369,31 @@ int engine_lookup_result(struct engine *e, const char *name, int status, struct 
     if (r == 0 && ret->meta.size != IMAGE_SIZE_UNKNOWN)
         return 0; /* found now, or known from before while the backend cannot be asked */
     return status < 0 ? status : r < 0 ? r : -EIO;
+}
+
+bool engine_revalidates(struct engine *e)
+{
+    return e->config->revalidate != CONFIG_NEVER;
+}
+
+int engine_revalidate(struct engine *e, int64_t row, struct waiter *w)
+{
+    struct image_row r;
+    int error = catalogue_get(e->catalogue, row, &r);
+    if (error < 0)
+        return error == -ENOENT ? -ESTALE : error;
+    if (r.state != IMAGE_COMPLETE || clock_now() - r.described < (int64_t)e->config->revalidate * NS_PER_S)
+        return 0;
+    return park(e, r.name, w);
+}
+
+int engine_revalidate_result(struct engine *e, int64_t row, int status)
+{
+    struct image_row r;
+    if (status == -EINTR || status == -ECANCELED)
+        return status;
+    int error = catalogue_get(e->catalogue, row, &r);
+    return error == -ENOENT || (error == 0 && r.state == IMAGE_RETIRED) ? -ESTALE : error;
 }
 
 void lookup_stop(struct engine *e)

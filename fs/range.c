@@ -57,6 +57,7 @@ static int take_whole_body(struct range *range)
         return -ENOTSUP;
     }
     pthread_mutex_lock(&image->lock);
+    space_count(image, (int64_t)(image->meta.size - range->end), (int64_t)(image->meta.size - range->end));
     range->end = image->meta.size;
     range->skip = range->pos;
     image->whole = true;
@@ -136,8 +137,10 @@ static int on_data(void *context, const struct transfer_head *head, const void *
     pthread_mutex_lock(&image->lock);
     uint64_t from = range->pos;
     range->pos += length;
+    if (!image->through)
+        atomic_fetch_sub(&image->engine->reserved, (int64_t)length);
     mark_chunks_locked(image, from, range->pos);
-    image->dirty = true;
+    image->dirty = !image->through;
     image->fetched += length;
     image->last_progress = clock_now();
     image_take_ready_locked(image, 0, &ready);
@@ -145,6 +148,8 @@ static int on_data(void *context, const struct transfer_head *head, const void *
     pthread_mutex_unlock(&image->lock);
     ledger_count(image->engine->ledger, COUNT_BYTES_FETCHED, length);
     wake_all(&ready);
+    if (image->through)
+        through_trim(image);
     return 0;
 }
 
@@ -259,6 +264,8 @@ static void range_failed(struct range *range, int error, const struct transfer_r
         return;
     case -ENOSPC:
     case -EDQUOT:
+        through_start(image, error == -ENOSPC ? "the disk is full" : "the quota of the disk is used up");
+        return;
     case -EFBIG:
     case -EROFS:
     case -EIO:
@@ -344,6 +351,7 @@ int range_start(struct image *image, enum fetch_class class, struct span span)
     pthread_mutex_lock(&image->lock);
     range->file = image_file_ref(image->file);
     TAILQ_INSERT_TAIL(&image->ranges, range, link);
+    space_count(image, (int64_t)(range->end - range->start), (int64_t)(range->end - range->start));
     if (image->fetch_began == 0)
         image->fetch_began = clock_monotonic();
     pthread_mutex_unlock(&image->lock);
@@ -369,6 +377,7 @@ void range_free(struct range *range)
         e->background--;
     pthread_mutex_lock(&image->lock);
     TAILQ_REMOVE(&image->ranges, range, link);
+    space_count(image, -(int64_t)(range->end - range->pos), -(int64_t)(range->end - range->pos));
     pthread_mutex_unlock(&image->lock);
     image_file_put(range->file);
     free(range);

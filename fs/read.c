@@ -31,7 +31,7 @@ static bool note_read_locked(struct image *image, uint64_t offset, uint64_t leng
     const struct cursor *p = cursors_note(&image->cursors, offset, length, config->read_ahead_max);
 
     image->asked += length;
-    if (config->fetch_policy == FETCH_WHOLE && !image->whole && image->asked >= config->fetch_whole_after) {
+    if (config->fetch_policy == FETCH_WHOLE && !image->whole && !image->through && image->asked >= config->fetch_whole_after) {
         image->whole = true;
         return true;
     }
@@ -56,7 +56,7 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
     } else {
         bool visit = note_read_locked(image, offset, length);
         bool whole = image->whole;
-        bool here = image->state == IMAGE_PARTIAL && image_available_locked(image, offset, length);
+        bool here = image->state == IMAGE_PARTIAL && !image->through && image_available_locked(image, offset, length);
         if (here && !image_held_locked(image, offset, length)) {
             *ret_file = image_file_ref(image->file);
         } else if (atomic_load(&w->interrupted)) {

@@ -26,7 +26,7 @@ void engine_refresh(struct engine *e, struct image_row *row)
     if (image->state == IMAGE_PARTIAL)
         row->last_modified = image->last_progress;
     if (row->state != IMAGE_RETIRED && image->state != IMAGE_RETIRED)
-        row->state = image->state;
+        row->state = image->through ? IMAGE_KNOWN : image->state;
     if (row->meta.digest.algorithm == DIGEST_NONE)
         row->meta.digest = image->meta.digest;
     if (row->meta.etag[0] == '\0')
@@ -52,22 +52,6 @@ unsigned engine_handles(struct engine *e, int64_t row)
     return ledger_handles(e->ledger, row);
 }
 
-/* Bytes of partial images that arrived since their checkpoints. */
-static uint64_t bytes_not_checkpointed(struct engine *e)
-{
-    uint64_t more = 0;
-    struct image *image, *next;
-    pthread_mutex_lock(&e->lock);
-    HASH_ITER(hh, e->images, image, next) {
-        pthread_mutex_lock(&image->lock);
-        if (image->state == IMAGE_PARTIAL)
-            more += image_present_locked(image) > image->written ? image_present_locked(image) - image->written : 0;
-        pthread_mutex_unlock(&image->lock);
-    }
-    pthread_mutex_unlock(&e->lock);
-    return more;
-}
-
 int engine_space(struct engine *e, struct engine_space *ret)
 {
     struct catalogue_totals t;
@@ -76,7 +60,7 @@ int engine_space(struct engine *e, struct engine_space *ret)
         return r;
     *ret = (struct engine_space){
         .limit = e->config->image_cache_max_size,
-        .used = t.complete_bytes + t.partial_bytes + t.retired_bytes + bytes_not_checkpointed(e),
+        .used = space_used(e),
         .images = t.complete,
         .partial = t.partial,
     };

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Room in the cache: the limits hold without cron.
+ *
+ * Before a request for bytes is made, its bytes are reserved: what the catalogue counts, what it does not count yet (received since the last
+ * checkpoint, or still under way) and the new ones together may not exceed image_cache_max_size, and what they take from the disk must leave
+ * min_free. When they would, the rows thread evicts: the images used longest ago first, never one that is open or pinned, then
+ * partial images that nobody reads or fetches. An image for which no room can be made goes straight through (through.c).
+ */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine_private.h"
+#include "log.h"
+
+enum { PAGE = 64 };
+
+/* Bytes the cache takes, all of it. */
+static uint64_t used(struct engine *e)
+{
+    struct catalogue_totals t = {0};
+    int64_t more = atomic_load(&e->unwritten);
+    if (catalogue_totals(e->catalogue, &t) < 0)
+        return 0;
+    return t.complete_bytes + t.partial_bytes + t.retired_bytes + (more > 0 ? (uint64_t)more : 0);
+}
+
+static uint64_t min_free(const struct engine *e, uint64_t total)
+{
+    uint64_t share = e->config->min_free;
+    return (share & CONFIG_PERCENT) != 0 ? total / 100 * (share & ~CONFIG_PERCENT) : share;
+}
+
+/* How many bytes must go before LENGTH more fit. */
+static uint64_t shortage(struct engine *e, uint64_t length)
+{
+    uint64_t total, available, limit = e->config->image_cache_max_size, short_of = 0;
+    uint64_t want = used(e) + length;
+    if (want > limit)
+        short_of = want - limit;
+    if (store_space(e->store, &total, &available) == 0) {
+        int64_t more = atomic_load(&e->reserved); /* under way, not on the disk yet */
+        uint64_t need = min_free(e, total) + length + (more > 0 ? (uint64_t)more : 0);
+        if (need > available && need - available > short_of)
+            short_of = need - available;
+    }
+    return short_of;
+}
+
+/* ---- evicting, on the rows thread */
+
+static uint64_t evict_complete(struct engine *e, uint64_t need)
+{
+    struct image_row *rows = malloc(PAGE * sizeof(*rows));
+    int64_t accessed = INT64_MIN, row = 0;
+    uint64_t freed = 0;
+    int n;
+    while (rows != NULL && freed < need && (n = catalogue_least_recent(e->catalogue, accessed, row, rows, PAGE)) > 0) {
+        for (int i = 0; i < n && freed < need; i++) {
+            if (ledger_handles(e->ledger, rows[i].row) == 0 && engine_evict(e, rows[i].name) == 0)
+                freed += rows[i].meta.size;
+        }
+        accessed = rows[n - 1].last_accessed;
+        row = rows[n - 1].row;
+    }
+    free(rows);
+    return freed;
+}
+
+static uint64_t drop_idle_partial(struct engine *e, uint64_t need)
+{
+    struct image_row *rows = malloc(PAGE * sizeof(*rows));
+    int64_t after = 0;
+    uint64_t freed = 0;
+    int n;
+    while (rows != NULL && freed < need && (n = catalogue_page(e->catalogue, CATALOGUE_INCOMPLETE, after, rows, PAGE)) > 0) {
+        for (int i = 0; i < n && freed < need; i++) {
+            struct image *image = image_find(e, rows[i].row);
+            if (image != NULL)
+                image_put(image);
+            else if (!rows[i].pinned && ledger_handles(e->ledger, rows[i].row) == 0 &&
+                     catalogue_reset(e->catalogue, rows[i].row) == 0 &&
+                     store_remove(e->store, STORE_PARTIAL, rows[i].name) == 0)
+                freed += rows[i].bytes;
+        }
+        after = rows[n - 1].row;
+    }
+    free(rows);
+    return freed;
+}
+
+static void room_made(void *context)
+{
+    struct engine *e = context;
+    struct image *image, *next;
+    bool enough = e->room_freed >= e->room_needed || shortage(e, e->room_needed) == 0;
+
+    e->making_room = false;
+    for (image = TAILQ_FIRST(&e->active); image != NULL; image = next) {
+        next = TAILQ_NEXT(image, active_link);
+        if (!image->wants_room)
+            continue;
+        image->wants_room = false;
+        if (!enough) { /* the others may want less: they ask again */
+            through_start(image, "no room can be made in the cache");
+            enough = true;
+        }
+    }
+    fetch_schedule(e);
+}
+
+static void make_room(void *context)
+{
+    struct engine *e = context;
+    uint64_t need = e->room_needed;
+    touches_flush(e->touches, e->catalogue); /* the order is by access */
+    e->room_freed = evict_complete(e, need);
+    if (e->room_freed < need)
+        e->room_freed += drop_idle_partial(e, need - e->room_freed);
+    if (e->room_freed > 0)
+        log_info("evicted %llu bytes to make room", (unsigned long long)e->room_freed);
+    engine_post(e, room_made, e);
+}
+
+bool space_reserve(struct image *image, uint64_t length)
+{
+    struct engine *e = image->engine;
+    uint64_t need;
+
+    if (image->through || !e->config->evict_inline || (need = shortage(e, length)) == 0)
+        return true;
+    if (length > e->config->image_cache_max_size) {
+        through_start(image, "it is larger than the cache");
+        return false;
+    }
+    image->wants_room = true;
+    if (!e->making_room) {
+        e->making_room = true;
+        e->room_needed = need;
+        tasks_add(e->rows, make_room, e);
+    }
+    return false;
+}
+
+bool space_can_hold(struct engine *e, uint64_t size)
+{
+    return !e->config->evict_inline || size <= e->config->image_cache_max_size;
+}
+
+void space_count(struct image *image, int64_t unwritten, int64_t reserved)
+{
+    if (image->through)
+        return;
+    image->unwritten += unwritten;
+    atomic_fetch_add(&image->engine->unwritten, unwritten);
+    atomic_fetch_add(&image->engine->reserved, reserved);
+}
+
+uint64_t space_used(struct engine *e)
+{
+    return used(e);
+}
+
+/* ---- images nobody has read for cache_ttl, on the rows thread */
+
+void space_expire(struct engine *e)
+{
+    int64_t ttl = (int64_t)e->config->cache_ttl * NS_PER_S, now = clock_now();
+    struct image_row *rows;
+    int n;
+
+    if (ttl == 0 || clock_monotonic() < e->expire_at || (rows = malloc(PAGE * sizeof(*rows))) == NULL)
+        return;
+    e->expire_at = clock_monotonic() + (ttl / 10 < 60 * NS_PER_S ? ttl / 10 : 60 * NS_PER_S);
+    touches_flush(e->touches, e->catalogue);
+    int64_t accessed = INT64_MIN, row = 0;
+    bool more = true;
+    while (more && (n = catalogue_least_recent(e->catalogue, accessed, row, rows, PAGE)) > 0) {
+        for (int i = 0; i < n && more; i++) {
+            more = now - rows[i].last_accessed > ttl;
+            if (more && ledger_handles(e->ledger, rows[i].row) == 0)
+                engine_evict(e, rows[i].name);
+        }
+        accessed = rows[n - 1].last_accessed;
+        row = rows[n - 1].row;
+    }
+    free(rows);
+}
