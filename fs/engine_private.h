@@ -17,6 +17,7 @@
 #include "transfer.h"
 
 enum { PROBE_BYTES = 128 * 1024, ENDPOINTS_MAX = 16, CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
+enum { FOLIO = 512 << 10, BUFFERS = 16 };
 enum { HOLD_SLACK = 16 << 20, THROUGH_AHEAD = 2 << 20 };
 
 /* An open file of the store, closed with its last user. */
@@ -42,6 +43,8 @@ struct range {
     struct image_file *file; /* where its bytes go */
     int64_t asked_at, first_at; /* monotonic */
     uint64_t asked_pos; /* pos when it was asked last */
+    unsigned char *buffer; /* FOLIO bytes: what came after pos and is not in the file yet; NULL: there were enough buffers */
+    size_t gathered;       /* bytes in it */
     uint64_t skip;      /* bytes of the answer still to come that are here already (no Range support) */
     unsigned retry_after; /* seconds; the last answer's Retry-After */
     char why[96];       /* what is wrong with the answer, for the log; "" */
@@ -184,7 +187,7 @@ struct engine {
 
     /* the fetch thread's: */
     struct images active;
-    unsigned connections, background;
+    unsigned connections, background, buffers;
     int64_t expire_at;                /* monotonic; the rows thread's: when cache_ttl is looked at next */
     bool making_room;                 /* the rows thread evicts */
     uint64_t room_needed, room_freed; /* set before, read after it does */

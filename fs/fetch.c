@@ -318,7 +318,11 @@ static bool choose_whole_locked(const struct image *image, const struct choice *
         return false;
     const struct cursor *p = cursors_latest(&image->cursors);
     uint64_t place = p ? p->next : 0;
-    return gap(image, c, place, image->meta.size, c->segment, ret) || gap(image, c, 0, place, c->segment, ret);
+    if (!gap(image, c, place, image->meta.size, c->segment, ret) && !gap(image, c, 0, place, c->segment, ret))
+        return false;
+    if (ret->end < image->meta.size && ret->end - ret->first > 2 * FOLIO) /* the next one starts on a folio */
+        ret->end -= ret->end % FOLIO;
+    return true;
 }
 
 static bool choose_locked(const struct image *image, enum fetch_class class, struct span *ret)
