@@ -142,6 +142,8 @@ void engine_error(struct engine *e, int64_t row, char error[IMAGE_ERROR_MAX + 1]
 struct engine_space { uint64_t limit, used; uint64_t images, partial; }; /* bytes; images whole, partly here */
 int engine_space(struct engine *e, struct engine_space *ret);
 
+int64_t engine_mounted_at(struct engine *e); /* ns since 1970 */
+
 /* The documents of .status and queued/NAME, for json_decref() by the caller. NULL: no memory. */
 json_t *engine_status(struct engine *e);
 json_t *engine_queue_status(struct engine *e, const struct queue_row *row);

@@ -190,7 +190,7 @@ struct engine {
     unsigned connections, background, buffers;
     int64_t expire_at;                /* monotonic; the rows thread's: when cache_ttl is looked at next */
     bool making_room;                 /* the rows thread evicts */
-    uint64_t room_needed, room_freed; /* set before, read after it does */
+    uint64_t room_length, room_needed; /* what was asked for, and how much of it must be freed; fixed while it does */
 
     /* the lister's: */
     int64_t digests_at; /* monotonic; 0: never */

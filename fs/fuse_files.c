@@ -66,14 +66,17 @@ static void read_document(fuse_req_t request, uint64_t node, size_t size, off_t 
         free(part);
         return;
     }
-    /* Opened under a former worker: what it says now. */
+    /* Opened under a former worker: what it says now; but not the rest of what was read the beginning of. */
+    if (at > 0) {
+        fuse_reply_buf(request, NULL, 0);
+        return;
+    }
     int r = view_document(&w->view, node, &part, &length);
     if (r < 0) {
         fuse_reply_err(request, -r);
         return;
     }
-    n = at >= length ? 0 : length - at < size ? length - at : size;
-    fuse_reply_buf(request, part + (n ? at : 0), n);
+    fuse_reply_buf(request, part, length < size ? length : size);
     free(part);
 }
 

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -180,6 +181,21 @@ int fuse_io_attach(struct fuse_session *se, int fuse_fd, struct ledger *ledger, 
     io.fd = fuse_fd;
     int r = fuse_session_custom_io(se, &hooks, fuse_fd);
     return r > 0 ? -r : r;
+}
+
+void fuse_io_part_descriptors(void)
+{
+    static __thread bool parted;
+    if (parted || io.fd < 0)
+        return;
+    parted = true;
+    if (unshare(CLONE_FILES) < 0) {
+        log_errno(-errno, "a thread's table of descriptors");
+        return;
+    }
+    if (io.fd > STDERR_FILENO + 1)
+        close_range(STDERR_FILENO + 1, (unsigned)io.fd - 1, 0);
+    close_range((unsigned)io.fd + 1, ~0U, 0);
 }
 
 bool fuse_io_passthrough(void)

@@ -21,6 +21,14 @@ struct fuse_session;
  */
 int fuse_io_attach(struct fuse_session *se, int fuse_fd, struct ledger *ledger, bool want_passthrough);
 
+/*
+ * For a thread that tells the kernel to forget something, before it does so. That can sleep, beyond any signal, until a request is
+ * answered that only a later worker answers; and while a thread of a dead process sleeps so, its descriptors stay open. The calling
+ * thread gets a table of descriptors of its own with nothing in it but /dev/fuse and standard error, so that the rest go with the
+ * process, by which the keeper sees that it is dead. Once a thread; further calls do nothing.
+ */
+void fuse_io_part_descriptors(void);
+
 /* Was passthrough agreed with the kernel for this mount? (Kept in the ledger's INIT area by the first worker.) After INIT. */
 bool fuse_io_passthrough(void);
 

@@ -10,6 +10,7 @@
 #include "fuse_loop.h"
 
 #include <errno.h>
+#include <linux/fuse.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -29,6 +30,7 @@ enum { WAKE_SIGNAL = SIGUSR1, STACK_BYTES = 256 * 1024, KICK_NS = 2 * 1000 * 100
 
 struct fuse_loop {
     struct fuse_session *se;
+    bool (*serve_one)(struct fuse_session *se, struct fuse_buf *buf);
     int ended_fd;
     atomic_bool stopping;
     atomic_uint running;
@@ -55,6 +57,21 @@ static bool serve_one(struct fuse_session *se, struct fuse_buf *buf)
     return !fuse_session_exited(se);
 }
 
+/* One request, answered with an error. */
+static bool refuse_one(struct fuse_session *se, struct fuse_buf *buf)
+{
+    int n = fuse_session_receive_buf(se, buf);
+    if (n == -EINTR || n == -EAGAIN)
+        return true;
+    if (n < (int)sizeof(struct fuse_in_header))
+        return false;
+    const struct fuse_in_header *in = buf->mem;
+    struct fuse_out_header out = {.len = sizeof(out), .error = -ENODEV, .unique = in->unique};
+    if (in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET || in->opcode == FUSE_INTERRUPT)
+        return true;
+    return write(fuse_session_fd(se), &out, sizeof(out)) >= 0 || errno == ENOENT; /* -ENOENT: interrupted */
+}
+
 static void *serve(void *context)
 {
     struct fuse_loop *loop = context;
@@ -64,7 +81,7 @@ static void *serve(void *context)
     sigaddset(&wake, WAKE_SIGNAL);
     pthread_sigmask(SIG_UNBLOCK, &wake, NULL);
     while (!atomic_load(&loop->stopping)) {
-        if (!serve_one(loop->se, &buf)) {
+        if (!loop->serve_one(loop->se, &buf)) {
             tell_end(loop);
             break;
         }
@@ -94,27 +111,32 @@ static int start_threads(struct fuse_loop *loop, unsigned threads)
     return r;
 }
 
+int fuse_loop_init(struct fuse_session *se)
+{
+    struct fuse_buf buf = {.mem = NULL};
+    bool alive = serve_one(se, &buf);
+    free(buf.mem);
+    return alive ? 0 : -ENODEV;
+}
+
 int fuse_loop_start(struct fuse_session *se, unsigned threads, int ended_fd, struct fuse_loop **ret)
 {
     struct fuse_loop *loop = calloc(1, sizeof(*loop) + threads * sizeof(loop->threads[0]));
     if (loop == NULL)
         return -ENOMEM;
     loop->se = se;
+    loop->serve_one = serve_one;
     loop->ended_fd = ended_fd;
-
-    struct fuse_buf buf = {.mem = NULL};
-    bool alive = serve_one(se, &buf);
-    free(buf.mem);
-    int r = alive ? start_threads(loop, threads) : -ENODEV;
+    int r = start_threads(loop, threads);
     if (r < 0) {
-        fuse_loop_stop(loop);
+        fuse_loop_free(loop);
         return r;
     }
     *ret = loop;
     return 0;
 }
 
-void fuse_loop_stop(struct fuse_loop *loop)
+static void stop_threads(struct fuse_loop *loop)
 {
     atomic_store(&loop->stopping, true);
     while (atomic_load(&loop->running) > 0) {
@@ -124,6 +146,24 @@ void fuse_loop_stop(struct fuse_loop *loop)
     }
     for (unsigned i = 0; i < loop->count; i++)
         pthread_join(loop->threads[i], NULL);
+    loop->count = 0;
+}
+
+void fuse_loop_stop(struct fuse_loop *loop, bool refuse)
+{
+    stop_threads(loop);
+    if (!refuse)
+        return;
+    atomic_store(&loop->stopping, false);
+    loop->serve_one = refuse_one;
+    start_threads(loop, 1); /* without it, at worst, the keeper's patience ends */
+}
+
+void fuse_loop_free(struct fuse_loop *loop)
+{
+    if (loop == NULL)
+        return;
+    stop_threads(loop);
     free(loop);
 }
 

@@ -7,6 +7,7 @@
  */
 #include "config-auto.h"
 
+#include "fuse_io.h"
 #include "fuse_private.h"
 
 #include <errno.h>
@@ -290,8 +291,9 @@ static void op_init(void *context, struct fuse_conn_info *connection)
     /* An inode is one version of an image: a new mtime (it became complete) does not mean new bytes. */
     connection->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
     connection->want |= connection->capable & (FUSE_CAP_SPLICE_WRITE | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
-                                               FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ASYNC_DIO);
-    connection->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_MOVE);
+                                               FUSE_CAP_READDIRPLUS_AUTO);
+    /* The kernel waits for asynchronous direct reads without listening to signals: a blocked one could not be interrupted. */
+    connection->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ASYNC_DIO);
     connection->max_background = 64;
 }
 
@@ -326,6 +328,7 @@ static void forget_name(void *context, const char *name)
 {
     static const uint64_t folders[] = {NODE_IMAGES, NODE_CACHED, NODE_INCOMPLETE};
     struct fuse_world *w = context;
+    fuse_io_part_descriptors();
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
         fuse_lowlevel_notify_inval_entry(w->session, folders[i], name, strlen(name)); /* -ENOENT: it was not kept */
 }
@@ -333,6 +336,7 @@ static void forget_name(void *context, const char *name)
 static void forget_bytes(void *context, int64_t row, uint64_t offset, uint64_t length)
 {
     struct fuse_world *w = context;
+    fuse_io_part_descriptors();
     fuse_lowlevel_notify_inval_inode(w->session, node_make(KIND_IMAGE, row), (off_t)offset, (off_t)length);
 }
 
@@ -346,7 +350,7 @@ int fuse_world_new(struct ledger *ledger, bool allow_other, bool debug, struct f
     w->ledger = ledger;
     w->view.uid = geteuid();
     w->view.gid = getegid();
-    w->view.passthrough = "off";
+    w->view.why_no_passthrough = "off";
     w->notify = (struct kernel_notify){.forget_name = forget_name, .forget_bytes = forget_bytes, .context = w};
     int failed = fuse_opt_add_arg(&args, "glance-cache-fs");
     if (allow_other)
@@ -379,7 +383,8 @@ void fuse_world_start(struct fuse_world *w, struct engine *engine, struct catalo
 {
     w->view.engine = engine;
     w->view.catalogue = catalogue;
-    w->view.passthrough = passthrough != NULL ? passthrough_state(passthrough) : why_not;
+    w->view.passthrough = passthrough;
+    w->view.why_no_passthrough = why_not;
     w->passthrough = passthrough;
 }
 

@@ -248,6 +248,13 @@ int engine_open(struct engine *e, int64_t row, struct image **ret)
         image->refs++;
     }
     pthread_mutex_unlock(&e->lock);
+    /* An empty image is never read from: the kernel knows its end. */
+    pthread_mutex_lock(&image->lock);
+    if (image->meta.size == 0 && image->state == IMAGE_KNOWN && !image->whole) {
+        image->whole = true;
+        fetch_visit_locked(image);
+    }
+    pthread_mutex_unlock(&image->lock);
     *ret = image;
     return 0;
 }

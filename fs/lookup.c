@@ -174,25 +174,30 @@ static void lookup_failed(struct lookup *l, int error, const char *what)
         return;
     }
     if (error == -ENOENT || error == -EACCES) {
+        if ((l->tried_endpoints & all) == all && error == -EACCES)
+            log_warning("%s: %s: we may not have it; see the credentials in the configuration", l->name, what);
         if ((l->tried_endpoints & all) == all)
             finish(l, error);
         else
             ask(l);
         return;
     }
-    origin_failed(e, l->endpoint, what, 0);
+    origin_failed(e, l->endpoint, what, l->head.retry_after);
     l->again = false;
     if ((l->tried_endpoints & all) != all) {
         ask(l);
         return;
     }
     l->tried_endpoints = 0;
-    if (++l->tries > LOOKUP_RETRIES || l->tries > e->config->retries || error == -EINVAL || error == -ENOMEM) {
+    /* A server that answers, if badly, is worth more patience than one that cannot be reached: people wait for `ls` and `stat`. */
+    bool answers = error == -EAGAIN || error == -ECONNRESET;
+    if ((!answers && l->tries >= LOOKUP_RETRIES) || ++l->tries > e->config->retries || error == -EINVAL || error == -ENOMEM) {
         log_warning("%s: looked up in vain: %s", l->name, what);
         finish(l, -EHOSTUNREACH);
         return;
     }
-    uint64_t ms = plan_backoff(e->config->retry_delay, l->tries, (uint32_t)random());
+    uint64_t ms = l->head.retry_after ? l->head.retry_after * UINT64_C(1000)
+                                      : plan_backoff(e->config->retry_delay, l->tries, (uint32_t)random());
     if (transfers_timer(e->transfers, ms, ask_later, l, &timer) < 0)
         finish(l, -ENOMEM);
 }
@@ -269,6 +274,10 @@ static void on_done(void *context, int error, const struct transfer_result *resu
             finish(l, 0);
         return;
     }
+    if (l->again && error == -EPROTO) { /* no HEAD either */
+        ask_again(l);
+        return;
+    }
     if (result->status >= 400)
         snprintf(what, sizeof(what), "the backend answered %d", result->status);
     else
@@ -286,6 +295,7 @@ static void ask(struct lookup *l)
         return;
     }
     l->endpoint = origin_choose(e, &l->tried_endpoints);
+    l->head = (struct transfer_head){0};
     l->length = 0;
     l->again = false;
     int r = l->body != NULL || (l->body = malloc(PROBE_BYTES)) != NULL ? 0 : -ENOMEM;

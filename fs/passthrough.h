@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * FUSE passthrough, the worker's side: the kernel reads a complete image's file by itself. Registering a file needs CAP_SYS_ADMIN, so
- * the descriptor goes to the keeper over their socket, and the keeper keeps one backing id an open inode, across workers; a new worker tells it which rows still have handles, so that none leaks.
+ * the descriptor goes to the keeper over a socket; the keeper keeps one backing id an open inode, across workers.
  */
 #ifndef GCFS_PASSTHROUGH_H
 #define GCFS_PASSTHROUGH_H
 
 #include <stdint.h>
 
+#include "ledger.h"
+
 struct passthrough; /* NULL: off */
 
-/* The backing id (> 0) of ROW's file FD. Asks the keeper unless this worker knows it. -errno: open it without passthrough.
- * Any FUSE thread; waits for the keeper. */
+/* SOCKET (taken over) leads to the keeper. NULL: no memory. */
+struct passthrough *passthrough_new(int socket, struct ledger *ledger);
+void passthrough_free(struct passthrough *p); /* NULL is fine */
+
+/*
+ * The backing id (> 0) of ROW's file FD, for a handle that the ledger holds already. Asks the keeper unless this worker knows it.
+ * -errno: open it without passthrough. Any FUSE thread; waits for the keeper.
+ */
 int passthrough_open(struct passthrough *p, int64_t row, int fd);
-/* The last handle of ROW is closed: the keeper drops the id. Any thread. */
+/* A handle of ROW was closed: when the ledger holds no more of them, the keeper drops the id. Any thread. */
 void passthrough_close(struct passthrough *p, int64_t row);
-/* "on", or why not ("the kernel is older than 6.9", "not started by root", "passthrough = off"). Never NULL, P may be. */
+/* "on", or why not: for .status. P is not NULL. The text is never freed. */
 const char *passthrough_state(const struct passthrough *p);
 
 #endif

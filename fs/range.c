@@ -49,6 +49,25 @@ static int learn_version(struct range *range, const struct transfer_head *head)
     return 0;
 }
 
+/*
+ * Another endpoint than the one that described the image: without a digest to check the whole by, only an equal etag or date says that it
+ * has the same bytes. Then it is not asked, rather than that two versions are mixed.
+ */
+static int check_mirror(struct range *range, const struct transfer_head *head)
+{
+    struct image *image = range->image;
+    const struct image_meta *meta = &image->meta;
+
+    if (range->endpoint == meta->endpoint || (image->digest_settled && meta->digest.algorithm != DIGEST_NONE))
+        return 0;
+    const char *etag = transfer_head_get(head, "etag"), *modified = transfer_head_get(head, "last-modified");
+    if (etag != NULL && meta->etag[0] != '\0' ? strcmp(etag, meta->etag) == 0
+                                              : modified != NULL && strcmp(modified, meta->modified) == 0)
+        return 0;
+    snprintf(range->why, sizeof(range->why), "this endpoint may have another version, and no digest is known to tell");
+    return -EAGAIN;
+}
+
 /* The server has no Range support: one stream from the start serves everybody. */
 static int take_whole_body(struct range *range)
 {
@@ -78,6 +97,8 @@ static int on_head(void *context, const struct transfer_head *head)
     int r = backend_check_bytes(head, &range->image->meta, range->endpoint, range->pos, &offset);
     if (r == 0)
         r = learn_version(range, head);
+    if (r == 0)
+        r = check_mirror(range, head);
     if (r < 0) {
         if (range->why[0] == '\0')
             snprintf(range->why, sizeof(range->why), "HTTP status %d", head->status);

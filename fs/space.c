@@ -95,7 +95,7 @@ static void room_made(void *context)
 {
     struct engine *e = context;
     struct image *image, *next;
-    bool enough = e->room_freed >= e->room_needed || shortage(e, e->room_needed) == 0;
+    bool enough = shortage(e, e->room_length) == 0;
 
     e->making_room = false;
     for (image = TAILQ_FIRST(&e->active); image != NULL; image = next) {
@@ -116,11 +116,11 @@ static void make_room(void *context)
     struct engine *e = context;
     uint64_t need = e->room_needed;
     touches_flush(e->touches, e->catalogue); /* the order is by access */
-    e->room_freed = evict_complete(e, need);
-    if (e->room_freed < need)
-        e->room_freed += drop_idle_partial(e, need - e->room_freed);
-    if (e->room_freed > 0)
-        log_info("evicted %llu bytes to make room", (unsigned long long)e->room_freed);
+    uint64_t freed = evict_complete(e, need);
+    if (freed < need)
+        freed += drop_idle_partial(e, need - freed);
+    if (freed > 0)
+        log_info("evicted %llu bytes to make room", (unsigned long long)freed);
     engine_post(e, room_made, e);
 }
 
@@ -138,6 +138,7 @@ bool space_reserve(struct image *image, uint64_t length)
     image->wants_room = true;
     if (!e->making_room) {
         e->making_room = true;
+        e->room_length = length;
         e->room_needed = need;
         tasks_add(e->rows, make_room, e);
     }

@@ -47,6 +47,11 @@ void engine_touch(struct engine *e, int64_t row)
     touches_add(e->touches, row, 0, clock_now());
 }
 
+int64_t engine_mounted_at(struct engine *e)
+{
+    return ledger_mounted_at(e->ledger);
+}
+
 unsigned engine_handles(struct engine *e, int64_t row)
 {
     return ledger_handles(e->ledger, row);

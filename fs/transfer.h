@@ -112,7 +112,7 @@ int transfers_timer(struct transfers *t, uint64_t ms, void (*fn)(void *context),
 void transfers_timer_cancel(struct transfers *t, struct transfer_timer *timer);
 
 /* On the loop. OPS must outlive the transfer. No callback is made before this returns. -ENOMEM; -EINVAL (neither or
- * both of url and path, a url that is not http's, a range that ends before it starts); -ECANCELED: the loop is ending. */
+ * both of url and path, a url that is not http's, a range that ends before it starts); -ECANCELED: the loop ends. */
 int transfer_start(struct transfers *t, const struct transfer_request *request, const struct transfer_ops *ops,
                    void *context, struct transfer **ret);
 /* On the loop, not from the transfer's own callbacks: ends it without on_done. */

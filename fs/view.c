@@ -44,6 +44,13 @@ static void fill_times(struct stat *st, int64_t accessed, int64_t modified, int6
     st->st_ctim = to_timespec(changed);
 }
 
+/* The time of the mount: what reads a folder twice (tar, rsync) must not see it change each time. */
+static void folder_times(const struct view *v, struct stat *st)
+{
+    int64_t mounted = engine_mounted_at(v->engine);
+    fill_times(st, mounted, mounted, mounted);
+}
+
 static void image_entry(const struct view *v, struct image_row *row, struct view_entry *ret)
 {
     engine_refresh(v->engine, row);
@@ -72,14 +79,13 @@ static void document_entry(const struct view *v, uint64_t node, int64_t when, st
 
 static void fixed_entry(const struct view *v, const struct fixed *f, struct view_entry *ret)
 {
-    int64_t now = clock_now();
     if (f->node == NODE_STATUS) {
-        document_entry(v, f->node, now, ret);
+        document_entry(v, f->node, clock_now(), ret);
         return;
     }
     ret->node = f->node;
     fill(v, f->node, f->mode, 0, &ret->attr);
-    fill_times(&ret->attr, now, now, now);
+    folder_times(v, &ret->attr);
     ret->entry_timeout = 3600;
     ret->attr_timeout = KEEP;
 }
@@ -103,7 +109,7 @@ static int root_attr(const struct view *v, struct stat *ret)
 {
     fill(v, NODE_ROOT, S_IFDIR | 0555, 0, ret);
     ret->st_nlink = 2 + FIXED_COUNT - 1;
-    fill_times(ret, clock_now(), clock_now(), clock_now());
+    folder_times(v, ret);
     return 0;
 }
 

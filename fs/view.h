@@ -19,6 +19,7 @@
 #include <sys/statvfs.h>
 
 #include "engine.h"
+#include "passthrough.h"
 
 enum view_kind { KIND_FIXED, KIND_IMAGE, KIND_QUEUED, KIND_INVALID, KIND_NOT_QUEUED };
 
@@ -40,7 +41,8 @@ static inline bool node_is_folder(uint64_t node) { return node_kind(node) == KIN
 struct view {
     struct engine *engine;
     struct catalogue *catalogue;
-    const char *passthrough; /* for .status: "on", or why not */
+    const struct passthrough *passthrough; /* for .status; NULL: there is none, */
+    const char *why_no_passthrough;        /* and why */
     uid_t uid;               /* whom the files belong to */
     gid_t gid;
 };

@@ -28,7 +28,7 @@ static int build(const struct view *v, uint64_t node, json_t **ret)
             return -EINVAL;
         *ret = engine_status(v->engine);
         if (*ret != NULL)
-            json_object_set_new(*ret, "passthrough", json_string(v->passthrough));
+            json_object_set_new(*ret, "passthrough", json_string(v->passthrough != NULL ? passthrough_state(v->passthrough) : v->why_no_passthrough));
         return 0;
     case KIND_QUEUED:
         r = catalogue_queue_get(v->catalogue, node_row(node), &queued);

@@ -18,6 +18,7 @@ from waiting import PATIENCE, wait_until
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KIB, MIB = 1 << 10, 1 << 20
+PROBE = 128 * KIB  # what comes with the answer to a look-up
 VIEWS = ("images", "cached", "queued", "incomplete", "invalid")
 REFUSED = (errno.EPERM, errno.EROFS)  # what the view says to everything it does not offer
 UNREACHABLE = (errno.EIO, errno.EHOSTUNREACH)  # what it says when the backend does not answer
@@ -132,7 +133,7 @@ class Cache:
     """A cache directory with a mount point, and the program between them."""
 
     # Quick enough for tests, slow enough that a busy machine is not taken for a fault.
-    DEFAULTS = {"image_cache_max_size": "10G", "log_level": "debug"}
+    DEFAULTS = {"image_cache_max_size": "10G", "min_free": 0, "log_level": "debug"}
     BACKEND = {"retries": 3, "retry_delay": 20, "stall_timeout": 30, "connect_timeout": 5}
 
     def __init__(self, root):
@@ -286,6 +287,15 @@ class Cache:
 
     def xattr(self, name, key, view="images"):
         return os.getxattr(self.path(view, name), "user.glance." + key).decode(errors="surrogateescape")
+
+    def error(self, name):
+        """Why the image cannot be read; "" when it can."""
+        try:
+            return self.xattr(name, "error")
+        except OSError as e:
+            if e.errno != errno.ENODATA:
+                raise
+            return ""
 
     def bytes_cached(self, name):
         return int(self.xattr(name, "bytes_cached"))

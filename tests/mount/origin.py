@@ -222,7 +222,10 @@ class Origin:
         connection = plain
         try:
             if self.tls:
-                connection = self.tls.wrap_socket(plain, server_side=True)
+                connection = self.tls.wrap_socket(plain, server_side=True)  # which takes the plain one's descriptor
+                with self.lock:
+                    self.connections.discard(plain)
+                    self.connections.add(connection)
             stream = connection.makefile("rb")
             while not self.closing.is_set():
                 request = self._read(stream, connection)
@@ -239,7 +242,7 @@ class Origin:
             connection.close()
             plain.close()
             with self.lock:
-                self.connections.discard(plain)
+                self.connections -= {plain, connection}
 
     def _read(self, stream, connection):
         line = stream.readline(65536).decode("latin-1").strip()

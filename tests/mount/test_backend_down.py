@@ -31,7 +31,7 @@ def test_down_at_the_start(cache, origin):
     origin.start()
     wait_until(lambda: error_of(os.stat, cache.image("image")) == 0, what="the image to be seen")
     same(cache.read("image"), CONTENT)
-    wait_until(lambda: cache.ls("images") == ["image"], what="the listing")
+    wait_until(lambda: error_of(cache.ls, "images") == 0 and cache.ls("images") == ["image"], what="the listing")
     cache.wait_cached("image")
 
 
@@ -68,7 +68,7 @@ def test_goes_down_in_the_middle_and_comes_back(cache, origin):
     code = error_of(os.pread, fd, 4096, 6 * MIB)
     assert code in UNREACHABLE, name_of(code)
     same(os.pread(fd, 4096, 0), content[:4096])
-    assert cache.xattr("image", "error")
+    assert cache.error("image")
     assert "image" in cache.ls("incomplete")
     origin.clear_faults()
     origin.start()
@@ -76,7 +76,7 @@ def test_goes_down_in_the_middle_and_comes_back(cache, origin):
     same(pread(fd), content)
     os.close(fd)
     cache.wait_cached("image")
-    assert cache.xattr("image", "error") == ""
+    assert cache.error("image") == ""
 
 
 def test_a_short_outage_is_not_felt(cache, origin):

@@ -68,9 +68,9 @@ def test_changed_in_the_middle(cache, origin, way, streams):
 
 
 def test_replaced_under_nginx(cache, make_nginx):
-    nginx = make_nginx(rate="2m")
+    nginx = make_nginx(rate="512k")
     nginx.put("image", OLD)
-    cache.configure(nginx.config(retry_delay=10), fetch_whole_after="64K").mount()
+    cache.configure(nginx.config(retry_delay=10), fetch_whole_after="64K", streams=1).mount()
     fd = os.open(cache.image("image"), os.O_RDONLY)
     same(pread(fd, MIB), OLD[:MIB])
     # what is under way goes on with the old file (nginx has it open); the restart breaks it off
@@ -119,6 +119,7 @@ def test_a_complete_image_stays(cache, origin):
     origin.put("image", NEW)
     same(cache.read("image"), OLD)
     os.unlink(cache.path("cached", "image"))
+    wait_until(lambda: error_of(cache.read, "image") == 0, what="the new version to be readable")
     same(cache.read("image"), NEW)
     cache.wait_cached("image")
 

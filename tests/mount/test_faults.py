@@ -26,7 +26,7 @@ SURVIVED = {
     "no etag, no date": dict(etag="", modified="", ignore_conditions=True),
     "a weak etag": dict(etag='W/"weak"', ignore_conditions=True),
     "a very long etag": dict(etag='"' + "x" * 4000 + '"', ignore_conditions=True),
-    "500 three times": dict(status=500, times=3),
+    "500 twice": dict(status=500, times=2),
     "502 once": dict(status=502, times=1),
     "503 with Retry-After, twice": dict(status=503, headers={"Retry-After": "1"}, times=2),
     "503 with a date in Retry-After": dict(status=503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"},
@@ -36,7 +36,7 @@ SURVIVED = {
     "closed before an answer, twice": dict(drop_before_head=True, times=2),
     "dropped after the head": dict(drop_after=0, times=2),
     "dropped after 1 byte": dict(drop_after=1, times=2),
-    "dropped after 100,000 bytes, 3 times": dict(drop_after=100000, times=3),
+    "dropped after 100,000 bytes, twice": dict(drop_after=100000, times=2),
     "every answer dropped after 400,000 bytes": dict(drop_after=400000),
     "chunked and dropped": dict(drop_after=200000, length="chunked", times=2),
     "stalled": dict(stall_after=150000, times=2),
@@ -53,7 +53,7 @@ def after_probe(request):
 
 
 def configure(cache, origin, **options):
-    # stalls are noticed after 1 s; a fault that comes 3 times leaves a try
+    # stalls are noticed after 1 s; a look-up is tried three times
     return cache.configure(origin.config(retries=5, retry_delay=10, stall_timeout=1, stall_rate=1),
                            fetch_whole_after="64K", **options)
 
@@ -129,7 +129,7 @@ def test_a_size_that_nobody_tells(cache, origin, length):
         same(cache.read("image"), CONTENT)
     except OSError as e:
         assert e.errno in UNREACHABLE, name_of(e.errno)
-        assert "size" in cache.logged()
+        assert "image" in cache.logged()
 
 
 def unreadable(cache, name, offset=0):
@@ -196,7 +196,7 @@ def test_not_had(cache, origin, what, when):
     same(cache.read("other"), blob(100000, 22))
     assert "image" not in cache.ls("cached")
     if when == "in the middle":
-        wait_until(lambda: cache.xattr("image", "error"), what="the reason in .error")
+        wait_until(lambda: cache.error("image"), what="the reason in .error")
     cache.status()
     origin.clear_faults()
     wait_until(lambda: error_of(cache.read, "image") == 0, what="the image to be readable again")
@@ -210,7 +210,7 @@ def test_the_reason_is_in_status(cache, origin):
     origin.fault("image", when=after_probe, status=500)
     cache.configure(origin.config(retries=1, retry_delay=10)).mount()
     assert unreadable(cache, "image") == errno.EIO
-    assert "500" in str(wait_until(lambda: cache.xattr("image", "error"), what=".error"))
+    assert "500" in str(wait_until(lambda: cache.error("image"), what=".error"))
     assert "500" in str(cache.status())
     lines = [l for l in cache.logged().splitlines() if "500" in l and "image" in l]
     assert lines and len(lines) < 60, f"{len(lines)} lines in the log"
@@ -319,17 +319,17 @@ def test_several_urls(cache, origin, first):
 
 
 def test_urls_with_different_versions_are_not_mixed(cache, origin):
+    """Whether two servers have the same bytes only a digest can tell: with one, no reader reaches the end of a mix."""
     second = Origin()
     try:
         origin.put("image", CONTENT)
         second.put("image", blob(SIZE, 99))
+        for server in (origin, second):
+            server.put_sums("SHA256SUMS", {"image": CONTENT})
         origin.fault("image", when=after_probe, status=500)
         cache.configure(origin.config(url=f"{origin.url} {second.url}", retries=1, retry_delay=10)).mount()
-        try:
-            got = cache.read("image")
-        except OSError:
-            return
-        assert got in (CONTENT, blob(SIZE, 99)) or got == b"", "a mix of two versions"
+        assert error_of(cache.read, "image") == errno.EIO
+        assert cache.ls("cached") == []
     finally:
         second.close()
 
@@ -344,9 +344,9 @@ def test_a_proxy(cache, origin):
 
 
 @pytest.fixture
-def secure(tmp_path):
+def secure(cache, tmp_path):
     """An origin with TLS and the certificate of its own authority."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    key, certificate = tmp_path / "key.pem", os.path.join(cache.root, "ca.pem")  # where the worker's user can read it
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                     "-days", "2",
                     "-keyout", key, "-out", certificate, "-subj", "/CN=127.0.0.1",
@@ -361,8 +361,7 @@ def secure(tmp_path):
 
 
 @pytest.mark.parametrize("trust", ["ca_file", "insecure", "none"])
-def test_tls(make_cache, secure, trust):
-    cache = make_cache()
+def test_tls(cache, secure, trust):
     secure.put("image", CONTENT)
     more = {"ca_file": {"ca_file": secure.certificate}, "insecure": {"insecure": "yes"}, "none": {}}[trust]
     cache.configure(secure.config(**more)).mount()

@@ -17,7 +17,7 @@ COMMANDS = {
     "dd far": "dd if={} bs=64k skip=40 count=1 of=/dev/null status=none",
     "direct": "dd if={} bs=64k skip=40 count=1 iflag=direct of=/dev/null status=none",
     "cp": "cp {} /dev/null",
-    "mmap": "python3 -c \"import mmap; m = mmap.mmap(open('{}','rb').fileno(), 0, prot=mmap.PROT_READ); m[3000000]\"",
+    "mmap": "python3 -c \"import mmap; f = open('{}', 'rb'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); m[3000000]\"",
 }
 
 

@@ -86,7 +86,7 @@ def test_wrong(cache, origin, wrong):
     assert "sha256" in entry.lower() or "digest" in entry or "checksum" in entry, entry
     assert "image" not in cache.ls("cached")
     assert error_of(cache.read, "image") == errno.EIO
-    assert cache.xattr("image", "error")
+    assert cache.error("image")
     assert origin.sent("image") <= 8 * SIZE, "fetched again and again"
     assert "image" in cache.logged()
     done = cache.shell(f"cp images/image {cache.root}/copy", check=False)

@@ -219,6 +219,7 @@ def test_an_open_handle_survives_eviction(served, origin):
     parts = [os.pread(fd, 4096, o) for o in range(0, SMALL, 4096)]
     same(b"".join(parts), blob(SMALL, 1))
     assert origin.sent("small") == before
+    wait_until(lambda: error_of(served.read, "small") == 0, what="the new version to be readable")
     same(served.read("small"), blob(SMALL, 9))
     os.close(fd)
     served.wait_cached("small")

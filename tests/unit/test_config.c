@@ -371,7 +371,7 @@ static void the_table_is_sound(void **state)
     for (size_t i = 0; i < count; i++) {
         const struct config_option *o = &options[i];
         bool number = o->type == CONFIG_SIZE || o->type == CONFIG_SECONDS || o->type == CONFIG_MILLISECONDS ||
-                      o->type == CONFIG_COUNT;
+                      o->type == CONFIG_COUNT || o->type == CONFIG_SHARE || o->type == CONFIG_INTERVAL;
         assert_int_equal(number, o->unit != NULL);
         assert_true(number ? o->min < o->max : o->min == 0 && o->max == 0);
         assert_true((o->fallback == NULL) != (o->example == NULL));

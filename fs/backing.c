@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of backing ids, by row, and the two ioctls. */
+#include "config-auto.h"
+
+#include "backing.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "fuse_abi.h"
+#include "link.h"
+#include "log.h"
+
+struct backing {
+    int64_t row;
+    int id;
+    UT_hash_handle hh;
+};
+
+struct backings {
+    int fuse_fd;
+    struct backing *table;
+};
+
+struct backings *backings_new(int fuse_fd)
+{
+    struct backings *b = calloc(1, sizeof(*b));
+    if (b != NULL)
+        b->fuse_fd = fuse_fd;
+    return b;
+}
+
+void backings_free(struct backings *b)
+{
+    struct backing *entry, *next;
+    if (b == NULL)
+        return;
+    HASH_ITER(hh, b->table, entry, next) {
+        HASH_DEL(b->table, entry);
+        free(entry);
+    }
+    free(b);
+}
+
+static struct backing *find(struct backings *b, int64_t row)
+{
+    struct backing *entry;
+    HASH_FIND(hh, b->table, &row, sizeof(row), entry);
+    return entry;
+}
+
+static void drop(struct backings *b, struct backing *entry)
+{
+    uint32_t id = (uint32_t)entry->id;
+    if (ioctl(b->fuse_fd, GCFS_DEV_IOC_BACKING_CLOSE, &id) < 0)
+        log_errno(-errno, "the kernel's id %u of a cached file cannot be given back", id);
+    HASH_DEL(b->table, entry);
+    free(entry);
+}
+
+/* The id of ROW, which FD is the file of. A row is one version of an image, its file never changes. */
+static int open_row(struct backings *b, int64_t row, int fd)
+{
+    struct backing *entry = find(b, row);
+    if (entry != NULL)
+        return entry->id;
+    if ((entry = malloc(sizeof(*entry))) == NULL)
+        return -ENOMEM;
+    struct gcfs_backing_map map = {.fd = fd};
+    int id = ioctl(b->fuse_fd, GCFS_DEV_IOC_BACKING_OPEN, &map);
+    if (id <= 0) {
+        int r = id < 0 ? -errno : -EPROTO;
+        free(entry);
+        return r;
+    }
+    *entry = (struct backing){.row = row, .id = id};
+    HASH_ADD(hh, b->table, row, sizeof(entry->row), entry);
+    return id;
+}
+
+static int serve_open(struct backings *b, int socket)
+{
+    struct link_message message;
+    int fd, r = link_receive(socket, true, &message, &fd, 1);
+    if (r < 0)
+        return r;
+    message = (struct link_message){.type = LINK_BACKING, .row = message.row, .result = open_row(b, message.row, fd)};
+    close(fd);
+    return link_send(socket, true, &message, NULL, 0);
+}
+
+int backings_serve(struct backings *b, int socket)
+{
+    enum link_type type;
+    int r = link_peek(socket, &type);
+    if (r < 0)
+        return r;
+    if (type == LINK_BACKING_OPEN)
+        return serve_open(b, socket);
+
+    struct link_message message;
+    r = link_receive(socket, true, &message, NULL, 0);
+    if (r < 0)
+        return r;
+    struct backing *entry = type == LINK_BACKING_CLOSE ? find(b, message.row) : NULL;
+    if (entry != NULL)
+        drop(b, entry);
+    return 0;
+}
+
+void backings_sweep(struct backings *b, struct ledger *ledger)
+{
+    struct backing *entry, *next;
+    HASH_ITER(hh, b->table, entry, next) {
+        if (ledger_handles(ledger, entry->row) == 0)
+            drop(b, entry);
+    }
+}
+
+unsigned backings_count(const struct backings *b)
+{
+    return HASH_COUNT(b->table);
+}

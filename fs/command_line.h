@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line: what was asked for. */
+#ifndef GCFS_COMMAND_LINE_H
+#define GCFS_COMMAND_LINE_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+enum command { COMMAND_MOUNT, COMMAND_CHECK, COMMAND_DUMP, COMMAND_HELP, COMMAND_VERSION, COMMAND_WORKER };
+
+struct command_line {
+    enum command command;
+    bool foreground, debug;
+    bool allow_other;
+    bool has_fsname;
+    char *mount_options; /* for libfuse, comma-separated; "" */
+    const char *config, *mountpoint;
+    int control_fd, config_fd; /* COMMAND_WORKER: given by the keeper */
+};
+
+/* -EINVAL: said on standard error what is wrong. The strings of *ret point into ARGV, but the options. */
+int command_line_parse(int argc, char **argv, struct command_line *ret);
+void command_line_free(struct command_line *line);
+void command_line_help(FILE *out);
+
+#endif

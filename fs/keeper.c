@@ -1,0 +1,650 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keeper's life.
+ *
+ * Start: a first worker is started and reads configuration and secrets; only when it is PREPARED, which shows that the configuration is
+ * good, the cache directory is locked and given to the worker's user, and the mount made; then the worker is told to go.
+ *
+ * Then events, one at a time: a worker says something or dies, a signal comes, the mount goes. After each, advance() does what there is
+ * to do: a worker that died is replaced; one that is to be replaced (SIGHUP, SIGUSR2) is told to stop when the next is PREPARED; the next
+ * is told to go when the one before is gone, so that the catalogue never has two writers. Meanwhile the kernel keeps all requests.
+ */
+#include "config-auto.h"
+
+#include "keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "fuse_io.h"
+#include "keeper_private.h"
+#include "link.h"
+#include "log.h"
+#include "notify.h"
+#include "store.h"
+
+enum {
+    HAND_OVER_MS = 120,        /* a worker that is to hand over and takes longer is killed: nothing is lost by that but time */
+    STOP_MS = 60 * 1000,       /* at the end */
+    AT_ONCE_MS = 1000,         /* a worker that lived shorter died at once */
+    EARLY_DEATHS_MAX = 8,      /* without serving anything */
+    EARLY_DELAY_MS = 10, EARLY_DELAY_MAX_MS = 5000,
+    REAP_MS = 30,              /* between a worker's socket being closed and its end */
+    QUICK_DEATHS_FREE = 3, QUICK_DELAY_MAX_MS = 100,
+};
+
+/* ---- the mount */
+
+/* What the mount shows as its device, by which a mount of this configuration is known. */
+static const char *device(const struct keeper *k)
+{
+    return k->line->has_fsname ? "" : k->config_path;
+}
+
+/* Can another worker go on with this mount where the one before ended? */
+static bool can_go_on(struct keeper *k)
+{
+    unsigned char init[LEDGER_INIT_MAX];
+    uint64_t agreed;
+    size_t length = ledger_get_init(k->ledger, init, sizeof(init), &agreed);
+    return length == 0 ? !k->told_go : fuse_io_can_resend(init, length);
+}
+
+static void take_down(struct keeper *k)
+{
+    mount_down(k->mount);
+    backings_free(k->backings);
+    ledger_close(k->ledger);
+    if (k->ledger_fd >= 0)
+        close(k->ledger_fd);
+    if (k->fuse_fd >= 0)
+        close(k->fuse_fd);
+    k->mount = NULL;
+    k->backings = NULL;
+    k->ledger = NULL;
+    k->ledger_fd = k->fuse_fd = -1;
+}
+
+static int make_ledger(struct keeper *k)
+{
+    int r = ledger_create(&k->ledger_fd);
+    if (r == 0)
+        r = ledger_open(k->ledger_fd, &k->ledger);
+    return r < 0 ? log_errno(r, "the memory for the workers cannot be made") : 0;
+}
+
+/* The mount, from k->mount made by mount_new(). */
+static int put_up(struct keeper *k)
+{
+    int r = make_ledger(k);
+    if (r == 0)
+        r = mountpoint_clean(k->path, device(k));
+    if (r == 0)
+        r = mount_up(k->mount, k->path, &k->fuse_fd);
+    if (r == 0 && (k->backings = backings_new(k->fuse_fd)) == NULL)
+        r = log_errno(-ENOMEM, "%s cannot be mounted", k->path);
+    return r;
+}
+
+static int mount_afresh(struct keeper *k)
+{
+    k->afresh = k->told_go = false;
+    log_notice("%s is unmounted and mounted afresh; files that were open give errors", k->path);
+    take_down(k);
+    int r = mount_new(k->line, k->config_path, &k->mount);
+    return r == 0 ? put_up(k) : r;
+}
+
+/* ---- workers */
+
+static void give_up(struct keeper *k, int exit_code)
+{
+    k->ending = true;
+    k->exit_code = exit_code;
+    child_kill(&k->next);
+    if (k->current.state != CHILD_NONE)
+        child_stop(&k->current, false, STOP_MS);
+}
+
+/* The next worker becomes the one that serves. */
+static void promote(struct keeper *k)
+{
+    struct ledger *now; /* with the handles as they are now */
+    if ((k->afresh || !can_go_on(k)) && mount_afresh(k) < 0) {
+        give_up(k, 1);
+        return;
+    }
+    if (ledger_open(k->ledger_fd, &now) == 0) {
+        backings_sweep(k->backings, now);
+        ledger_close(now);
+    }
+    k->current = k->next;
+    k->next = (struct child){.state = CHILD_NONE, .control_fd = -1, .backing_fd = -1};
+    k->told_go = true;
+    if (child_go(k, &k->current) < 0)
+        child_kill(&k->current);
+}
+
+static void start_next(struct keeper *k, struct edition *edition)
+{
+    if (child_spawn(k, edition, &k->next) < 0)
+        k->restart_at = clock_monotonic() + EARLY_DELAY_MAX_MS * NS_PER_MS;
+}
+
+static void told_ready(struct keeper *k)
+{
+    char text[PATH_MAX + 64];
+    snprintf(text, sizeof(text), "%s is mounted, worker %d serves it", k->path, (int)k->current.pid);
+    notify_ready(text);
+}
+
+/* Leaves the terminal to who waits for us. */
+static void detach(struct keeper *k)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int to = 0; fd >= 0 && to <= 2; to++)
+        dup2(fd, to);
+    if (fd > 2)
+        close(fd);
+    if (chdir("/") < 0)
+        errno = 0; /* it only keeps a folder busy */
+    log_to_syslog("glance-cache-fs");
+    if (write(k->ready_fd, "", 1) < 0)
+        errno = 0; /* nobody waits any more */
+    close(k->ready_fd);
+    k->ready_fd = -1;
+}
+
+static void now_serving(struct keeper *k)
+{
+    int64_t now = clock_monotonic();
+    if (k->ready_fd >= 0)
+        detach(k);
+    edition_ref(k->current.edition);
+    edition_unref(k->edition);
+    k->edition = k->current.edition;
+    log_set_level(k->line->debug ? LOG_DEBUG : log_level_by_name(k->edition->config->log_level));
+    if (k->handed_over_at != 0)
+        log_notice("worker %d serves %s now; the hand-over took %" PRIi64 " ms", (int)k->current.pid, k->path,
+                   (now - k->handed_over_at) / NS_PER_MS);
+    else if (!k->ready)
+        log_info("%s is mounted", k->path);
+    else
+        log_notice("worker %d serves %s now", (int)k->current.pid, k->path);
+    k->handed_over_at = 0;
+    k->replacing = false;
+    told_ready(k);
+    k->ready = true;
+}
+
+static void advance(struct keeper *k)
+{
+    if (k->ending)
+        return;
+    if (k->current.state == CHILD_NONE && k->next.state == CHILD_NONE && clock_monotonic() >= k->restart_at)
+        start_next(k, k->edition);
+    if (k->next.state != CHILD_PREPARED)
+        return;
+    if (k->current.state == CHILD_NONE) {
+        promote(k);
+    } else if (k->current.state == CHILD_SERVING) {
+        bool resend = can_go_on(k);
+        k->handed_over_at = clock_monotonic();
+        child_stop(&k->current, resend, resend ? HAND_OVER_MS : STOP_MS);
+    }
+}
+
+/* ---- a worker's end */
+
+static const char *describe_end(int status, char *text, size_t size)
+{
+    if (WIFSIGNALED(status))
+        snprintf(text, size, "was killed by signal %d (%s)", WTERMSIG(status), sigdescr_np(WTERMSIG(status)));
+    else
+        snprintf(text, size, "ended with code %d", WEXITSTATUS(status));
+    return text;
+}
+
+/* Nobody asked it to end. Says when the next may start, or gives up. */
+static void count_death(struct keeper *k, const struct child *c, int status)
+{
+    char how[80];
+    int64_t delay = 0, lived = clock_monotonic() - c->since;
+    bool at_once = lived < AT_ONCE_MS * NS_PER_MS;
+    bool served = c->served && ledger_counter(k->ledger, COUNT_ANSWERS) != c->answers;
+    bool by_hand = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+
+    describe_end(status, how, sizeof(how));
+    if (!c->served || (at_once && !served && !by_hand)) {
+        k->early_deaths++;
+        delay = EARLY_DELAY_MS << (k->early_deaths - 1);
+        delay = delay < EARLY_DELAY_MAX_MS ? delay : EARLY_DELAY_MAX_MS;
+    } else {
+        k->early_deaths = 0;
+        k->quick_deaths = at_once ? k->quick_deaths + 1 : 0;
+        if (k->quick_deaths > QUICK_DEATHS_FREE)
+            delay = k->quick_deaths < QUICK_DELAY_MAX_MS / EARLY_DELAY_MS ? k->quick_deaths * EARLY_DELAY_MS : QUICK_DELAY_MAX_MS;
+    }
+    if (k->early_deaths >= EARLY_DEATHS_MAX) {
+        log_error("worker %d %s, the %uth in a row that served nothing: %s is unmounted; the lines above tell why, mount again when "
+                  "that is mended", (int)c->pid, how, k->early_deaths, k->path);
+        give_up(k, 1);
+        return;
+    }
+    k->restart_at = clock_monotonic() + delay * NS_PER_MS;
+    log_warning("worker %d %s; another one goes on in its place", (int)c->pid, how);
+}
+
+static void current_ended(struct keeper *k, int status)
+{
+    struct child c = k->current;
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    k->current = (struct child){.state = CHILD_NONE, .control_fd = -1, .backing_fd = -1};
+
+    if (code == WORKER_UNMOUNTED)
+        k->unmounted = true;
+    if (k->ending || k->unmounted) {
+        k->ending = true;
+    } else if (!k->ready) {
+        give_up(k, 1); /* it said why */
+    } else if (c.state == CHILD_STOPPING) {
+        k->restart_at = 0;
+    } else if (code == WORKER_AFRESH) {
+        k->afresh = true;
+        k->restart_at = 0;
+    } else {
+        count_death(k, &c, status);
+    }
+    child_forget(&c);
+}
+
+/* It never went: the old one goes on, or (when that is gone) another is started of the edition in force. */
+static void next_ended(struct keeper *k, int status)
+{
+    struct child c = k->next;
+    k->next = (struct child){.state = CHILD_NONE, .control_fd = -1, .backing_fd = -1};
+    if (!k->ready) {
+        k->ending = true;
+        k->exit_code = 1;
+    } else if (!k->ending && c.edition != k->edition) {
+        log_error("the new worker could not be started: the old one, with its configuration, stays in force");
+        k->replacing = false;
+        told_ready(k);
+    } else if (!k->ending) {
+        count_death(k, &c, status);
+    }
+    child_forget(&c);
+}
+
+/*
+ * Has C ended? A thread of a dead worker may sleep in the kernel, beyond any signal, until a request is answered that only another worker
+ * answers (see fuse_io_part_descriptors()): then the process stays, but its descriptors are closed, and none of its threads ever runs
+ * again. Such a one counts as killed, and is left to itself.
+ */
+static bool has_ended(struct keeper *k, const struct child *c, int *ret_status)
+{
+    if (c->state == CHILD_NONE)
+        return false;
+    if (waitpid(c->pid, ret_status, WNOHANG) == c->pid)
+        return true;
+    if (c->gone_at == 0 || clock_monotonic() - c->gone_at < REAP_MS * NS_PER_MS)
+        return false;
+    kill(c->pid, SIGKILL);
+    for (size_t i = 0; i < KEEPER_GHOSTS; i++) {
+        if (k->ghosts[i] == 0) {
+            k->ghosts[i] = c->pid;
+            break;
+        }
+    }
+    *ret_status = SIGKILL; /* as waitpid() would say it */
+    return true;
+}
+
+static void reap(struct keeper *k)
+{
+    int status;
+    if (has_ended(k, &k->current, &status))
+        current_ended(k, status);
+    if (has_ended(k, &k->next, &status))
+        next_ended(k, status);
+    for (size_t i = 0; i < KEEPER_GHOSTS; i++) {
+        if (k->ghosts[i] != 0 && waitpid(k->ghosts[i], NULL, WNOHANG) != 0)
+            k->ghosts[i] = 0;
+    }
+}
+
+/* ---- signals */
+
+static void end_by_signal(struct keeper *k, uint32_t number)
+{
+    if (k->ending)
+        return;
+    log_info("%s: %s is unmounted", sigdescr_np((int)number), k->path);
+    notify_stopping("Unmounting");
+    /* First of all nobody finds the mount any more; who has a file open is served until the worker has ended. */
+    mount_down(k->mount);
+    k->mount = NULL;
+    give_up(k, 0);
+}
+
+/* Another worker, with the configuration (or the program) that is on disk now. */
+static void replace(struct keeper *k, bool program)
+{
+    struct edition *edition;
+    if (k->ending)
+        return;
+    if (!k->ready || k->next.state != CHILD_NONE || k->current.state != CHILD_SERVING) {
+        k->again = true;
+        k->again_program |= program;
+        return;
+    }
+    notify_reloading();
+    int r = program ? edition_upgrade(k->edition, k->program_path, &edition) : edition_reload(k->edition, k->config_path, &edition);
+    if (r < 0) {
+        log_error("the old worker, with its configuration, stays in force");
+        told_ready(k);
+        return;
+    }
+    log_notice("a worker with %s is being started", program ? "the program now on disk" : "the configuration as it is now");
+    k->replacing = true;
+    start_next(k, edition);
+    edition_unref(edition);
+}
+
+static void replace_again(struct keeper *k)
+{
+    if (!k->again || k->next.state != CHILD_NONE || k->current.state != CHILD_SERVING)
+        return;
+    bool program = k->again_program;
+    k->again = k->again_program = false;
+    replace(k, program);
+}
+
+static void take_signals(struct keeper *k)
+{
+    struct signalfd_siginfo info;
+    while (read(k->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+        switch (info.ssi_signo) {
+        case SIGINT:
+        case SIGTERM:
+            end_by_signal(k, info.ssi_signo);
+            break;
+        case SIGHUP:
+        case SIGUSR2:
+            replace(k, info.ssi_signo == SIGUSR2);
+            break;
+        default:
+            break; /* SIGCHLD: reap() looks anyway */
+        }
+    }
+}
+
+/* ---- events */
+
+static int milliseconds_to(int64_t when)
+{
+    int64_t left = when - clock_monotonic();
+    return left <= 0 ? 0 : left > INT_MAX * (NS_PER_MS / 2) ? INT_MAX / 2 : (int)((left + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+static int time_out(const struct keeper *k)
+{
+    const struct child *gone = k->current.gone_at != 0 ? &k->current : &k->next;
+    if (gone->gone_at != 0)
+        return milliseconds_to(gone->gone_at + REAP_MS * NS_PER_MS);
+    if (k->current.kill_at != 0)
+        return milliseconds_to(k->current.kill_at);
+    if (!k->ending && k->current.state == CHILD_NONE && k->next.state == CHILD_NONE)
+        return milliseconds_to(k->restart_at);
+    return -1;
+}
+
+static void hear(struct keeper *k, struct child *c)
+{
+    while (c->control_fd >= 0 && child_hear(c)) {
+        if (c->state == CHILD_SERVING)
+            now_serving(k);
+    }
+}
+
+static void serve_backings(struct keeper *k)
+{
+    int r;
+    while ((r = backings_serve(k->backings, k->current.backing_fd)) == 0)
+        continue;
+    if (r != -EAGAIN) { /* the worker is gone, or does not keep to the rules */
+        close(k->current.backing_fd);
+        k->current.backing_fd = -1;
+        if (r != -EPIPE)
+            child_kill(&k->current);
+    }
+}
+
+enum { EVENT_SIGNAL, EVENT_CURRENT, EVENT_NEXT, EVENT_BACKING, EVENT_KERNEL, EVENTS };
+
+static void wait_for_events(struct keeper *k)
+{
+    struct pollfd fds[EVENTS] = {
+        [EVENT_SIGNAL] = {.fd = k->signal_fd, .events = POLLIN},
+        [EVENT_CURRENT] = {.fd = k->current.state != CHILD_NONE ? k->current.control_fd : -1, .events = POLLIN},
+        [EVENT_NEXT] = {.fd = k->next.state != CHILD_NONE ? k->next.control_fd : -1, .events = POLLIN},
+        [EVENT_BACKING] = {.fd = k->current.backing_fd, .events = POLLIN},
+        [EVENT_KERNEL] = {.fd = k->unmounted || k->ending ? -1 : k->fuse_fd, .events = 0}, /* POLLERR: unmounted */
+    };
+    if (poll(fds, EVENTS, time_out(k)) < 0) {
+        if (errno != EINTR)
+            log_errno(-errno, "waiting for events");
+        return;
+    }
+    if (fds[EVENT_BACKING].revents != 0)
+        serve_backings(k);
+    if (fds[EVENT_CURRENT].revents != 0)
+        hear(k, &k->current);
+    if (fds[EVENT_NEXT].revents != 0)
+        hear(k, &k->next);
+    if (fds[EVENT_KERNEL].revents & (POLLERR | POLLHUP | POLLNVAL)) {
+        k->unmounted = true; /* a worker that serves sees it, too, and ends in order */
+        if (k->current.state != CHILD_GOING && k->current.state != CHILD_SERVING)
+            give_up(k, 0);
+    }
+    if (fds[EVENT_SIGNAL].revents != 0)
+        take_signals(k);
+}
+
+static bool is_over(const struct keeper *k)
+{
+    return k->ending && k->current.state == CHILD_NONE && k->next.state == CHILD_NONE;
+}
+
+static void run(struct keeper *k)
+{
+    while (!is_over(k)) {
+        advance(k);
+        replace_again(k);
+        wait_for_events(k);
+        reap(k);
+        if (k->current.kill_at != 0 && clock_monotonic() >= k->current.kill_at)
+            child_kill(&k->current);
+    }
+}
+
+/* ---- start and end */
+
+static int take_lock(struct keeper *k)
+{
+    const struct config *config = k->edition->config;
+    const char *where = config_where(config, "DEFAULT", "image_cache_dir"), *dir = config->image_cache_dir;
+    int pid = 0, r = store_lock(dir, &k->lock_fd, &pid);
+    if (r == -EWOULDBLOCK && pid > 0)
+        log_error("%s: %s is in use by another glance-cache-fs, process %d: unmount that one, or name another directory", where, dir, pid);
+    else if (r == -EWOULDBLOCK)
+        log_error("%s: %s is in use by another process: end that one, or name another directory", where, dir);
+    else if (r < 0)
+        log_errno(r, "%s: the cache directory %s cannot be locked", where, dir);
+    return r;
+}
+
+/* The directory must be there: a typing mistake is not to fill the wrong disk. */
+static int check_cache_dir(const struct config *config)
+{
+    const char *dir = config->image_cache_dir;
+    struct stat st;
+    int r = stat(dir, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+    return r < 0 ? log_errno(r, "%s: image_cache_dir = %s: make this directory, or name another",
+                             config_where(config, "DEFAULT", "image_cache_dir"), dir)
+                 : 0;
+}
+
+static int take_signal_fd(struct keeper *k)
+{
+    static const int taken[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR2};
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+        sigaddset(&set, taken[i]);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    k->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return k->signal_fd < 0 ? log_errno(-errno, "signals cannot be taken") : 0;
+}
+
+/* When memory is short the kernel takes a worker before its keeper: a worker can be replaced. */
+static void prefer_to_live(struct keeper *k)
+{
+    int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, k->oom_score, sizeof(k->oom_score) - 1) : -1;
+    k->oom_score[n > 0 ? n : 0] = '\0';
+    if (fd >= 0 && geteuid() == 0 && write(fd, "-900", 4) < 0)
+        errno = 0; /* not allowed in this container */
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Symbolic links stay: on SIGHUP they may lead elsewhere. */
+static char *absolute(const char *path)
+{
+    char *folder = getcwd(NULL, 0), *joined = NULL;
+    if (*path == '/' || folder == NULL)
+        joined = strdup(path);
+    else if (asprintf(&joined, "%s/%s", folder, path) < 0)
+        joined = NULL;
+    free(folder);
+    return joined;
+}
+
+/* A worker that needs what lies under its own mount would wait for itself. */
+static int check_apart(const struct keeper *k, const char *section, const char *option, const char *path)
+{
+    char *real = path != NULL ? realpath(path, NULL) : NULL;
+    size_t length = strlen(k->path);
+    bool under = real != NULL && strncmp(real, k->path, length) == 0 && (real[length] == '/' || real[length] == '\0');
+    free(real);
+    if (!under)
+        return 0;
+    log_error("%s: %s = %s lies under the mount point %s: name another mount point", config_where(k->edition->config, section, option),
+              option, path, k->path);
+    return -EINVAL;
+}
+
+/* All that can be wrong is looked at before anything is changed. */
+static int set_up(struct keeper *k)
+{
+    char program[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    if (n < 0)
+        return log_errno(-errno, "the path of this program cannot be found out");
+    program[n] = '\0';
+    k->program_path = strdup(program);
+    k->config_path = absolute(k->line->config);
+    if (k->program_path == NULL || k->config_path == NULL)
+        return log_errno(-ENOMEM, "starting");
+    int r = edition_new("/proc/self/exe", k->config_path, &k->edition);
+    if (r < 0)
+        return r;
+    log_set_level(k->line->debug ? LOG_DEBUG : log_level_by_name(k->edition->config->log_level));
+    r = check_cache_dir(k->edition->config);
+    if (r == 0)
+        r = mountpoint_check(k->line->mountpoint, device(k), &k->path);
+    if (r == 0)
+        r = check_apart(k, "DEFAULT", "image_cache_dir", k->edition->config->image_cache_dir);
+    if (r == 0)
+        r = check_apart(k, "backend", "path", k->edition->config->directory);
+    if (r == 0)
+        r = mount_new(k->line, k->config_path, &k->mount);
+    if (r == 0)
+        r = take_signal_fd(k);
+    prefer_to_live(k);
+    return r;
+}
+
+/* Waits until the first worker is PREPARED: the configuration is good. */
+static int await_prepared(struct keeper *k)
+{
+    if (child_spawn(k, k->edition, &k->next) < 0)
+        return -EAGAIN;
+    while (k->next.state == CHILD_STARTING && !k->ending) {
+        wait_for_events(k);
+        reap(k);
+    }
+    return k->next.state == CHILD_PREPARED && !k->ending ? 0 : -ECANCELED; /* it said why */
+}
+
+static int mount_first(struct keeper *k)
+{
+    char message[CONFIG_MESSAGE_MAX];
+    struct service_user user;
+    int r = service_user_find(k->edition->config, &user, message);
+    if (r < 0) {
+        log_error("%s", message);
+        return r;
+    }
+    r = take_lock(k);
+    if (r == 0)
+        r = cache_directory_give(k->edition->config->image_cache_dir, &user);
+    return r == 0 ? put_up(k) : r;
+}
+
+static void tear_down(struct keeper *k)
+{
+    child_kill(&k->next);
+    while (k->next.state != CHILD_NONE && waitpid(k->next.pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    child_forget(&k->next);
+    take_down(k);
+    edition_unref(k->edition);
+    if (k->lock_fd >= 0)
+        close(k->lock_fd);
+    if (k->signal_fd >= 0)
+        close(k->signal_fd);
+    free(k->program_path);
+    free(k->config_path);
+    free(k->path);
+}
+
+int keeper_run(const struct command_line *line, int ready_fd)
+{
+    struct keeper k = {.line = line, .ready_fd = ready_fd, .signal_fd = -1, .lock_fd = -1, .fuse_fd = -1, .ledger_fd = -1};
+    k.current.control_fd = k.current.backing_fd = k.next.control_fd = k.next.backing_fd = -1;
+    int r = set_up(&k);
+    if (r == 0)
+        r = await_prepared(&k);
+    if (r == 0)
+        r = mount_first(&k);
+    if (r == 0)
+        run(&k);
+    if (k.ready)
+        notify_stopping("Unmounted");
+    tear_down(&k);
+    return r < 0 ? 1 : k.exit_code;
+}
