@@ -86,7 +86,7 @@ struct image {
     bool verified;
     bool tail_shown;         /* the last chunk was given out unverified, see image_held_locked() */
     bool digest_asked;       /* the lister settles it */
-    bool dirty;              /* chunks arrived since the last checkpoint */
+    bool dirty;              /* chunks arrived since the last checkpoint; holds a reference, which the checkpoint gives back */
     bool syncing;            /* a checkpoint of it is under way */
     bool attending;          /* a visit of the fetch thread is on its way */
     uint64_t hashed;         /* bytes the digest has seen */
@@ -226,6 +226,7 @@ bool image_held_locked(struct image *image, uint64_t offset, uint64_t length);
 uint64_t image_present_locked(const struct image *image);
 /* Takes every waiter off IMAGE that can be answered (STATUS 0), or all of them when STATUS < 0. Wake them by wake_all(). */
 void image_take_ready_locked(struct image *image, int status, struct waiters *out);
+void image_dirty_locked(struct image *image); /* something of it is not in the catalogue yet */
 void image_discard(struct image *image); /* at the end, with no thread left: whatever its references */
 void wake_all(struct waiters *list);
 void image_set_error_locked(struct image *image, const char *format, ...) __attribute__((format(printf, 2, 3)));

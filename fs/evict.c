@@ -138,7 +138,6 @@ static void drop_bytes(void *context)
         image->hashed = 0;
         image->asked = 0;
         image->whole = false;
-        image->dirty = false;
     } else {
         file = NULL;
     }

@@ -154,7 +154,7 @@ static int make_file(struct image *image)
     image->file = file;
     image->map = map;
     image->state = IMAGE_PARTIAL;
-    image->dirty = true;
+    image_dirty_locked(image);
     image->written = 0;
     image->fetched += chunkmap_present(map);
     space_count(image, (int64_t)chunkmap_present(map), 0);

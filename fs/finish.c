@@ -179,7 +179,6 @@ static void publish(void *context)
     image->state = IMAGE_COMPLETE;
     image->finishing = false;
     image->whole = false;
-    image->dirty = false;
     image->error[0] = '\0';
     chunkmap_free(image->map);
     image->map = NULL;
@@ -288,6 +287,28 @@ void finish_start(struct image *image)
 
 /* ---- checkpoints */
 
+/* Data, then the map. Takes FILE and MAP. */
+static void write_map(struct image *image, struct image_file *file, struct chunkmap *map)
+{
+    size_t length;
+    const void *bits = chunkmap_bits(map, &length);
+    int r = fdatasync(file->fd) < 0 ? -errno : 0;
+    if (r == 0)
+        r = catalogue_checkpoint(image->engine->catalogue, image->row, bits, length, chunkmap_present(map), clock_now());
+    if (r < 0 && r != -ESTALE)
+        log_errno(r, "%s: a checkpoint failed; what arrived since the last one would be fetched again after a restart", image->name);
+    pthread_mutex_lock(&image->lock);
+    if (r == 0 && image->file == file) {
+        space_count(image, -(int64_t)(chunkmap_present(map) - image->written), 0);
+        image->written = chunkmap_present(map);
+    } else if (r < 0 && r != -ESTALE) {
+        image_dirty_locked(image);
+    }
+    pthread_mutex_unlock(&image->lock);
+    image_file_put(file);
+    chunkmap_free(map);
+}
+
 static void checkpoint(struct image *image)
 {
     struct chunkmap *map = NULL;
@@ -295,33 +316,17 @@ static void checkpoint(struct image *image)
 
     write_version(image);
     pthread_mutex_lock(&image->lock);
-    if (image->dirty && !image->through && image->state == IMAGE_PARTIAL && !image->finishing && image->dead == 0 &&
-        chunkmap_copy(image->map, &map) == 0) {
+    bool dirty = image->dirty && !image->finishing;
+    bool partial = image->state == IMAGE_PARTIAL && !image->through && image->dead == 0;
+    if (dirty && partial && chunkmap_copy(image->map, &map) == 0)
         file = image_file_ref(image->file);
+    if (dirty)
         image->dirty = false;
-    }
     pthread_mutex_unlock(&image->lock);
-    if (map == NULL)
-        return;
-    size_t length;
-    const void *bits = chunkmap_bits(map, &length);
-    int r = fdatasync(file->fd) < 0 ? -errno : 0;
-    if (r == 0)
-        r = catalogue_checkpoint(image->engine->catalogue, image->row, bits, length, chunkmap_present(map), clock_now());
-    if (r < 0 && r != -ESTALE) {
-        log_errno(r, "%s: a checkpoint failed; what arrived since the last one would be fetched again after a restart", image->name);
-        pthread_mutex_lock(&image->lock);
-        image->dirty = true;
-        pthread_mutex_unlock(&image->lock);
-    }
-    pthread_mutex_lock(&image->lock);
-    if (r == 0 && image->file == file) {
-        space_count(image, -(int64_t)(chunkmap_present(map) - image->written), 0);
-        image->written = chunkmap_present(map);
-    }
-    pthread_mutex_unlock(&image->lock);
-    image_file_put(file);
-    chunkmap_free(map);
+    if (map != NULL)
+        write_map(image, file, map);
+    if (dirty)
+        image_put(image); /* the reference that came with being dirty */
 }
 
 /* The dirty images, with a reference each: the table may not stay locked while the disk works. */

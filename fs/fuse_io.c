@@ -163,11 +163,25 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *context)
     return writev(fd, iov, count);
 }
 
+/* libfuse uses the pipe again. */
+static void empty_pipe(int fd)
+{
+    char buffer[4096];
+    int left;
+    while (ioctl(fd, FIONREAD, &left) == 0 && left > 0 && read(fd, buffer, sizeof(buffer)) > 0)
+        continue;
+}
+
 static ssize_t io_splice_send(int from, off_t *from_offset, int to, off_t *to_offset, size_t length, unsigned flags, void *context)
 {
     (void)context;
     ledger_count(io.ledger, COUNT_ANSWERS, 1);
-    return splice(from, from_offset, to, to_offset, length, flags);
+    ssize_t n = splice(from, from_offset, to, to_offset, length, flags);
+    if (n < 0 && errno == ENOENT) { /* the request was given up; libfuse would complain, and write the message to standard error */
+        empty_pipe(from);
+        return (ssize_t)length;
+    }
+    return n;
 }
 
 int fuse_io_attach(struct fuse_session *se, int fuse_fd, struct ledger *ledger, bool want_passthrough)

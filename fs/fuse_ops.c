@@ -292,8 +292,10 @@ static void op_init(void *context, struct fuse_conn_info *connection)
     connection->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
     connection->want |= connection->capable & (FUSE_CAP_SPLICE_WRITE | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
                                                FUSE_CAP_READDIRPLUS_AUTO);
-    /* The kernel waits for asynchronous direct reads without listening to signals: a blocked one could not be interrupted. */
-    connection->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ASYNC_DIO);
+    connection->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_MOVE);
+    /* For asynchronous reads the kernel waits without listening to signals that a program handles itself (dd's and Python's
+     * Ctrl-C): a blocked one could not be interrupted. The engine reads ahead, so that nothing is lost by waiting for each. */
+    connection->want &= ~(unsigned)(FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO);
     connection->max_background = 64;
 }
 

@@ -208,6 +208,13 @@ struct image *image_ref(struct image *image)
     return image;
 }
 
+void image_dirty_locked(struct image *image)
+{
+    if (!image->dirty)
+        image_ref(image);
+    image->dirty = true;
+}
+
 void image_put(struct image *image)
 {
     struct engine *e = image->engine;

@@ -44,7 +44,7 @@ static int learn_version(struct range *range, const struct transfer_head *head)
         meta.digest = image->meta.digest;
     image->meta = meta;
     image->described = 0; /* not in the catalogue yet: written with the next checkpoint */
-    image->dirty = true;
+    image_dirty_locked(image);
     pthread_mutex_unlock(&image->lock);
     return 0;
 }
@@ -147,7 +147,8 @@ static void arrived(struct range *range, uint64_t length)
     if (!image->through)
         atomic_fetch_sub(&image->engine->reserved, (int64_t)length);
     mark_chunks_locked(image, from, range->pos);
-    image->dirty = !image->through;
+    if (!image->through)
+        image_dirty_locked(image);
     image->fetched += length;
     image->last_progress = clock_now();
     image_take_ready_locked(image, 0, &ready);

@@ -74,7 +74,6 @@ void through_start(struct image *image, const char *why)
     image->state = IMAGE_PARTIAL;
     image->through = true;
     image->whole = false;
-    image->dirty = false;
     image->hashed = 0;
     image->written = 0;
     image_set_error_locked(image, "not kept: %s", why);
