@@ -205,14 +205,14 @@ static int ask_backend(struct adoption *a, const char *name, struct image_row *r
 {
     for (unsigned pause = 1;; pause = pause * 2 < WAIT_MAX_S ? pause * 2 : WAIT_MAX_S) {
         struct blocking b = {.waiter = {.wake = wake_blocking}};
+        sem_init(&b.done, 0, 0);
         int r = engine_lookup(a->e, name, &b.waiter, ret);
         if (r == ENGINE_PARKED) {
-            sem_init(&b.done, 0, 0);
             while (sem_wait(&b.done) < 0)
                 ;
-            sem_destroy(&b.done);
             r = engine_lookup_result(a->e, name, b.status, ret);
         }
+        sem_destroy(&b.done);
         if (r == 0 || r == -ENOENT || r == -EACCES || r == -ECANCELED)
             return r;
         for (unsigned ms = 0; ms < pause * 1000 && !stopping(a); ms += 100)

@@ -118,8 +118,3 @@ void backings_sweep(struct backings *b, struct ledger *ledger)
             drop(b, entry);
     }
 }
-
-unsigned backings_count(const struct backings *b)
-{
-    return HASH_COUNT(b->table);
-}

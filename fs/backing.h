@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The keeper's backing ids: the files that the kernel reads by itself, one id an open inode, whatever worker asked for it. The kernel
- * holds the files; no descriptor is kept here.
+ * The keeper's backing ids: the files that the kernel reads by itself, one id an open inode, whatever worker asked for
+ * it. The kernel holds the files; no descriptor is kept here.
  *
  * The keeper's one thread; no lock.
  */
@@ -18,8 +18,10 @@ void backings_free(struct backings *b); /* the kernel drops the ids with the con
 
 /* Does what one message on SOCKET asks. -EAGAIN: there is none; -EPIPE: the worker is gone. */
 int backings_serve(struct backings *b, int socket);
-/* Before a new worker starts: drops the ids whose inode nobody has open. The one before may have died between two messages. */
+/*
+ * Before a new worker starts: drops the ids whose inode nobody has open. The one before may have died between two
+ * messages.
+ */
 void backings_sweep(struct backings *b, struct ledger *ledger);
-unsigned backings_count(const struct backings *b);
 
 #endif

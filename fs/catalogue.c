@@ -37,7 +37,7 @@ static int note_log_pages(void *context, sqlite3 *db, const char *name, int page
     return SQLITE_OK;
 }
 
-int catalogue_open(const char *path, struct catalogue **ret)
+static int open_database(const char *path, bool check, struct catalogue **ret)
 {
     int r = make_file(path);
     if (r < 0)
@@ -55,7 +55,7 @@ int catalogue_open(const char *path, struct catalogue **ret)
     }
     r = cat_connection_open(c->path, &c->writer);
     if (r >= 0)
-        r = cat_schema_prepare(c->writer->db, c->path);
+        r = cat_schema_prepare(c->writer->db, c->path, check);
     if (r < 0) {
         catalogue_close(c);
         return r;
@@ -63,6 +63,16 @@ int catalogue_open(const char *path, struct catalogue **ret)
     sqlite3_wal_hook(c->writer->db, note_log_pages, c);
     *ret = c;
     return 0;
+}
+
+int catalogue_open(const char *path, struct catalogue **ret)
+{
+    return open_database(path, true, ret);
+}
+
+int catalogue_reopen(const char *path, struct catalogue **ret)
+{
+    return open_database(path, false, ret);
 }
 
 void catalogue_close(struct catalogue *c)

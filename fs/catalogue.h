@@ -56,6 +56,8 @@ struct image_row {
  * is run on files up to 64 MiB; tables missing): set it aside and call again. Blocks.
  */
 int catalogue_open(const char *path, struct catalogue **ret);
+/* The same without quick_check, which takes some ms a MiB: for one that was opened not long ago, by a process that may have died. */
+int catalogue_reopen(const char *path, struct catalogue **ret);
 /* Checkpoints the write-ahead log and closes. No other call may be under way. NULL is fine. */
 void catalogue_close(struct catalogue *c);
 

@@ -108,6 +108,6 @@ void cat_digest_text(const struct digest *digest, char text[CAT_DIGEST_TEXT]);
 /* ---- schema (catalogue_schema.c) */
 
 /* Checks the database just opened, creates or migrates the tables, turns WAL on. */
-int cat_schema_prepare(sqlite3 *db, const char *path);
+int cat_schema_prepare(sqlite3 *db, const char *path, bool check);
 
 #endif

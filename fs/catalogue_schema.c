@@ -171,7 +171,7 @@ static int identify(sqlite3 *db, int64_t *ret_version)
     return 0;
 }
 
-int cat_schema_prepare(sqlite3 *db, const char *path)
+int cat_schema_prepare(sqlite3 *db, const char *path, bool check)
 {
     int64_t version;
     int r = identify(db, &version);
@@ -181,7 +181,7 @@ int cat_schema_prepare(sqlite3 *db, const char *path)
     struct stat st;
     if (stat(path, &st) < 0)
         return -errno;
-    if (version > 0 && st.st_size <= QUICK_CHECK_MAX) {
+    if (check && version > 0 && st.st_size <= QUICK_CHECK_MAX) {
         r = expect_text(db, "PRAGMA quick_check(1)", "ok", -EBADMSG);
         if (r < 0)
             return r;

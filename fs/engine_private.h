@@ -305,7 +305,7 @@ void space_expire(struct engine *e);   /* cache_ttl; on the rows thread */
 
 void through_start(struct image *image, const char *why); /* from now on it is not kept */
 void through_trim(struct image *image);                   /* after readers were answered: drop what is beyond the window */
-bool through_leave(struct image *image);                  /* is it time to try the normal way again? then it is known */
+void through_leave(struct image *image);                  /* when it is time to try the normal way again, it is known */
 
 /* ---- adopt.c */
 

@@ -75,6 +75,7 @@ void fetch_leave(struct image *image)
         image->retry = NULL;
     }
     image->active = false;
+    image->wants_room = false;
     TAILQ_REMOVE(&e->active, image, active_link);
     pthread_mutex_lock(&image->lock);
     image->fetch_began = 0;
@@ -200,17 +201,18 @@ void fetch_attend(struct image *image)
 
     if (atomic_load(&e->stopping))
         return;
+    through_leave(image);
     pthread_mutex_lock(&image->lock);
     if (image->through)
         image->whole = false;
     image_take_ready_locked(image, image->dead, &ready);
     wanted = image->whole || !TAILQ_EMPTY(&image->waiters);
     enum image_state state = image->state;
-    if (state == IMAGE_PARTIAL && !image->digest_settled && !image->digest_asked && !image->through)
+    bool dead = image->dead != 0, filling = state == IMAGE_PARTIAL && !dead && !image->through;
+    if (filling && !image->digest_settled && !image->digest_asked)
         image->digest_asked = settle = true;
-    if (state == IMAGE_PARTIAL && image->digest_settled && !image->finishing && !image->through && chunkmap_full(image->map))
+    if (filling && image->digest_settled && !image->finishing && chunkmap_full(image->map) && TAILQ_EMPTY(&image->ranges))
         image->finishing = finish = true;
-    bool dead = image->dead != 0;
     pthread_mutex_unlock(&image->lock);
 
     wake_all(&ready);

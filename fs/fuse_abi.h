@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What we speak of the kernel's FUSE protocol that <linux/fuse.h> may not have yet (Debian 12: 7.38): resending (7.40) and
- * passthrough (7.40, Linux 6.9). The kernel's ABI; it does not change.
+ * What we speak of the kernel's FUSE protocol that <linux/fuse.h> may not have yet (Debian 12: 7.38): resending (7.40)
+ * and passthrough (7.40, Linux 6.9). The kernel's ABI; it does not change.
  */
 #ifndef GCFS_FUSE_ABI_H
 #define GCFS_FUSE_ABI_H

@@ -13,16 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuse_abi.h"
 #include "fuse_io.h"
 #include "log.h"
-
-/* The kernel's answer to OPEN, which libfuse 3.14 does not know in full: linux/fuse.h since Linux 6.9. */
-struct open_out {
-    uint64_t handle;
-    uint32_t flags;
-    int32_t backing_id;
-};
-enum { OPEN_PASSTHROUGH = 1 << 7 };
 
 /* ---- documents */
 
@@ -172,7 +165,7 @@ static void reply_open(fuse_req_t request, struct opening *o, struct fuse_file_i
         return;
     }
     if (o->passthrough) {
-        struct open_out out = {.handle = o->handle, .flags = OPEN_PASSTHROUGH, .backing_id = o->backing_id};
+        struct gcfs_open_out out = {.fh = o->handle, .open_flags = GCFS_FOPEN_PASSTHROUGH, .backing_id = o->backing_id};
         r = fuse_reply_buf(request, (const char *)&out, sizeof(out));
     } else {
         file->fh = o->handle;

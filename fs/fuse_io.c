@@ -44,7 +44,10 @@ static __thread uint64_t current_unique;
 
 /* ---- INIT */
 
-/* What INIT says lies at the same place in every version of the protocol since 7.36; before, flags2 is not there and reads as 0. */
+/*
+ * What INIT says lies at the same place in every version of the protocol since 7.36; before, flags2 is not there and
+ * reads as 0.
+ */
 static struct fuse_init_in *init_body(void)
 {
     return (struct fuse_init_in *)(io.init + sizeof(struct fuse_in_header));

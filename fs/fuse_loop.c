@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A thread reads a request, handles it, reads the next. To stop, `stopping` is set and the threads are sent a signal that ends their
- * read(2); one that was on its way into read(2) is sent another.
+ * A thread reads a request, handles it, reads the next. To stop, `stopping` is set and the threads are sent a signal
+ * that ends their read(2); one that was on its way into read(2) is sent another.
  *
  * State: `stopping` and `running` are atomic, the rest does not change while threads run. No lock.
  */

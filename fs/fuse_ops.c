@@ -37,7 +37,8 @@ static void wake(struct waiter *w, int status)
     struct parked *p = (struct parked *)w;
     fuse_req_interrupt_func(p->request, NULL, NULL); /* waits for an on_interrupt() that is under way */
     if (status == -ECANCELED && atomic_load(&p->world->handing_over)) {
-        free(p); /* unanswered: the kernel sends it to the next worker */
+        fuse_reply_none(p->request); /* unanswered: the kernel sends it to the next worker */
+        free(p);
         return;
     }
     p->answer(p, status == -ECANCELED ? -ENODEV : status);

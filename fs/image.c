@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine_private.h"
@@ -87,6 +88,12 @@ static int load_partial(struct engine *e, const struct image_row *row, struct im
     return r;
 }
 
+static bool has_size(int fd, uint64_t size)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && (uint64_t)st.st_size == size;
+}
+
 /* Opens what the row says is here. What the row says but the disk does not have makes the image known again. */
 static int load_file(struct engine *e, struct image_row *row, struct image *image)
 {
@@ -99,6 +106,10 @@ static int load_file(struct engine *e, struct image_row *row, struct image *imag
         break;
     case IMAGE_COMPLETE:
         r = store_open_image(e->store, STORE_COMPLETE, row->name, &fd);
+        if (r == 0 && !has_size(fd, row->meta.size)) {
+            close(fd);
+            r = -EBADMSG;
+        }
         break;
     case IMAGE_RETIRED:
         r = store_open_retired(e->store, row->row, &fd);
@@ -109,7 +120,7 @@ static int load_file(struct engine *e, struct image_row *row, struct image *imag
         break;
     }
     if ((r == -ENOENT || r == -EBADMSG) && row->state != IMAGE_RETIRED) {
-        log_warning("%s: its file or chunk map is gone or damaged; it will be fetched again", row->name);
+        log_warning("%s: its file or chunk map is gone, cut short or damaged; it will be fetched again", row->name);
         r = catalogue_reset(e->catalogue, row->row);
         if (r == 0)
             row->state = IMAGE_KNOWN;

@@ -2,12 +2,14 @@
 /*
  * The keeper's life.
  *
- * Start: a first worker is started and reads configuration and secrets; only when it is PREPARED, which shows that the configuration is
- * good, the cache directory is locked and given to the worker's user, and the mount made; then the worker is told to go.
+ * Start: a first worker is started and reads configuration and secrets; only when it is PREPARED, which shows that the
+ * configuration is good, the cache directory is locked and given to the worker's user, and the mount made; then the
+ * worker is told to go.
  *
- * Then events, one at a time: a worker says something or dies, a signal comes, the mount goes. After each, advance() does what there is
- * to do: a worker that died is replaced; one that is to be replaced (SIGHUP, SIGUSR2) is told to stop when the next is PREPARED; the next
- * is told to go when the one before is gone, so that the catalogue never has two writers. Meanwhile the kernel keeps all requests.
+ * Then events, one at a time: a worker says something or dies, a signal comes, the mount goes. After each, advance()
+ * does what there is to do: a worker that died is replaced; one that is to be replaced (SIGHUP, SIGUSR2) is told to
+ * stop when the next is PREPARED; the next is told to go when the one before is gone, so that the catalogue never has
+ * two writers. Meanwhile the kernel keeps all requests.
  */
 #include "config-auto.h"
 
@@ -22,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,7 +33,6 @@
 #include "link.h"
 #include "log.h"
 #include "notify.h"
-#include "store.h"
 
 enum {
     HAND_OVER_MS = 120,        /* a worker that is to hand over and takes longer is killed: nothing is lost by that but time */
@@ -46,12 +46,6 @@ enum {
 
 /* ---- the mount */
 
-/* What the mount shows as its device, by which a mount of this configuration is known. */
-static const char *device(const struct keeper *k)
-{
-    return k->line->has_fsname ? "" : k->config_path;
-}
-
 /* Can another worker go on with this mount where the one before ended? */
 static bool can_go_on(struct keeper *k)
 {
@@ -61,49 +55,13 @@ static bool can_go_on(struct keeper *k)
     return length == 0 ? !k->told_go : fuse_io_can_resend(init, length);
 }
 
-static void take_down(struct keeper *k)
-{
-    mount_down(k->mount);
-    backings_free(k->backings);
-    ledger_close(k->ledger);
-    if (k->ledger_fd >= 0)
-        close(k->ledger_fd);
-    if (k->fuse_fd >= 0)
-        close(k->fuse_fd);
-    k->mount = NULL;
-    k->backings = NULL;
-    k->ledger = NULL;
-    k->ledger_fd = k->fuse_fd = -1;
-}
-
-static int make_ledger(struct keeper *k)
-{
-    int r = ledger_create(&k->ledger_fd);
-    if (r == 0)
-        r = ledger_open(k->ledger_fd, &k->ledger);
-    return r < 0 ? log_errno(r, "the memory for the workers cannot be made") : 0;
-}
-
-/* The mount, from k->mount made by mount_new(). */
-static int put_up(struct keeper *k)
-{
-    int r = make_ledger(k);
-    if (r == 0)
-        r = mountpoint_clean(k->path, device(k));
-    if (r == 0)
-        r = mount_up(k->mount, k->path, &k->fuse_fd);
-    if (r == 0 && (k->backings = backings_new(k->fuse_fd)) == NULL)
-        r = log_errno(-ENOMEM, "%s cannot be mounted", k->path);
-    return r;
-}
-
 static int mount_afresh(struct keeper *k)
 {
     k->afresh = k->told_go = false;
     log_notice("%s is unmounted and mounted afresh; files that were open give errors", k->path);
-    take_down(k);
+    keeper_take_down(k);
     int r = mount_new(k->line, k->config_path, &k->mount);
-    return r == 0 ? put_up(k) : r;
+    return r == 0 ? keeper_put_up(k) : r;
 }
 
 /* ---- workers */
@@ -183,7 +141,6 @@ static void now_serving(struct keeper *k)
     else
         log_notice("worker %d serves %s now", (int)k->current.pid, k->path);
     k->handed_over_at = 0;
-    k->replacing = false;
     told_ready(k);
     k->ready = true;
 }
@@ -279,8 +236,7 @@ static void next_ended(struct keeper *k, int status)
         k->exit_code = 1;
     } else if (!k->ending && c.edition != k->edition) {
         log_error("the new worker could not be started: the old one, with its configuration, stays in force");
-        k->replacing = false;
-        told_ready(k);
+            told_ready(k);
     } else if (!k->ending) {
         count_death(k, &c, status);
     }
@@ -288,9 +244,9 @@ static void next_ended(struct keeper *k, int status)
 }
 
 /*
- * Has C ended? A thread of a dead worker may sleep in the kernel, beyond any signal, until a request is answered that only another worker
- * answers (see fuse_io_part_descriptors()): then the process stays, but its descriptors are closed, and none of its threads ever runs
- * again. Such a one counts as killed, and is left to itself.
+ * Has C ended? A thread of a dead worker may sleep in the kernel, beyond any signal, until a request is answered that
+ * only another worker answers (see fuse_io_part_descriptors()): then the process stays, but its descriptors are closed,
+ * and none of its threads ever runs again. Such a one counts as killed, and is left to itself.
  */
 static bool has_ended(struct keeper *k, const struct child *c, int *ret_status)
 {
@@ -357,7 +313,6 @@ static void replace(struct keeper *k, bool program)
         return;
     }
     log_notice("a worker with %s is being started", program ? "the program now on disk" : "the configuration as it is now");
-    k->replacing = true;
     start_next(k, edition);
     edition_unref(edition);
 }
@@ -481,113 +436,6 @@ static void run(struct keeper *k)
 
 /* ---- start and end */
 
-static int take_lock(struct keeper *k)
-{
-    const struct config *config = k->edition->config;
-    const char *where = config_where(config, "DEFAULT", "image_cache_dir"), *dir = config->image_cache_dir;
-    int pid = 0, r = store_lock(dir, &k->lock_fd, &pid);
-    if (r == -EWOULDBLOCK && pid > 0)
-        log_error("%s: %s is in use by another glance-cache-fs, process %d: unmount that one, or name another directory", where, dir, pid);
-    else if (r == -EWOULDBLOCK)
-        log_error("%s: %s is in use by another process: end that one, or name another directory", where, dir);
-    else if (r < 0)
-        log_errno(r, "%s: the cache directory %s cannot be locked", where, dir);
-    return r;
-}
-
-/* The directory must be there: a typing mistake is not to fill the wrong disk. */
-static int check_cache_dir(const struct config *config)
-{
-    const char *dir = config->image_cache_dir;
-    struct stat st;
-    int r = stat(dir, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
-    return r < 0 ? log_errno(r, "%s: image_cache_dir = %s: make this directory, or name another",
-                             config_where(config, "DEFAULT", "image_cache_dir"), dir)
-                 : 0;
-}
-
-static int take_signal_fd(struct keeper *k)
-{
-    static const int taken[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR2};
-    sigset_t set;
-    sigemptyset(&set);
-    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
-        sigaddset(&set, taken[i]);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    k->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return k->signal_fd < 0 ? log_errno(-errno, "signals cannot be taken") : 0;
-}
-
-/* When memory is short the kernel takes a worker before its keeper: a worker can be replaced. */
-static void prefer_to_live(struct keeper *k)
-{
-    int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, k->oom_score, sizeof(k->oom_score) - 1) : -1;
-    k->oom_score[n > 0 ? n : 0] = '\0';
-    if (fd >= 0 && geteuid() == 0 && write(fd, "-900", 4) < 0)
-        errno = 0; /* not allowed in this container */
-    if (fd >= 0)
-        close(fd);
-}
-
-/* Symbolic links stay: on SIGHUP they may lead elsewhere. */
-static char *absolute(const char *path)
-{
-    char *folder = getcwd(NULL, 0), *joined = NULL;
-    if (*path == '/' || folder == NULL)
-        joined = strdup(path);
-    else if (asprintf(&joined, "%s/%s", folder, path) < 0)
-        joined = NULL;
-    free(folder);
-    return joined;
-}
-
-/* A worker that needs what lies under its own mount would wait for itself. */
-static int check_apart(const struct keeper *k, const char *section, const char *option, const char *path)
-{
-    char *real = path != NULL ? realpath(path, NULL) : NULL;
-    size_t length = strlen(k->path);
-    bool under = real != NULL && strncmp(real, k->path, length) == 0 && (real[length] == '/' || real[length] == '\0');
-    free(real);
-    if (!under)
-        return 0;
-    log_error("%s: %s = %s lies under the mount point %s: name another mount point", config_where(k->edition->config, section, option),
-              option, path, k->path);
-    return -EINVAL;
-}
-
-/* All that can be wrong is looked at before anything is changed. */
-static int set_up(struct keeper *k)
-{
-    char program[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
-    if (n < 0)
-        return log_errno(-errno, "the path of this program cannot be found out");
-    program[n] = '\0';
-    k->program_path = strdup(program);
-    k->config_path = absolute(k->line->config);
-    if (k->program_path == NULL || k->config_path == NULL)
-        return log_errno(-ENOMEM, "starting");
-    int r = edition_new("/proc/self/exe", k->config_path, &k->edition);
-    if (r < 0)
-        return r;
-    log_set_level(k->line->debug ? LOG_DEBUG : log_level_by_name(k->edition->config->log_level));
-    r = check_cache_dir(k->edition->config);
-    if (r == 0)
-        r = mountpoint_check(k->line->mountpoint, device(k), &k->path);
-    if (r == 0)
-        r = check_apart(k, "DEFAULT", "image_cache_dir", k->edition->config->image_cache_dir);
-    if (r == 0)
-        r = check_apart(k, "backend", "path", k->edition->config->directory);
-    if (r == 0)
-        r = mount_new(k->line, k->config_path, &k->mount);
-    if (r == 0)
-        r = take_signal_fd(k);
-    prefer_to_live(k);
-    return r;
-}
-
 /* Waits until the first worker is PREPARED: the configuration is good. */
 static int await_prepared(struct keeper *k)
 {
@@ -600,28 +448,13 @@ static int await_prepared(struct keeper *k)
     return k->next.state == CHILD_PREPARED && !k->ending ? 0 : -ECANCELED; /* it said why */
 }
 
-static int mount_first(struct keeper *k)
-{
-    char message[CONFIG_MESSAGE_MAX];
-    struct service_user user;
-    int r = service_user_find(k->edition->config, &user, message);
-    if (r < 0) {
-        log_error("%s", message);
-        return r;
-    }
-    r = take_lock(k);
-    if (r == 0)
-        r = cache_directory_give(k->edition->config->image_cache_dir, &user);
-    return r == 0 ? put_up(k) : r;
-}
-
 static void tear_down(struct keeper *k)
 {
     child_kill(&k->next);
     while (k->next.state != CHILD_NONE && waitpid(k->next.pid, NULL, 0) < 0 && errno == EINTR)
         continue;
     child_forget(&k->next);
-    take_down(k);
+    keeper_take_down(k);
     edition_unref(k->edition);
     if (k->lock_fd >= 0)
         close(k->lock_fd);
@@ -636,11 +469,11 @@ int keeper_run(const struct command_line *line, int ready_fd)
 {
     struct keeper k = {.line = line, .ready_fd = ready_fd, .signal_fd = -1, .lock_fd = -1, .fuse_fd = -1, .ledger_fd = -1};
     k.current.control_fd = k.current.backing_fd = k.next.control_fd = k.next.backing_fd = -1;
-    int r = set_up(&k);
+    int r = keeper_set_up(&k);
     if (r == 0)
         r = await_prepared(&k);
     if (r == 0)
-        r = mount_first(&k);
+        r = keeper_mount_first(&k);
     if (r == 0)
         run(&k);
     if (k.ready)

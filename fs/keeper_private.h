@@ -15,8 +15,8 @@
 #include "privileges.h"
 
 /*
- * What a worker is started from: the program and the configuration as they were when they were last asked for. A worker that dies is
- * replaced from the same, whatever lies on disk by now.
+ * What a worker is started from: the program and the configuration as they were when they were last asked for. A worker
+ * that dies is replaced from the same, whatever lies on disk by now.
  */
 struct edition {
     unsigned refs;
@@ -64,7 +64,6 @@ struct keeper {
     struct edition *edition;   /* in force: a worker of it served */
     struct child current;      /* the one that serves, or did last */
     struct child next;         /* the one that is to follow */
-    bool replacing;            /* next is for a new edition, and somebody was told RELOADING */
     bool again;                /* asked for another one while one was under way, */
     bool again_program;        /* from the program on disk */
 
@@ -78,11 +77,23 @@ struct keeper {
     int exit_code;
 };
 
+/* ---- keeper_start.c; reasons of failures are logged */
+
+/* All that can be wrong is looked at; nothing is changed yet. */
+int keeper_set_up(struct keeper *k);
+/* The lock on the cache directory, whose files become the worker's, and the mount. */
+int keeper_mount_first(struct keeper *k);
+/* The mount, from k->mount made by mount_new(), with what belongs to it; and its end. */
+int keeper_put_up(struct keeper *k);
+void keeper_take_down(struct keeper *k);
+
 /* ---- keeper_edition.c */
 
 struct edition *edition_ref(struct edition *e);
 void edition_unref(struct edition *e); /* NULL is fine */
-/* The program at PROGRAM_PATH and the configuration at CONFIG_PATH as they are now. The reason of a failure is logged. */
+/*
+ * The program at PROGRAM_PATH and the configuration at CONFIG_PATH as they are now. The reason of a failure is logged.
+ */
 int edition_new(const char *program_path, const char *config_path, struct edition **ret);
 /* The same with the program of E, or with its configuration, in place of those on disk. */
 int edition_reload(const struct edition *e, const char *config_path, struct edition **ret);

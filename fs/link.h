@@ -45,11 +45,14 @@ enum { WORKER_ENDED = 0, WORKER_FAILED = 1, WORKER_UNMOUNTED = 10, WORKER_AFRESH
 
 /* The two ends, O_CLOEXEC. */
 int link_pair(int ret_fds[2]);
-/* Sends MESSAGE with COUNT descriptors. Waits unless NOWAIT. -EPIPE: the other end is gone; -EAGAIN: its buffer is full. */
+/*
+ * Sends MESSAGE with COUNT descriptors. Waits unless NOWAIT. -EPIPE: the other end is gone; -EAGAIN: its buffer is
+ * full.
+ */
 int link_send(int fd, bool nowait, const struct link_message *message, const int *fds, unsigned count);
 /*
- * Receives one message and exactly COUNT descriptors, O_CLOEXEC, the caller's to close. Waits unless NOWAIT. -EPIPE: the other end is
- * gone; -EAGAIN; -EPROTO: something else came.
+ * Receives one message and exactly COUNT descriptors, O_CLOEXEC, the caller's to close. Waits unless NOWAIT. -EPIPE:
+ * the other end is gone; -EAGAIN; -EPROTO: something else came.
  */
 int link_receive(int fd, bool nowait, struct link_message *ret, int *ret_fds, unsigned count);
 

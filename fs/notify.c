@@ -27,12 +27,6 @@ void notify_reloading(void)
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIi64 "\nSTATUS=Another worker is being started", clock_monotonic() / 1000);
 }
 
-void notify_status(const char *status)
-{
-    (void)status;
-    sd_notifyf(0, "STATUS=%s", status);
-}
-
 void notify_stopping(const char *status)
 {
     (void)status;

@@ -2,8 +2,8 @@
 /*
  * Asks the keeper for backing ids, one question at a time, and remembers the answers.
  *
- * `lock` is held from the question to the answer: the keeper answers at once. It is taken before the ledger's, and before no other:
- * whether an id may go is decided by the ledger while no other handle can be opened.
+ * `lock` is held from the question to the answer: the keeper answers at once. It is taken before the ledger's, and
+ * before no other: whether an id may go is decided by the ledger while no other handle can be opened.
  */
 #include "config-auto.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * FUSE passthrough, the worker's side: the kernel reads a complete image's file by itself. Registering a file needs CAP_SYS_ADMIN, so
- * the descriptor goes to the keeper over a socket; the keeper keeps one backing id an open inode, across workers.
+ * FUSE passthrough, the worker's side: the kernel reads a complete image's file by itself. Registering a file needs
+ * CAP_SYS_ADMIN, so the descriptor goes to the keeper over a socket; the keeper keeps one backing id an open inode,
+ * across workers.
  */
 #ifndef GCFS_PASSTHROUGH_H
 #define GCFS_PASSTHROUGH_H
@@ -17,8 +18,8 @@ struct passthrough *passthrough_new(int socket, struct ledger *ledger);
 void passthrough_free(struct passthrough *p); /* NULL is fine */
 
 /*
- * The backing id (> 0) of ROW's file FD, for a handle that the ledger holds already. Asks the keeper unless this worker knows it.
- * -errno: open it without passthrough. Any FUSE thread; waits for the keeper.
+ * The backing id (> 0) of ROW's file FD, for a handle that the ledger holds already. Asks the keeper unless this worker
+ * knows it. -errno: open it without passthrough. Any FUSE thread; waits for the keeper.
  */
 int passthrough_open(struct passthrough *p, int64_t row, int fd);
 /* A handle of ROW was closed: when the ledger holds no more of them, the keeper drops the id. Any thread. */

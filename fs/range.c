@@ -306,7 +306,8 @@ static void range_complete(struct range *range)
     image->fails = 0;
     image->tried = 0;
     pthread_mutex_lock(&image->lock);
-    image->error[0] = '\0';
+    if (image->dead == 0 && !image->through)
+        image->error[0] = '\0';
     pthread_mutex_unlock(&image->lock);
     range_free(range);
     fetch_attend(image);

@@ -79,6 +79,7 @@ void through_start(struct image *image, const char *why)
     image_set_error_locked(image, "not kept: %s", why);
     pthread_mutex_unlock(&image->lock);
     image->through_since = clock_monotonic();
+    image->wants_room = false;
     image_file_put(old);
     chunkmap_free(old_map);
     log_notice("%s: %s; it is served straight through and not kept", image->name, why);
@@ -134,12 +135,12 @@ void through_trim(struct image *image)
     pthread_mutex_unlock(&image->lock);
 }
 
-bool through_leave(struct image *image)
+void through_leave(struct image *image)
 {
     struct engine *e = image->engine;
     if (!image->through || clock_monotonic() - image->through_since < THROUGH_PAUSE_S * NS_PER_S ||
         !space_can_hold(e, image->meta.size))
-        return false;
+        return;
     pthread_mutex_lock(&image->lock);
     bool idle = TAILQ_EMPTY(&image->ranges);
     struct image_file *file = NULL;
@@ -155,5 +156,4 @@ bool through_leave(struct image *image)
     pthread_mutex_unlock(&image->lock);
     image_file_put(file);
     chunkmap_free(map);
-    return idle;
 }

@@ -65,7 +65,9 @@ static bool etag(const struct view *v, const struct image_row *row, char value[V
 
 static bool error(const struct view *v, const struct image_row *row, char value[VALUE_MAX])
 {
-    (void)v;
+    struct invalid_row invalid;
+    if (row->error[0] == '\0' && row->state != IMAGE_COMPLETE && catalogue_invalid_find(v->catalogue, row->name, &invalid) == 0)
+        return put(value, invalid.reason);
     return put(value, row->error);
 }
 

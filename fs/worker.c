@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The worker's life: configuration and secrets, privileges dropped, then (told to go) store, catalogue, engine, view and the threads
- * that serve; at the end the same in reverse.
+ * The worker's life: configuration and secrets, privileges dropped, then (told to go) store, catalogue, engine, view
+ * and the threads that serve; at the end the same in reverse.
  *
  *   user_file and token_file are read by root, before the privileges go; the files that libcurl opens by itself (certificates, a key)
  *   and the folder of the file backend are opened later and must be readable by the worker's user. That is checked here.
@@ -125,7 +125,8 @@ static bool mount_is_old(struct ledger *ledger)
 static int open_catalogue(struct worker *w)
 {
     const char *path = store_catalogue_path(w->store);
-    int r = catalogue_open(path, &w->catalogue);
+    bool old = mount_is_old(w->ledger);
+    int r = old ? catalogue_reopen(path, &w->catalogue) : catalogue_open(path, &w->catalogue);
     if (r == -EPROTONOSUPPORT) {
         log_error("%s was written by a newer glance-cache-fs: use that one, or move the file away to have it built anew", path);
         return r;
@@ -137,7 +138,7 @@ static int open_catalogue(struct worker *w)
     r = store_set_catalogue_aside(w->store, clock_now());
     if (r < 0)
         return log_errno(r, "the damaged catalogue %s cannot be set aside: move it away", path);
-    if (mount_is_old(w->ledger))
+    if (old)
         return -EBADMSG; /* a new one counts its rows from 1 again: the mount must be made afresh */
     r = catalogue_open(path, &w->catalogue);
     return r < 0 ? log_errno(r, "a new catalogue %s cannot be made", path) : 0;
@@ -147,7 +148,7 @@ static int open_parts(struct worker *w)
 {
     int r = ledger_open(w->ledger_fd, &w->ledger);
     if (r < 0)
-        return log_errno(r, "the memory shared with the keeper cannot be used");
+        return log_errno(r == -EBADMSG ? -EPROTO : r, "the memory shared with the keeper cannot be used");
     r = store_open(w->config->image_cache_dir, &w->store);
     if (r < 0)
         return log_errno(r, "%s: the cache directory %s cannot be used", config_where(w->config, "DEFAULT", "image_cache_dir"),
@@ -312,17 +313,18 @@ int worker_run(const struct command_line *line)
     w.ended_fd = eventfd(0, EFD_CLOEXEC);
 
     int code = WORKER_FAILED;
-    if (w.ended_fd < 0 || prepare(&w) < 0 || wait_for_go(&w) < 0)
-        return code;
-    int r = start(&w);
+    int r = w.ended_fd < 0 ? -errno : prepare(&w);
     if (r == 0)
+        r = wait_for_go(&w);
+    if (r == 0) {
+        r = start(&w);
+        code = r == -ENODEV ? WORKER_UNMOUNTED : r == -EBADMSG ? WORKER_AFRESH : WORKER_FAILED;
+    }
+    if (r == 0) {
         ledger_count(w.ledger, COUNT_WORKER_STARTS, 1);
-    if (r == 0 && say(&w, LINK_READY) == 0)
-        code = serve(&w, &hand_over);
-    else if (r == -ENODEV)
-        code = WORKER_UNMOUNTED;
-    else if (r == -EBADMSG)
-        code = WORKER_AFRESH;
+        if (say(&w, LINK_READY) == 0)
+            code = serve(&w, &hand_over);
+    }
     stop(&w, hand_over);
     curl_global_cleanup();
     return code;

@@ -82,8 +82,8 @@ def make_cache(request):
     for cache in caches:
         if trouble or getattr(request.node, "failed", False):
             keep(request, cache)
-        if not harness.is_mounted(cache.mnt):
-            shutil.rmtree(cache.root, ignore_errors=True)
+        cache.unmount_all()
+        shutil.rmtree(cache.root, ignore_errors=True)
     if trouble:
         pytest.fail("\n".join(trouble), pytrace=False)
 

@@ -335,6 +335,12 @@ class Cache:
 
     # ---- the end
 
+    def unmount_all(self):
+        """Also what a test mounted, or the program where it should not have."""
+        for point, _ in reversed(mounts()):
+            if point.startswith(os.path.realpath(self.root) + "/"):
+                subprocess.run(["umount", "-l", point], check=False)
+
     def give_up(self, artefacts=None):
         """Ends a program that hangs, so that whoever waits for it gets an error; keeps its stacks."""
         if artefacts and self.process is not None and shutil.which("gdb"):

@@ -78,7 +78,7 @@ def test_new_and_gone(cache, origin):
     origin.remove("b")
     origin.put("d", b"d")
     wait_until(lambda: cache.ls("images") == ["b", "c", "d"], what="the new listing, and what is cached")
-    assert error_of(os.stat, cache.image("a")) == errno.ENOENT
+    wait_until(lambda: error_of(os.stat, cache.image("a")) == errno.ENOENT, what="the name to go")
     same(cache.read("b"), b"b" * 100000)
 
 
