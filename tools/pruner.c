@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * glance-cache-pruner(1): removes least recently used images until the cache is at or below its limit.
+ * glance-cache-pruner(1): removes least recently used images until the cache is at or below its limit, and min_free is free.
  *
  * A pass lists cached/ and keeps the least recently used that together are enough; then each of them is looked at again, right before
  * it goes: one that is pinned, or was read since it was listed, stays, and one that is open waits for the last pass, which takes open
@@ -41,6 +41,7 @@ struct prune {
     const struct tool_run *run;
     int cached; /* the folder */
     uint64_t limit, target, used;
+    uint64_t lacking; /* bytes that the file system should have free, and has not */
     uint64_t need;   /* bytes still to be removed */
     uint64_t stayed; /* bytes of those in `kept` */
     bool take_open;
@@ -133,6 +134,16 @@ static int look(void *context, const char *name)
     return r < 0 ? log_errno(r, "listing the images") : 0;
 }
 
+/* What is missing to min_free. */
+static uint64_t shortage(const struct config *config, const json_t *status)
+{
+    uint64_t total = cache_status_number(status, "space", "disk_total");
+    uint64_t available = cache_status_number(status, "space", "disk_available");
+    uint64_t share = config->min_free;
+    uint64_t wanted = share & CONFIG_PERCENT ? (uint64_t)((double)total / 100 * (double)(share & ~CONFIG_PERCENT)) : share;
+    return wanted > available ? wanted - available : 0;
+}
+
 static int read_use(struct prune *p)
 {
     json_t *status;
@@ -141,9 +152,11 @@ static int read_use(struct prune *p)
         return r;
     p->used = cache_status_number(status, "space", "used");
     p->limit = p->run->config != NULL ? p->run->config->image_cache_max_size : cache_status_number(status, "space", "limit");
+    p->lacking = p->run->config != NULL && !to.given ? shortage(p->run->config, status) : 0;
     json_decref(status);
     p->target = !to.given ? p->limit : to.percent ? (uint64_t)((double)p->limit / 100 * (double)to.value) : to.value;
     p->need = p->used > p->target ? p->used - p->target : 0;
+    p->need = p->need > p->lacking ? p->need : p->lacking;
     return 0;
 }
 
@@ -272,23 +285,25 @@ static void tell(const struct prune *p, uint64_t before)
     char size[QUANTITY_MAX], used[QUANTITY_MAX], target[QUANTITY_MAX], rest[QUANTITY_MAX];
     const char *limit_or_target = to.given ? "the target" : "the limit";
     format_bytes(p->target, target);
-    if (before <= p->target) {
+    if (p->need == 0 && p->images == 0) {
         log_info("nothing to prune: %s are used, %s is %s", format_bytes(before, used), limit_or_target, target);
         return;
     }
+    if (p->lacking > 0)
+        log_info("%s lack on the file system of the cache directory (min_free)", format_bytes(p->lacking, rest));
     log_info("%s %" PRIu64 " images, %s; %s %s used, %s is %s", p->run->dry_run ? "would remove" : "removed", p->images,
              format_bytes(p->bytes, size), format_bytes(before - (p->bytes < before ? p->bytes : before), used),
              p->run->dry_run ? "would be" : "are", limit_or_target, target);
     if (p->need > 0)
-        log_warning("still %s over it: %" PRIu64 " images are pinned, %" PRIu64 " were read meanwhile, %" PRIu64
+        log_warning("%s more should go: %" PRIu64 " images are pinned, %" PRIu64 " were read meanwhile, %" PRIu64
                     " could not be removed, and nothing else is in cached/", format_bytes(p->need, rest), p->pinned, p->read_again,
                     p->failed);
 }
 
 static void finish_report(const struct prune *p, uint64_t before)
 {
-    json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I}}", "limit", (json_int_t)p->limit, "target",
-                             (json_int_t)p->target, "used_before", (json_int_t)before, "images_removed", (json_int_t)p->images,
+    json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I}}", "limit", (json_int_t)p->limit, "target",
+                             (json_int_t)p->target, "used_before", (json_int_t)before, "lacking_on_disk", (json_int_t)p->lacking, "images_removed", (json_int_t)p->images,
                              "bytes_removed", (json_int_t)p->bytes, "open_removed", (json_int_t)p->open_images, "bytes_over",
                              (json_int_t)p->need, "kept", "pinned", (json_int_t)p->pinned, "read_again",
                              (json_int_t)p->read_again, "failed", (json_int_t)p->failed);
@@ -329,7 +344,7 @@ int main(int argc, char **argv)
         .name = "glance-cache-pruner",
         .operands = "",
         .purpose = "Removes the least recently used images from the cache until it is at or below its\n"
-                   "limit (image_cache_max_size). Pinned images stay, open ones go last.",
+                   "limit (image_cache_max_size) and min_free is free. Pinned images stay, open ones go last.",
         .exits = "Exit status: 0 the cache is at or below the target; 1 nothing could be done, or a signal\n"
                  "came; 2 it is still above, the log says why.",
         .options = options,
