@@ -213,14 +213,12 @@ static int choose_only(const struct table *table, const char *path, const char *
         if (found == NULL || (entry->whole && !found->whole))
             found = entry;
     }
-    if (found == NULL) {
-        if (path != NULL)
-            log_error("no glance-cache-fs with the configuration %s is mounted: mount it, or say by --mount where it is",
-                      config_file);
-        else
-            log_error("no glance-cache-fs is mounted: mount one, or say by --mount where it is");
+    if (found == NULL && path != NULL)
+        log_error("no glance-cache-fs with the configuration %s is mounted: mount it, or say by --mount where it is", config_file);
+    else if (found == NULL)
+        log_error("no glance-cache-fs is mounted: mount one, or say by --mount where it is");
+    if (found == NULL)
         return -ENOENT;
-    }
     *ret = found;
     return 0;
 }
