@@ -26,6 +26,7 @@ int verifier_begin(struct verifier *v, const struct cache_mount *mount, int cach
 {
     *v = (struct verifier){.mount = mount, .cached = cached, .rate = rate, .images = images, .began = clock_monotonic(),
                            .buffer = malloc(PIECE)};
+    v->due = v->began;
     return v->buffer == NULL ? -ENOMEM : 0;
 }
 
