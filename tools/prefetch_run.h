@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The images of one run of the prefetcher, and how far each of them is, by what queued/, cached/ and invalid/ show. One thread; readers
- * (see readers.h) look at the names only, which do not change once they are collected.
- */
+/* The images of one run of the prefetcher, and how far each of them is, by what queued/, cached/ and invalid/ show. One thread. */
 #ifndef GCFS_PREFETCH_RUN_H
 #define GCFS_PREFETCH_RUN_H
 

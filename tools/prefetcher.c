@@ -106,7 +106,7 @@ static int fetch(struct prefetch_run *p)
         r = readers_start(p, asked.jobs < p->count ? (size_t)asked.jobs : p->count, &readers);
     if (r == 0)
         r = watch(p);
-    readers_stop(readers);
+    readers_leave(readers);
     return r;
 }
 

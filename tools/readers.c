@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Readers: each takes the next image that is not cached yet. A read that waits is interrupted by SIGUSR1, which no other thread takes. */
+/*
+ * Readers: each takes the next image. They have all they need for themselves, since they may outlive the run that started them; the last to
+ * leave frees it. The threads take no signals.
+ */
 #include "config-auto.h"
 
 #include "readers.h"
@@ -11,35 +14,41 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <string.h>
 #include <unistd.h>
 
-#include "clock.h"
 #include "image_id.h"
 #include "log.h"
 
-enum { PIECE = 1 << 20, NUDGE_MS = 20 };
+enum { PIECE = 1 << 20 };
 
 struct readers {
-    const struct prefetch_run *run;
-    atomic_size_t next;
+    atomic_size_t refs; /* the threads, and who started them */
+    atomic_size_t next; /* image to be taken */
     atomic_bool stopping;
+    int images, cached; /* folders */
     size_t count;
-    pthread_t threads[];
+    char *names[];
 };
 
-static void nothing(int number)
+static void put(struct readers *r)
 {
-    (void)number;
+    if (atomic_fetch_sub(&r->refs, 1) > 1)
+        return;
+    for (size_t i = 0; i < r->count; i++)
+        free(r->names[i]);
+    if (r->images >= 0)
+        close(r->images);
+    if (r->cached >= 0)
+        close(r->cached);
+    free(r);
 }
 
 /* O_NOATIME is for the owner and for root: then it does not count as use of the image. */
 static int open_image(const struct readers *r, const char *name)
 {
-    char path[IMAGE_ID_MAX + 16];
-    snprintf(path, sizeof(path), "images/%s", name);
-    int fd = openat(r->run->run->mount->fd, path, O_RDONLY | O_CLOEXEC | O_NOATIME);
-    return fd < 0 && errno == EPERM ? openat(r->run->run->mount->fd, path, O_RDONLY | O_CLOEXEC) : fd;
+    int fd = openat(r->images, name, O_RDONLY | O_CLOEXEC | O_NOATIME);
+    return fd < 0 && errno == EPERM ? openat(r->images, name, O_RDONLY | O_CLOEXEC) : fd;
 }
 
 static void read_image(const struct readers *r, const char *name, char *buffer)
@@ -63,50 +72,72 @@ static void *work(void *context)
 {
     struct readers *r = context;
     char *buffer = malloc(PIECE);
-    for (size_t i; buffer != NULL && !atomic_load(&r->stopping) && (i = atomic_fetch_add(&r->next, 1)) < r->run->count;) {
-        const char *name = r->run->items[i].name;
-        if (image_id_valid(name) && faccessat(r->run->cached, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-            read_image(r, name, buffer);
+    for (size_t i; buffer != NULL && !atomic_load(&r->stopping) && (i = atomic_fetch_add(&r->next, 1)) < r->count;) {
+        if (image_id_valid(r->names[i]) && faccessat(r->cached, r->names[i], F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+            read_image(r, r->names[i], buffer);
     }
     free(buffer);
+    put(r);
+    return NULL;
+}
+
+static struct readers *prepare(const struct prefetch_run *run)
+{
+    struct readers *r = calloc(1, sizeof(*r) + run->count * sizeof(r->names[0]));
+    if (r == NULL)
+        return NULL;
+    atomic_init(&r->refs, 1);
+    r->images = openat(run->run->mount->fd, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    r->cached = fcntl(run->cached, F_DUPFD_CLOEXEC, 0);
+    bool good = r->images >= 0 && r->cached >= 0;
+    while (good && r->count < run->count) {
+        good = (r->names[r->count] = strdup(run->items[r->count].name)) != NULL;
+        r->count += good;
+    }
+    if (good)
+        return r;
+    put(r);
     return NULL;
 }
 
 int readers_start(const struct prefetch_run *run, size_t threads, struct readers **ret)
 {
     sigset_t all, before;
-    struct readers *r = calloc(1, sizeof(*r) + threads * sizeof(r->threads[0]));
+    pthread_attr_t detached;
+    pthread_t thread;
+    struct readers *r = prepare(run);
     if (r == NULL)
-        return log_errno(-ENOMEM, "starting the readers");
-    r->run = run;
-    sigaction(SIGUSR1, &(struct sigaction){.sa_handler = nothing}, NULL);
+        return log_errno(errno != 0 ? -errno : -ENOMEM, "starting to read");
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
-    sigdelset(&all, SIGUSR1);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = 0;
-    while (error == 0 && r->count < threads) {
-        error = pthread_create(&r->threads[r->count], NULL, work, r);
-        r->count += error == 0;
+    for (size_t i = 0; error == 0 && i < threads; i++) {
+        atomic_fetch_add(&r->refs, 1);
+        error = pthread_create(&thread, &detached, work, r);
+        if (error != 0)
+            put(r);
+        if (error != 0 && i > 0) { /* those that there are do it as well */
+            log_warning("only %zu images are read at a time: %s", i, error_text(-error));
+            error = 0;
+            break;
+        }
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error != 0 && r->count == 0) {
-        free(r);
-        return log_errno(-error, "starting the readers");
+    pthread_attr_destroy(&detached);
+    if (error != 0) {
+        put(r);
+        return log_errno(-error, "starting to read");
     }
     *ret = r;
     return 0;
 }
 
-void readers_stop(struct readers *r)
+void readers_leave(struct readers *r)
 {
     if (r == NULL)
         return;
     atomic_store(&r->stopping, true);
-    for (size_t i = 0; i < r->count; i++) {
-        while (pthread_tryjoin_np(r->threads[i], NULL) == EBUSY) { /* the signal may come right before the read */
-            pthread_kill(r->threads[i], SIGUSR1);
-            nanosleep(&(struct timespec){.tv_nsec = NUDGE_MS * NS_PER_MS}, NULL);
-        }
-    }
-    free(r);
+    put(r);
 }

@@ -10,9 +10,10 @@
 
 struct readers;
 
-/* RUN, its items and its mount stay as they are until readers_stop(). Logged. */
+/* The images of RUN that are not cached yet. Logged. */
 int readers_start(const struct prefetch_run *run, size_t threads, struct readers **ret);
-/* Interrupts reads that wait; NULL is fine. */
-void readers_stop(struct readers *readers);
+/* They take no further image. One that waits for bytes ends when these come or fail, or with the process: a read of a file can only be
+ * interrupted by what ends the process. NULL is fine. */
+void readers_leave(struct readers *readers);
 
 #endif

@@ -38,9 +38,9 @@ def test_nothing_queued(cache, origin):
 def test_twenty_of_which_two_fail(cache, origin):
     names = serve(cache, origin, 20)
     bad = [names[4], names[13]]
-    hold = origin.fault(None, hold_from=MIB, when=lambda r: r.name.startswith("image"))
     for name in bad:
         breaks(origin, name)
+    hold = origin.fault(None, hold_from=MIB, when=lambda r: r.name.startswith("image"))
     cache.mount()
     for name in names:
         cache.touch("queued", name)
