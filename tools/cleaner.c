@@ -89,7 +89,8 @@ static int clean_invalid(void *context, const char *name)
     int r = c->run->dry_run ? 0 : folder_remove(c->folder, name);
     if (r == 0) {
         c->invalid++;
-        log_debug("invalid/%s: %s (%s)", name, c->run->dry_run ? "would be removed" : "removed", reason != NULL ? reason : "no reason told");
+        log_debug("invalid/%s: %s (%s)", name, c->run->dry_run ? "would be removed" : "removed",
+                  reason != NULL ? reason : "no reason told");
         report(c, "invalid_removed", name, reason, 0);
     } else if (r != -ENOENT) {
         failed(c, name, "it cannot be removed from invalid/", r);

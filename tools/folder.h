@@ -11,8 +11,8 @@
 /* Called with each entry's name. 1: that is enough; a negative errno ends it, too. */
 typedef int folder_fn(void *context, const char *name);
 
-/* All names of FOLDER, but . and .., as they come; an entry that goes meanwhile may or may not be among them. Stops when a signal asks us to
- * end (-EINTR). 0, -EINTR, what FN returned below 0, or what readdir(3) said; a failure of readdir is logged. */
+/* All names of FOLDER, but . and .., as they come; an entry that goes meanwhile may or may not be among them. Stops when a signal
+ * asks us to end (-EINTR). 0, -EINTR, what FN returned below 0, or what readdir(3) said; a failure of readdir is logged. */
 int folder_each(const struct cache_mount *mount, const char *folder, folder_fn *fn, void *context);
 
 /* NAME in the folder FD. FRESH: asks the file system, else what was listed just now may do. -ENOENT, -ESTALE as -ENOENT. */

@@ -100,8 +100,8 @@ static int fetch(struct prefetch_run *p)
 {
     struct readers *readers = NULL;
     int r = 0;
-    if (p->count > 0)
-        log_info("fetching %zu images", p->count);
+    if (p->count > p->states[ITEM_FAILED])
+        log_info("fetching %zu images", p->count - p->states[ITEM_FAILED]);
     if (asked.jobs > 0 && p->count > 0)
         r = readers_start(p, asked.jobs < p->count ? (size_t)asked.jobs : p->count, &readers);
     if (r == 0)
@@ -170,8 +170,9 @@ static enum tool_exit run(struct tool_run *tool_run)
 int main(int argc, char **argv)
 {
     static const struct tool_option options[] = {
-        {"jobs", "NUMBER", "read so many images at a time, which has them fetched at once,\nas for any reader; else the file system fetches "
-                           "what is queued,\nprefetch_concurrency at a time, after what others wait for"},
+        {"jobs", "NUMBER", "read so many images at a time, which has them fetched at once,\n"
+                           "as for any reader; else the file system fetches what is queued,\n"
+                           "prefetch_concurrency at a time, after what others wait for"},
     };
     static const struct tool prefetcher = {
         .name = "glance-cache-prefetcher",

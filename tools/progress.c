@@ -11,7 +11,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BAR_MAX = 30, NAME_MAX_COLUMNS = 40 };
+enum {
+    NAME_MIN_COLUMNS = 12, NAME_MAX_COLUMNS = 40,
+    BAR_MIN = 8, BAR_MAX = 30,
+    NUMBERS_COLUMNS = 62, /* what stands behind name and bar, at its longest */
+};
 
 static size_t shown; /* lines */
 
@@ -135,8 +139,9 @@ static void draw_bar(uint64_t bytes, uint64_t size, size_t width, char bar[BAR_M
 void progress_line(const char *name, uint64_t bytes, uint64_t size, uint64_t rate, size_t columns, char *line, size_t line_size)
 {
     char here[QUANTITY_MAX], all[QUANTITY_MAX], speed[QUANTITY_MAX], left[QUANTITY_MAX] = "", bar[BAR_MAX + 1], shown_name[256];
-    size_t used, name_columns = columns < 90 ? columns / 4 : NAME_MAX_COLUMNS;
-    size_t bar_columns = columns < 80 ? 0 : columns < 110 ? 10 : BAR_MAX;
+    size_t room = columns > NUMBERS_COLUMNS + NAME_MIN_COLUMNS ? columns - NUMBERS_COLUMNS : NAME_MIN_COLUMNS, used;
+    size_t name_columns = room < NAME_MAX_COLUMNS ? room : NAME_MAX_COLUMNS;
+    size_t bar_columns = room - name_columns < BAR_MIN + 3 ? 0 : room - name_columns - 3 < BAR_MAX ? room - name_columns - 3 : BAR_MAX;
 
     size_t n = fitting(name, strlen(name), name_columns, &used);
     snprintf(shown_name, sizeof(shown_name), "%.*s%*s", (int)n, name, (int)(name_columns - used), "");

@@ -302,11 +302,12 @@ static void tell(const struct prune *p, uint64_t before)
 
 static void finish_report(const struct prune *p, uint64_t before)
 {
-    json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I}}", "limit", (json_int_t)p->limit, "target",
-                             (json_int_t)p->target, "used_before", (json_int_t)before, "lacking_on_disk", (json_int_t)p->lacking, "images_removed", (json_int_t)p->images,
-                             "bytes_removed", (json_int_t)p->bytes, "open_removed", (json_int_t)p->open_images, "bytes_over",
-                             (json_int_t)p->need, "kept", "pinned", (json_int_t)p->pinned, "read_again",
-                             (json_int_t)p->read_again, "failed", (json_int_t)p->failed);
+    json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I}}", "limit", (json_int_t)p->limit,
+                             "target", (json_int_t)p->target, "used_before", (json_int_t)before,
+                             "lacking_on_disk", (json_int_t)p->lacking, "images_removed", (json_int_t)p->images,
+                             "bytes_removed", (json_int_t)p->bytes, "open_removed", (json_int_t)p->open_images,
+                             "bytes_over", (json_int_t)p->need, "kept", "pinned", (json_int_t)p->pinned,
+                             "read_again", (json_int_t)p->read_again, "failed", (json_int_t)p->failed);
     if (p->run->report != NULL)
         json_object_update(p->run->report, more);
     json_decref(more);
