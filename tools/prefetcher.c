@@ -187,5 +187,8 @@ int main(int argc, char **argv)
         .take_operands = take_operands,
         .run = run,
     };
-    return tool_main(argc, argv, &prefetcher);
+    int code = tool_main(argc, argv, &prefetcher);
+    if (asked.jobs > 0)
+        _exit(code); /* a reader may still wait for bytes: what looks at all threads when a process ends would wait for it */
+    return code;
 }

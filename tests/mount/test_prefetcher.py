@@ -45,6 +45,7 @@ def test_twenty_of_which_two_fail(cache, origin):
     for name in names:
         cache.touch("queued", name)
     prefetcher = cache.spawn(path_of("glance-cache-prefetcher"), "--mount", cache.mnt, stderr=subprocess.PIPE, text=True)
+    assert "fetching 20 images" in prefetcher.stderr.readline()
     hold.release()
     text = prefetcher.communicate(timeout=60)[1]
     assert prefetcher.returncode == PARTLY, text
