@@ -84,7 +84,8 @@ static int clean_invalid(void *context, const char *name)
     struct clean *c = context;
     json_t *document = NULL;
     const char *reason = NULL;
-    if (cache_mount_document(c->run->mount, "invalid", name, &document) == 0)
+    bool told = c->run->verbose || c->run->report != NULL;
+    if (told && cache_mount_document(c->run->mount, "invalid", name, &document) == 0)
         reason = json_string_value(json_object_get(document, "reason"));
     int r = c->run->dry_run ? 0 : folder_remove(c->folder, name);
     if (r == 0) {

@@ -286,12 +286,12 @@ static int load_config(const struct settings *s, const struct cache_mount *mount
     return r;
 }
 
-static void set_level(const struct settings *s, const struct config *config)
+/* Returns the level that lines are logged at. */
+static int set_level(const struct settings *s, const struct config *config)
 {
-    if (s->level != LEVEL_UNSAID)
-        log_set_level(s->level);
-    else if (config != NULL)
-        log_set_level(log_level_by_name(config->log_level));
+    int level = s->level != LEVEL_UNSAID ? s->level : config != NULL ? log_level_by_name(config->log_level) : LOG_INFO;
+    log_set_level(level);
+    return level;
 }
 
 static void print_report(json_t *report, bool compact)
@@ -313,7 +313,7 @@ static enum tool_exit run_once(const struct tool *tool, const struct settings *s
         return TOOL_FAILED;
     if (load_config(s, &mount, &config) == 0) {
         struct tool_run run = {.mount = &mount, .config = config, .dry_run = s->dry_run};
-        set_level(s, config);
+        run.verbose = set_level(s, config) >= LOG_DEBUG;
         if (s->json)
             run.report = json_pack("{s:s, s:s, s:b}", "program", tool->name, "mount", mount.path, "dry_run", s->dry_run);
         code = tool->run(&run);

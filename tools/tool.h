@@ -35,6 +35,7 @@ struct tool_run {
     const struct cache_mount *mount;
     const struct config *config; /* NULL: there is none that we may read */
     bool dry_run;
+    bool verbose;   /* each image is to be told of, by log_debug() */
     json_t *report; /* NULL without --json, else an object: run() adds to it */
 };
 
