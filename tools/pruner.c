@@ -2,9 +2,9 @@
 /*
  * glance-cache-pruner(1): removes least recently used images until the cache is at or below its limit, and min_free is free.
  *
- * A pass lists cached/ and keeps the least recently used that together are enough; then each of them is looked at again, right before
- * it goes: one that is pinned, or was read since it was listed, stays, and one that is open waits for the last pass, which takes open
- * images, too. When those that stay leave too little, another pass looks for more. Two pruners take turns, by a lock on cached/; what
+ * A pass lists cached/, adds up what is there, and keeps the least recently used that together are enough; then each of them is looked
+ * at again, right before it goes: one that is pinned, or was read since it was listed, stays, and one that is open waits for the last
+ * pass, which takes open images, too. When those that stay leave too little, another pass looks for more. Two pruners take turns, by a lock on cached/; what
  * somebody else removes meanwhile counts as removed.
  */
 #include "config-auto.h"
@@ -39,9 +39,13 @@ struct kept {
 
 struct prune {
     const struct tool_run *run;
-    int cached; /* the folder */
-    uint64_t limit, target, used;
-    uint64_t lacking; /* bytes that the file system should have free, and has not */
+    int cached, incomplete; /* folders */
+    uint64_t limit, target;
+    uint64_t used;       /* at the start: by what is in cached/ and incomplete/; those evicted but open are not for us to free */
+    uint64_t lacking;    /* bytes that the file system should have free at the start, and has not */
+    uint64_t cached_sum; /* bytes in cached/, as listed last */
+    uint64_t incomplete_sum;
+    bool settled;        /* used and lacking are right, not guessed */
     uint64_t need;   /* bytes still to be removed */
     uint64_t stayed; /* bytes of those in `kept` */
     bool take_open;
@@ -128,10 +132,25 @@ static int look(void *context, const char *name)
         return 0;
     if (r < 0)
         return log_errno(r, "%s cannot be looked at", name);
+    p->cached_sum += entry.size;
     if (is_kept(p, name, entry.inode))
         return 0;
     r = oldest_add(p->oldest, name, entry.accessed, entry.inode, entry.size);
     return r < 0 ? log_errno(r, "listing the images") : 0;
+}
+
+static int look_incomplete(void *context, const char *name)
+{
+    struct prune *p = context;
+    struct folder_entry entry;
+    if (folder_stat(p->incomplete, name, false, &entry) == 0)
+        p->incomplete_sum += entry.blocks;
+    return 0;
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
 }
 
 /* What is missing to min_free. */
@@ -141,9 +160,26 @@ static uint64_t shortage(const struct config *config, const json_t *status)
     uint64_t available = cache_status_number(status, "space", "disk_available");
     uint64_t share = config->min_free;
     uint64_t wanted = share & CONFIG_PERCENT ? (uint64_t)((double)total / 100 * (double)(share & ~CONFIG_PERCENT)) : share;
-    return wanted > available ? wanted - available : 0;
+    return less(wanted, available);
 }
 
+/* After a listing of cached/: what is still to be removed. What was evicted a moment ago, or is open, is in what the mount calls used
+ * and not in a folder any more: it comes free by itself. */
+static void settle(struct prune *p)
+{
+    uint64_t now = p->cached_sum + p->incomplete_sum;
+    if (!p->settled) {
+        p->lacking = less(p->lacking, less(p->used, now));
+        p->used = now;
+        p->settled = true;
+    }
+    if (p->run->dry_run)
+        now = less(now, p->bytes);
+    uint64_t over = less(now, p->target), lacking = less(p->lacking, p->bytes);
+    p->need = over > lacking ? over : lacking;
+}
+
+/* The most that may have to go. */
 static int read_use(struct prune *p)
 {
     json_t *status;
@@ -155,8 +191,8 @@ static int read_use(struct prune *p)
     p->lacking = p->run->config != NULL && !to.given ? shortage(p->run->config, status) : 0;
     json_decref(status);
     p->target = !to.given ? p->limit : to.percent ? (uint64_t)((double)p->limit / 100 * (double)to.value) : to.value;
-    p->need = p->used > p->target ? p->used - p->target : 0;
-    p->need = p->need > p->lacking ? p->need : p->lacking;
+    uint64_t over = less(p->used, p->target);
+    p->need = over > p->lacking ? over : p->lacking;
     return 0;
 }
 
@@ -194,7 +230,7 @@ static void removed(struct prune *p, const struct candidate *c, bool is_open)
 
 static void satisfy(struct prune *p, uint64_t bytes)
 {
-    p->need -= bytes < p->need ? bytes : p->need;
+    p->need = less(p->need, bytes);
 }
 
 /* Looks at the image again, and removes it unless there is a reason to keep it. -ENOMEM. */
@@ -239,7 +275,9 @@ static int passes(struct prune *p)
         struct oldest oldest;
         oldest_begin(&oldest, p->need + p->stayed, CANDIDATES_MAX);
         p->oldest = &oldest;
+        p->cached_sum = 0;
         r = folder_each(p->run->mount, "cached", look, p);
+        settle(p);
         oldest_sort(&oldest);
         more = oldest.count > 0;
         for (size_t i = 0; r == 0 && i < oldest.count && p->need > 0; i++)
@@ -251,7 +289,11 @@ static int passes(struct prune *p)
 
 static int prune(struct prune *p)
 {
-    int r = passes(p);
+    int r = cache_mount_folder(p->run->mount, "incomplete", &p->incomplete);
+    if (r == 0)
+        r = folder_each(p->run->mount, "incomplete", look_incomplete, p);
+    if (r == 0)
+        r = passes(p);
     if (r == 0 && p->need > 0 && p->open > 0) { /* those that are open, after all */
         forget_kept(p, false);
         p->open = 0;
@@ -280,19 +322,19 @@ static int take_turn(const struct prune *p)
     return 0;
 }
 
-static void tell(const struct prune *p, uint64_t before)
+static void tell(const struct prune *p)
 {
     char size[QUANTITY_MAX], used[QUANTITY_MAX], target[QUANTITY_MAX], rest[QUANTITY_MAX];
     const char *limit_or_target = to.given ? "the target" : "the limit";
     format_bytes(p->target, target);
     if (p->need == 0 && p->images == 0) {
-        log_info("nothing to prune: %s are used, %s is %s", format_bytes(before, used), limit_or_target, target);
+        log_info("nothing to prune: %s are used, %s is %s", format_bytes(p->used, used), limit_or_target, target);
         return;
     }
     if (p->lacking > 0)
         log_info("%s lack on the file system of the cache directory (min_free)", format_bytes(p->lacking, rest));
     log_info("%s %" PRIu64 " images, %s; %s %s used, %s is %s", p->run->dry_run ? "would remove" : "removed", p->images,
-             format_bytes(p->bytes, size), format_bytes(before - (p->bytes < before ? p->bytes : before), used),
+             format_bytes(p->bytes, size), format_bytes(less(p->used, p->bytes), used),
              p->run->dry_run ? "would be" : "are", limit_or_target, target);
     if (p->need > 0)
         log_warning("%s more should go: %" PRIu64 " images are pinned, %" PRIu64 " were read meanwhile, %" PRIu64
@@ -300,10 +342,10 @@ static void tell(const struct prune *p, uint64_t before)
                     p->failed);
 }
 
-static void finish_report(const struct prune *p, uint64_t before)
+static void finish_report(const struct prune *p)
 {
     json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I}}", "limit", (json_int_t)p->limit,
-                             "target", (json_int_t)p->target, "used_before", (json_int_t)before,
+                             "target", (json_int_t)p->target, "used_before", (json_int_t)p->used,
                              "lacking_on_disk", (json_int_t)p->lacking, "images_removed", (json_int_t)p->images,
                              "bytes_removed", (json_int_t)p->bytes, "open_removed", (json_int_t)p->open_images,
                              "bytes_over", (json_int_t)p->need, "kept", "pinned", (json_int_t)p->pinned,
@@ -315,23 +357,24 @@ static void finish_report(const struct prune *p, uint64_t before)
 
 static enum tool_exit run(struct tool_run *tool_run)
 {
-    struct prune p = {.run = tool_run, .cached = -1};
+    struct prune p = {.run = tool_run, .cached = -1, .incomplete = -1};
     int r = cache_mount_folder(tool_run->mount, "cached", &p.cached);
     if (r < 0)
         return TOOL_FAILED;
     r = tool_run->dry_run ? 0 : take_turn(&p);
     if (r == 0)
         r = read_use(&p);
-    uint64_t before = p.used;
     if (r == 0 && p.need > 0)
         r = prune(&p);
     if (r == 0 || p.images > 0) {
-        tell(&p, before);
-        finish_report(&p, before);
+        tell(&p);
+        finish_report(&p);
     }
     if (r == -EINTR)
         log_warning("stopped before the end");
     forget_kept(&p, true);
+    if (p.incomplete >= 0)
+        close(p.incomplete);
     close(p.cached);
     return r < 0 ? TOOL_FAILED : p.need > 0 || p.failed > 0 ? TOOL_PARTLY : TOOL_DONE;
 }

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import MIB, blob, same
+from harness import MIB, blob, pread, same
 from tools import DONE, FAILED, PARTLY, fill, folder_of_images, on, path_of, report, tool
 from waiting import wait_until
 
@@ -108,6 +108,36 @@ def test_open_ones_last(filled):
     for i, fd in enumerate(held):  # who reads goes on reading
         same(os.pread(fd, 2 * MIB, 0), blob(MIB, i + 1))
         os.close(fd)
+
+
+def test_what_is_evicted_but_open_is_no_reason_to_remove_more(filled):
+    """Its bytes come free when it is closed; others need not go for them, however often the pruner runs."""
+    held = [os.open(filled.path("cached", n), os.O_RDONLY) for n in filled.names[:4]]
+    for name in filled.names[:4]:
+        os.unlink(filled.path("cached", name))
+    for _ in range(3):
+        on(filled, "pruner", "--to", "4M")
+        assert filled.ls("cached") == filled.names[4:]
+    for fd in held:
+        os.close(fd)
+
+
+def test_incomplete_ones_count(cache, origin):
+    """They are not pruned, but what they take has to be made room for."""
+    for i in range(4):
+        origin.put(f"image-{i}", blob(MIB, i))
+    origin.put("large", blob(8 * MIB, 9))
+    hold = origin.fault("large", hold_from=2 * MIB)
+    cache.configure(origin.config(stall_timeout=600), fetch_policy="demand", read_ahead_max=0).mount()
+    fill(cache, [f"image-{i}" for i in range(4)])
+    fd = os.open(cache.image("large"), os.O_RDONLY)
+    same(pread(fd, MIB), blob(8 * MIB, 9)[:MIB])
+    wait_until(lambda: os.stat(cache.path("incomplete", "large")).st_blocks >= 2048, what="a MiB to be here")
+    value = report(cache, "pruner", "--to", "4M")
+    assert value["used_before"] >= 5 * MIB and 1 <= value["images_removed"] <= 2
+    assert "image-0" not in cache.ls("cached") and "image-3" in cache.ls("cached") and cache.ls("incomplete") == ["large"]
+    os.close(fd)
+    hold.release()
 
 
 def test_dry_run(filled):
