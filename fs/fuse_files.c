@@ -113,6 +113,7 @@ struct opening {
     uint64_t handle;
     bool passthrough;
     bool hit;
+    bool uncounted; /* opened with O_NOATIME: no use of the image, as when it is verified */
     int backing_id;
 };
 
@@ -151,7 +152,8 @@ static int open_image(struct fuse_world *w, struct opening *o)
         drop_handle(w, o->row, o->handle);
         return r;
     }
-    engine_count_open(w->view.engine, o->row, o->hit);
+    if (!o->uncounted)
+        engine_count_open(w->view.engine, o->row, o->hit);
     engine_put(image);
     return 0;
 }
@@ -159,6 +161,7 @@ static int open_image(struct fuse_world *w, struct opening *o)
 static void reply_open(fuse_req_t request, struct opening *o, struct fuse_file_info *file)
 {
     struct fuse_world *w = world_of(request);
+    o->uncounted = (file->flags & O_NOATIME) != 0;
     int r = open_image(w, o);
     if (r < 0) {
         fuse_reply_err(request, -r);
@@ -286,7 +289,7 @@ static void answer_read(struct parked *p, int status)
     engine_put(p->image);
 }
 
-static void read_image(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset)
+static void read_image(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, const struct fuse_file_info *opened)
 {
     struct fuse_world *w = world_of(request);
     struct image_file *file;
@@ -301,7 +304,8 @@ static void read_image(fuse_req_t request, fuse_ino_t node, size_t size, off_t o
         return;
     }
     struct image *image = p->image;
-    engine_touch(w->view.engine, node_row(node));
+    if ((opened->flags & O_NOATIME) == 0)
+        engine_touch(w->view.engine, node_row(node));
     r = engine_read(image, (uint64_t)offset, size, &p->waiter, &file, &length);
     if (r == ENGINE_PARKED)
         return; /* P and the reference are answer_read()'s */
@@ -322,7 +326,7 @@ void files_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, 
 {
     switch (node_kind(node)) {
     case KIND_IMAGE:
-        read_image(request, node, size, offset);
+        read_image(request, node, size, offset, file);
         break;
     case KIND_NOT_QUEUED:
         fuse_reply_buf(request, NULL, 0);

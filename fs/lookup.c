@@ -305,7 +305,7 @@ static void ask(struct lookup *l)
         r = transfer_start(e->transfers, &request, &lookup_ops, l, &l->transfer);
     transfer_request_clear(&request);
     if (r < 0)
-        finish(l, r == -ENOMEM ? r : -EIO);
+        finish(l, r == -ENOMEM || r == -ENOENT ? r : -EIO);
 }
 
 static void ask_posted(void *context)

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is installed beside the programs: configuration, units, cron, fstab, nginx, completion, manuals."""
+import glob
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+
+from harness import KIB, MIB, TOP, binary, blob, is_mounted, same
+from tools import NAMES, folder_of_images, path_of
+from waiting import wait_until
+
+CONF = os.path.join(TOP, "conf")
+DOC = os.path.join(TOP, "doc")
+PROGRAMS = ("glance-cache-fs", *NAMES)
+
+
+def run(*command, **options):
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+def program(name):
+    return binary() if name == "glance-cache-fs" else path_of(name)
+
+
+def needs(command):
+    if shutil.which(command) is None:
+        pytest.skip(f"{command} is not installed")
+
+
+@pytest.fixture
+def bin_dir(tmp_path):
+    """All programs in one folder, under their names."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in PROGRAMS:
+        (folder / name).symlink_to(program(name))
+    return str(folder)
+
+
+def filled_in(path, bin_dir, etc="/etc"):
+    text = open(os.path.join(CONF, path + ".in")).read()
+    return text.replace("@bindir@", bin_dir).replace("@sysconfdir@", etc)
+
+
+# ---- the programs
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_version_and_help(name):
+    done = run(program(name), "--version")
+    assert done.returncode == 0 and done.stderr == "" and re.fullmatch(r"glance-cache-[a-z-]+ .*\d+\.\d+\.\d+\n", done.stdout)
+    done = run(program(name), "--help")
+    assert done.returncode == 0 and done.stderr == "" and done.stdout.startswith(f"Usage: {name} ")
+    assert max(map(len, done.stdout.splitlines())) <= 110
+
+
+def options_of(name):
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", run(program(name), "--help").stdout))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_manual_has_every_option(name):
+    text = open(os.path.join(DOC, name + ".1")).read()
+    documented = {"--" + o for o in re.findall(r"Fl -([a-z][a-z-]+)", text)} | {
+        "--" + o for line in re.findall(r"^\.It Fl .*", text, re.M) for o in re.findall(r" -([a-z][a-z-]+)", line)}
+    assert options_of(name) == documented
+
+
+@pytest.mark.parametrize("page", sorted(os.path.basename(p) for p in glob.glob(os.path.join(DOC, "*.[158]"))))
+def test_manuals(page):
+    path = os.path.join(DOC, page)
+    if shutil.which("mandoc"):
+        done = run("mandoc", "-T", "lint", "-W", "warning", path)
+        assert done.stdout + done.stderr == ""
+    elif shutil.which("man"):
+        done = run("man", "--warnings", "-l", path, env={**os.environ, "MAN_KEEP_FORMATTING": "1"})
+        assert done.returncode == 0 and done.stderr == ""
+    else:
+        pytest.skip("neither mandoc nor man is installed")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_there_is_a_manual(name):
+    assert glob.glob(os.path.join(DOC, name + ".[18]")) != []
+
+
+# ---- the configuration
+
+def test_the_sample_has_every_option():
+    """In the order of the table, with the defaults."""
+    def names(text, pattern):
+        return re.findall(pattern, text, re.M)
+    sample = open(os.path.join(CONF, "glance-cache.conf")).read()
+    help_text = run(binary(), "--help").stdout
+    table = names(help_text, r"^    ([a-z0-9_]+)(?: = | \(|$)")
+    assert len(table) > 20 and names(sample, r"^#?([a-z0-9_]+) = ") == table
+    for name, default in names(help_text, r"^    ([a-z0-9_]+) = (.*?)(?: \([a-z ]+\))?$"):
+        assert re.search(rf"^#?{name} = {re.escape(default)}$", sample, re.M), name
+
+
+# ---- units
+
+UNITS = sorted(os.path.basename(p)[:-3] for p in glob.glob(os.path.join(CONF, "systemd", "*.in")))
+
+
+@pytest.fixture
+def units(tmp_path, bin_dir):
+    folder = tmp_path / "units"
+    folder.mkdir()
+    for name in UNITS:
+        (folder / name).write_text(filled_in(os.path.join("systemd", name), bin_dir))
+    return folder
+
+
+def test_units_are_right(units):
+    needs("systemd-analyze")
+    done = run("systemd-analyze", "verify", "--man=no", *(str(units / n) for n in UNITS))
+    ours = [line for line in (done.stdout + done.stderr).splitlines() if "glance-cache" in line]
+    assert done.returncode == 0 and ours == [], done.stdout + done.stderr
+
+
+def test_units_are_complete():
+    names = {n.rsplit(".", 1)[0] for n in UNITS}
+    assert {"glance-cache-fs", "glance-cache-pruner", "glance-cache-cleaner", "glance-cache-prefetcher"} <= names
+    for name in names - {"glance-cache-fs"}:
+        assert {name + ".service", name + ".timer"} <= set(UNITS)
+    built = open(os.path.join(CONF, "Makefile.am")).read()
+    assert all("systemd/" + n in built for n in UNITS)
+
+
+def test_the_mount_is_seen_by_all():
+    """None of the options that give a service a mount namespace of its own."""
+    text = open(os.path.join(CONF, "systemd", "glance-cache-fs.service.in")).read()
+    own = (r"Private(Tmp|Devices|Mounts|Network|Users)|Protect(System|Home|KernelTunables|KernelModules|KernelLogs|ControlGroups|"
+           r"Clock|Proc)|ProcSubset|ReadOnlyPaths|ReadWritePaths|InaccessiblePaths|TemporaryFileSystem|Bind(ReadOnly)?Paths|"
+           r"Root(Directory|Image)|DynamicUser|MountFlags|(State|Cache|Logs|Runtime|Configuration)Directory")
+    assert not re.search(rf"^({own})=", text, re.M)
+
+
+@pytest.mark.parametrize("unit, worst", [("glance-cache-fs", 5.0), ("glance-cache-pruner", 3.0), ("glance-cache-cleaner", 3.0),
+                                         ("glance-cache-verify", 3.0), ("glance-cache-prefetcher", 3.0)])
+def test_units_are_hardened(units, unit, worst):
+    needs("systemd-analyze")
+    done = run("systemd-analyze", "security", "--offline=yes", str(units / (unit + ".service")))
+    found = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
+    if found is None:
+        pytest.skip("this systemd-analyze cannot look at a unit that is not loaded")
+    assert float(found[1]) <= worst, done.stdout
+
+
+# ---- cron
+
+def test_cron(cache, bin_dir):
+    """Each line has a time, a user and a command, and the commands do their work."""
+    folder_of_images(cache, 2)
+    cache.read("image-00")
+    cache.wait_cached("image-00")
+    lines = [line for line in filled_in("glance-cache.cron", bin_dir).splitlines() if line and line[0] != "#"]
+    jobs = [line for line in lines if not re.match(r"[A-Z]+=", line)]
+    assert len(jobs) == 4
+    seen = set()
+    for job in jobs:
+        *when, user, command = job.split(None, 6)
+        assert len(when) == 5 and all(re.fullmatch(r"[0-9*/,-]+", w) for w in when) and user == "root"
+        seen.add(os.path.basename(command.split()[0]))
+        done = run("sh", "-c", f"{command} --mount {cache.mnt}")
+        assert done.returncode == 0 and done.stdout + done.stderr == "", done
+    assert seen == set(NAMES)
+    assert cache.ls("cached") == ["image-00"]
+
+
+# ---- fstab
+
+def test_fstab(cache, bin_dir):
+    needs("mount.fuse3")
+    folder = os.path.join(cache.root, "images")
+    os.makedirs(folder)
+    open(os.path.join(folder, "image"), "wb").write(b"content")
+    os.makedirs(os.path.join(cache.root, "glance-cache"))
+    cache.conf = os.path.join(cache.root, "glance-cache", "glance-cache.conf")
+    cache.configure({"type": "file", "path": folder})
+    text = filled_in("glance-cache.fstab", bin_dir, cache.root).replace("/srv/glance", cache.mnt)
+    line, = (line.split() for line in text.splitlines() if line[0] != "#")
+    assert len(line) == 6 and line[2] == "fuse.glance-cache-fs" and "allow_other" in line[3]
+    # As mount(8) calls it, which would look in the system's PATH.
+    done = run("mount.fuse3", line[0], line[1], "-o", line[3], "-t", line[2],
+               env={**os.environ, "PATH": bin_dir + ":" + os.environ["PATH"]})
+    assert done.returncode == 0, done.stderr
+    try:
+        same(cache.read("image"), b"content")
+    finally:
+        run("umount", cache.mnt)
+    wait_until(lambda: not is_mounted(cache.mnt), what="the unmount")
+    lock = os.path.join(cache.dir, ".lock")
+    wait_until(lambda: run("flock", "-n", lock, "true").returncode == 0, what="the program to end")
+
+
+# ---- nginx
+
+@pytest.fixture
+def site(cache):
+    """nginx with our site, over a mount with three images."""
+    needs("nginx")
+    cache.names = folder_of_images(cache, 3, 3 * MIB + 17)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    text = filled_in("glance-cache.nginx", "/usr/bin").replace("listen 9293", f"listen 127.0.0.1:{port}")
+    text = text.replace("/srv/glance", cache.mnt)
+    path = os.path.join(cache.root, "nginx.conf")
+    with open(path, "w") as f:
+        f.write(f"user root; worker_processes 1; daemon off; pid {cache.root}/nginx.pid; error_log {cache.root}/error.log;\n"
+                f"events {{ }}\nhttp {{ access_log off;\n{text}\n}}\n")
+    done = run("nginx", "-t", "-c", path)
+    assert done.returncode == 0, done.stderr
+    server = cache.spawn("nginx", "-c", path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def listens():
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", port)) == 0
+    wait_until(listens, what="nginx")
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(20)
+
+
+def get(url, **headers):
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
+        return answer.status, answer.headers, answer.read()
+
+
+def test_nginx(site, cache):
+    content = blob(3 * MIB + 17, 2)
+    status, headers, body = get(site + "/images/image-01")  # cold
+    assert status == 200 and headers["Content-Type"] == "application/octet-stream"
+    same(body, content)
+    cache.wait_cached("image-01")
+    same(get(site + "/images/image-01")[2], content)
+    status, headers, body = get(site + "/images/image-01", Range=f"bytes={MIB}-{2 * MIB - 1}")
+    assert status == 206 and headers["Content-Range"] == f"bytes {MIB}-{2 * MIB - 1}/{len(content)}"
+    same(body, content[MIB:2 * MIB])
+    status, headers, _ = get(site + "/images/image-02", Range=f"bytes=-{KIB}")  # cold, its end
+    assert status == 206
+    assert {e["name"] for e in json.loads(get(site + "/images/")[2])} == set(cache.names)
+    for url, code in (("/images/nobody", 404), ("/", 404), ("/.status", 404), ("/images/../cached/", 404)):
+        with pytest.raises(urllib.error.HTTPError) as e:
+            get(site + url)
+        assert e.value.code == code
+    with pytest.raises(urllib.error.HTTPError) as e:
+        urllib.request.urlopen(urllib.request.Request(site + "/images/image-01", method="DELETE"), timeout=30)
+    assert e.value.code in (403, 405)
+
+
+def test_nginx_as_the_backend_of_another_host(site, cache, make_cache):
+    other = make_cache()
+    other.configure({"type": "http", "url": site + "/images/{id}"}).mount()
+    assert other.ls("images") == cache.names
+    same(other.read("image-00"), blob(3 * MIB + 17, 1))
+    other.wait_cached("image-00")
+
+
+# ---- completion
+
+def complete(bin_dir, *words):
+    """What bash offers for the last word."""
+    script = f"""
+        PATH={bin_dir}:$PATH
+        source {CONF}/completion/glance-cache
+        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        compopt() {{ :; }}
+        _glance_cache "$1" "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD - 1]}}"
+        [ ${{#COMPREPLY[@]}} -eq 0 ] || printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = run("bash", "-c", script, "bash", *words)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout.splitlines()
+
+
+def test_completion_is_registered(bin_dir):
+    done = run("bash", "-c", f"source {CONF}/completion/glance-cache && complete -p")
+    for name in PROGRAMS:
+        assert re.search(rf"-F _glance_cache {name}$", done.stdout, re.M)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_completion_of_options(bin_dir, name):
+    offered = complete(bin_dir, name, "--")
+    assert set(offered) == options_of(name)
+    assert complete(bin_dir, name, "--vers") == ["--version"]
+
+
+def test_completion_of_values(cache, bin_dir):
+    folder_of_images(cache, 2)
+    mounts = complete(bin_dir, "glance-cache-pruner", "--mount", "")
+    assert os.path.realpath(cache.mnt) in mounts
+    assert complete(bin_dir, "glance-cache-prefetcher", "--mount", cache.mnt, "image-") == ["image-00", "image-01"]
+    assert cache.conf in complete(bin_dir, "glance-cache-cleaner", "--config-file", cache.root + "/")
+    assert complete(bin_dir, "glance-cache-pruner", "--interval", "") == []
+
+
+# ---- make install
+
+def test_install(tmp_path):
+    """Everything goes where the options say, and an edited configuration is left alone."""
+    tree = os.path.dirname(os.path.dirname(binary()))
+    if not os.path.exists(os.path.join(tree, "conf", "Makefile")):
+        pytest.skip("the programs were not built in a tree with a Makefile")
+    units, completions = tmp_path / "units", tmp_path / "completions"
+    command = ["make", "-s", "-C", os.path.join(tree, "conf"), "install", f"prefix={tmp_path}/usr", f"sysconfdir={tmp_path}/etc",
+               f"systemdsystemunitdir={units}", f"bashcompletiondir={completions}", f"docdir={tmp_path}/doc"]
+    done = run(*command)
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(units)) == UNITS
+    assert not any("@" in line for name in UNITS for line in open(units / name) if not line.startswith("SystemCallFilter"))
+    assert set(PROGRAMS) <= set(os.listdir(completions))
+    assert {"glance-cache.cron", "glance-cache.fstab", "glance-cache.nginx"} <= set(os.listdir(tmp_path / "doc" / "examples"))
+    conf = tmp_path / "etc" / "glance-cache" / "glance-cache.conf"
+    assert conf.read_text() == open(os.path.join(CONF, "glance-cache.conf")).read()
+    conf.write_text("# mine\n")
+    assert run(*command).returncode == 0 and conf.read_text() == "# mine\n"
