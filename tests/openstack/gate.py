@@ -21,7 +21,9 @@ class Gate:
         self.lock = threading.Lock()
         self.log = []  # (method, path, status)
         self.spoil_tokens = None  # a function of the request's token: is it to be spoilt?
+        self.tokens = set()  # that were seen
         self.hold_after = None  # bytes of body after which answers to …/file wait for release()
+        self.cut = False  # they break off then, instead of going on
         self.held = 0
         self.released = threading.Event()
         self.delay = 0  # seconds before each answer
@@ -105,6 +107,8 @@ class Gate:
             headers = http.client.parse_headers(reader)
             body = reader.read(int(headers.get("Content-Length", 0)))
             token = headers.get("X-Auth-Token")
+            if token:
+                self.tokens.add(token)
             if token and self.spoil_tokens and self.spoil_tokens(token):
                 headers.replace_header("X-Auth-Token", "spoilt")
             if self.delay:
@@ -152,4 +156,6 @@ class Gate:
                 with self.lock:
                     self.held += 1
                 self.released.wait()
+                if self.cut:
+                    return False
         return keep
