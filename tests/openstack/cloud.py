@@ -94,6 +94,7 @@ class Cloud:
     def client(self, *command, **more):
         """A client of OpenStack as an operator runs it."""
         env = {k: v for k, v in os.environ.items() if not k.startswith(("OS_", "PYTHON"))}
+        env["HOME"] = self.folder  # the clients keep schemas there
         env.update({k: v for k, v in self.env.items() if k.startswith("OS_") or k == "no_proxy"}, **more)
         done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
