@@ -12,6 +12,7 @@ import pytest
 import harness
 from cloud import sha_of
 from harness import MIB, error_of
+from waiting import wait_until
 
 ODD = ["plain.img", "a b", "plus+sign", "per%cent", "%2F", "über-€-日本", "semi;colon&amp=x?y#z", "quote'\"s", "~tilde*(!)"]
 
@@ -163,6 +164,7 @@ def test_a_changed_object(cache, store):
         assert error_of(os.pread, fd, 65536, 15 * MIB) == errno.EIO
     finally:
         os.close(fd)
+    wait_until(lambda: error_of(cache.read, "x.img") == 0, what="the new version to be readable")
     harness.same(cache.read("x.img"), second)
 
 
