@@ -9,9 +9,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static const struct backend_ops *const backends[] = { &backend_file, &backend_http };
+static const struct backend_ops *const backends[] = { &backend_file, &backend_http, &backend_glance,
+                                                   &backend_swift, &backend_s3 };
 
 int backend_open(const struct config *config, const struct backend_ops **ret_ops, struct backend **ret,
                  char message[CONFIG_MESSAGE_MAX])
@@ -136,6 +138,52 @@ int backend_check_bytes(const struct transfer_head *head, const struct image_met
         return -EPROTO;
     *ret_offset = first;
     return 0;
+}
+
+int backend_add_condition(struct transfer_request *request, unsigned endpoint, const struct image_meta *meta)
+{
+    const char *etag = image_meta_strong_etag(meta);
+    if (endpoint != meta->endpoint)
+        return 0;
+    if (etag)
+        return transfer_request_header(request, "If-Match", etag);
+    return *meta->modified ? transfer_request_header(request, "If-Range", meta->modified) : 0;
+}
+
+/* ---- objects */
+
+char *backend_object_path(const char *prefix, const char *id)
+{
+    char *path = strdup("");
+    while (path && *prefix) {
+        size_t length = strcspn(prefix, "/");
+        char *segment = strndup(prefix, length), *escaped = segment ? transfer_escape(segment) : NULL, *longer = NULL;
+        if (!escaped || asprintf(&longer, "%s%s%s", path, length > 0 ? escaped : "", prefix[length] ? "/" : "") < 0)
+            longer = NULL;
+        free(segment);
+        free(escaped);
+        free(path);
+        path = longer;
+        prefix += length + (prefix[length] == '/');
+    }
+    char *escaped = transfer_escape(id), *whole = NULL;
+    if (!path || !escaped || asprintf(&whole, "%s%s", path, escaped) < 0)
+        whole = NULL;
+    free(path);
+    free(escaped);
+    return whole;
+}
+
+struct digest backend_etag_md5(const char *etag)
+{
+    struct digest digest = { .algorithm = DIGEST_NONE };
+    size_t length = strlen(etag);
+    if (length >= 2 && etag[0] == '"' && etag[length - 1] == '"') {
+        etag++;
+        length -= 2;
+    }
+    digest_set(DIGEST_MD5, etag, length, &digest); /* leaves it alone when it is none */
+    return digest;
 }
 
 /* ---- checksum files */

@@ -25,6 +25,9 @@ struct listing; /* a parser of one page, see listing.h */
 /* Called for each image of a listing; the pointers live for the call. Non-zero ends the listing with that. */
 typedef int listing_fn(void *context, const struct listed_image *image);
 
+/* Is a new credential wanted? AUTH_SOON: it ends before long, but requests can be made with it. AUTH_NOW: they cannot. */
+enum auth_need { AUTH_NONE, AUTH_SOON, AUTH_NOW };
+
 struct backend_ops {
     const char *type;        /* "http" */
     bool describe_has_bytes; /* the answer to describe() carries the image's first bytes */
@@ -61,20 +64,28 @@ struct backend_ops {
                    enum digest_algorithm *ret_algorithm);
 
     /*
-     * Optional: credentials that must be had first (Keystone). auth_needed(): must auth() be carried out before anything else is
-     * asked (no token, or one that ends soon)? auth() fills the request, authorised() reads the answer. refused() tells that an
-     * endpoint answered 401: true when a fresh token is worth one more try.
+     * Optional, all or none: credentials that must be had first (a token of Keystone). The engine carries out one renewal at a
+     * time, however many wait for it.
      */
-    bool (*auth_needed)(struct backend *b);
+    enum auth_need (*auth_needed)(struct backend *b);
+    const char *(*auth_name)(const struct backend *b); /* whom auth() asks: for the log and .status */
+    /* Fills REQUEST: a new one, please. */
     int (*auth)(struct backend *b, struct transfer_request *request);
-    int (*authorised)(struct backend *b, const struct transfer_head *head, const void *body, size_t length);
-    bool (*refused)(struct backend *b);
+    /* What the answer's head says; then its whole body, after which the credential is there. On failure *ret_why, when it is set,
+     * says for the log what is wrong and what to do. -EACCES: we are refused. */
+    int (*auth_head)(struct backend *b, const struct transfer_head *head, const char **ret_why);
+    int (*authorised)(struct backend *b, const void *body, size_t length, const char **ret_why);
+    /* The number of the credential that requests carry now; 0: none. */
+    unsigned (*credential)(struct backend *b);
+    /* An endpoint answered 401 to a request made with that CREDENTIAL: is one more try worth it, after a renewal if one is needed
+     * by then? */
+    bool (*refused)(struct backend *b, unsigned credential);
 };
 
 /* The backend of CONFIG's `type`. -EINVAL with MESSAGE. */
 int backend_open(const struct config *config, const struct backend_ops **ret_ops, struct backend **ret, char message[CONFIG_MESSAGE_MAX]);
 
-extern const struct backend_ops backend_file, backend_http;
+extern const struct backend_ops backend_file, backend_http, backend_glance, backend_swift, backend_s3;
 
 /* An HTTP status that is not what was asked for, as an error: 404, 410 → -ENOENT; 401, 403 → -EACCES; 408, 425, 429, 5xx →
  * -EAGAIN; 412 → -ESTALE; anything else → -EPROTO. 2xx → 0. */
@@ -94,6 +105,18 @@ int backend_check_bytes(const struct transfer_head *head, const struct image_met
  * IMAGE_SIZE_UNKNOWN. -EPROTO; or as backend_status_error().
  */
 int backend_meta_from_head(const struct transfer_head *head, unsigned endpoint, struct image_meta *ret);
+
+/*
+ * Has REQUEST, which goes to ENDPOINT, say that it is about the version META: If-Match where the etag allows it, so that a changed
+ * image is an error and not a body; If-Range else, so that it comes whole, as 200. Both are for the endpoint that gave them. -ENOMEM.
+ */
+int backend_add_condition(struct transfer_request *request, unsigned endpoint, const struct image_meta *meta);
+
+/* PREFIX and ID as the path of an object, each segment escaped, the slashes of PREFIX kept. free() it; NULL: no memory. */
+char *backend_object_path(const char *prefix, const char *id);
+
+/* An etag that is the hex of an MD5, quoted or not, as a digest; DIGEST_NONE for any other ("…-2" of a multipart upload). */
+struct digest backend_etag_md5(const char *etag);
 
 /* The `checksum_files`: is each a plain name that tells its algorithm? -EINVAL with MESSAGE. For open(). */
 int backend_check_sums_names(const struct config *config, char message[CONFIG_MESSAGE_MAX]);

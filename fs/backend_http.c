@@ -15,6 +15,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "backend_setting.h"
 #include "head_digest.h"
 #include "http_url.h"
 #include "listing.h"
@@ -32,35 +33,23 @@ struct backend {
 
 /* ---- open and close */
 
-static int refuse(const struct config *config, char *message, const char *option, const char *why)
-{
-    snprintf(message, CONFIG_MESSAGE_MAX, "%s: %s: %s", config_where(config, "backend", option), option, why);
-    return -EINVAL;
-}
-
-static int no_memory(char *message)
-{
-    snprintf(message, CONFIG_MESSAGE_MAX, "out of memory");
-    return -ENOMEM;
-}
-
 static int read_urls(struct backend *b, char *message)
 {
     const struct config *config = b->config;
     if (config->url_count == 0)
-        return refuse(config, message, "url", "must say where the images are, as in https://images.example.org/{id}");
+        return setting_refuse(config, message, "url", "must say where the images are, as in https://images.example.org/{id}");
     b->urls = calloc(config->url_count, sizeof(*b->urls));
     if (!b->urls)
-        return no_memory(message);
+        return setting_no_memory(message);
     for (size_t i = 0; i < config->url_count; i++) {
         const char *why;
         int r = http_url_parse(config->urls[i], true, &b->urls[i], &why);
         if (r == -ENOMEM)
-            return no_memory(message);
+            return setting_no_memory(message);
         if (r < 0) {
             char text[300];
             snprintf(text, sizeof(text), "url %zu of %zu %s", i + 1, config->url_count, why);
-            return refuse(config, message, "url", text);
+            return setting_refuse(config, message, "url", text);
         }
         b->url_count++;
     }
@@ -77,39 +66,23 @@ static int read_list_url(struct backend *b, char *message)
         return 0;
     const char *why;
     int r = http_url_parse(text, false, &b->list_url, &why);
-    return r == -ENOMEM ? no_memory(message) : r < 0 ? refuse(b->config, message, "list_url", why) : 0;
-}
-
-static int read_secret(const struct config *config, const char *option, const char *path, char **ret, char *message)
-{
-    if (!path || !*path)
-        return 0;
-    int r = secret_read(path, ret);
-    if (r == -ENOMEM)
-        return no_memory(message);
-    if (r < 0) {
-        char why[400];
-        snprintf(why, sizeof(why), "%.250s %s%s", path, r == -EINVAL || r == -ENODATA ? "" : "cannot be read: ",
-                 secret_error(r));
-        return refuse(config, message, option, why);
-    }
-    return 0;
+    return r == -ENOMEM ? setting_no_memory(message) : r < 0 ? setting_refuse(b->config, message, "list_url", why) : 0;
 }
 
 static int read_secrets(struct backend *b, char *message)
 {
     const struct config *config = b->config;
     char *token = NULL;
-    int r = read_secret(config, "user_file", config->user_file, &b->user_password, message);
+    int r = setting_secret_file(config, "user_file", config->user_file, &b->user_password, message);
     if (r == 0)
-        r = read_secret(config, "token_file", config->token_file, &token, message);
+        r = setting_secret_file(config, "token_file", config->token_file, &token, message);
     if (r == 0 && b->user_password && !strchr(b->user_password, ':'))
-        r = refuse(config, message, "user_file", "must name a file with one line \"user:password\"");
+        r = setting_refuse(config, message, "user_file", "must name a file with one line \"user:password\"");
     if (r == 0 && b->user_password && token)
-        r = refuse(config, message, "token_file", "cannot be used together with user_file; keep one of them");
+        r = setting_refuse(config, message, "token_file", "cannot be used together with user_file; keep one of them");
     if (r == 0 && token && asprintf(&b->authorization, "Bearer %s", token) < 0) {
         b->authorization = NULL;
-        r = no_memory(message);
+        r = setting_no_memory(message);
     }
     secret_free(token);
     return r;
@@ -130,7 +103,7 @@ static int http_open(const struct config *config, struct backend **ret, char mes
 {
     struct backend *b = calloc(1, sizeof(*b));
     if (!b)
-        return no_memory(message);
+        return setting_no_memory(message);
     b->config = config;
     int r = read_urls(b, message);
     if (r == 0)
@@ -221,18 +194,6 @@ static int http_described(struct backend *b, unsigned endpoint, const char *id, 
     return 0;
 }
 
-/* If-Match where the etag allows it: a changed image is then an error, not a body. If-Range else: a changed image comes
- * whole, as 200. Both are for the server that gave them. */
-static int add_condition(struct transfer_request *request, unsigned endpoint, const struct image_meta *meta)
-{
-    const char *etag = image_meta_strong_etag(meta);
-    if (endpoint != meta->endpoint)
-        return 0;
-    if (etag)
-        return transfer_request_header(request, "If-Match", etag);
-    return *meta->modified ? transfer_request_header(request, "If-Range", meta->modified) : 0;
-}
-
 static int http_bytes(struct backend *b, unsigned endpoint, const char *id, const struct image_meta *meta,
                       uint64_t first, uint64_t last, struct transfer_request *request)
 {
@@ -241,7 +202,7 @@ static int http_bytes(struct backend *b, unsigned endpoint, const char *id, cons
     int r = ask_for(b, endpoint, id, &q);
     if (r < 0)
         return r;
-    r = add_condition(&q, endpoint, meta);
+    r = backend_add_condition(&q, endpoint, meta);
     if (r < 0) {
         transfer_request_clear(&q);
         return r;

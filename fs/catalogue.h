@@ -171,6 +171,7 @@ int catalogue_invalid_remove(struct catalogue *c, const char *name); /* -ENOENT 
 struct listed_image {
     const char *name;
     uint64_t size; /* IMAGE_SIZE_UNKNOWN where the listing does not tell exactly */
+    const struct image_meta *meta; /* NULL, or all that the backend would say of it: a known row counts as described then */
 };
 /* A listing is begun, put in batches (one transaction each), and ended; only then do its rows replace the former ones
  * in CATALOGUE_IMAGES. Names must be valid ids. A new name of unknown size gets a row with IMAGE_SIZE_UNKNOWN. A known

@@ -85,11 +85,33 @@ static int put_with(struct cat_connection *k, const char *sql, const struct list
     return cat_run(&q);
 }
 
+/* The listing told what describing would. Rows with bytes keep the version that the bytes are of. */
+static int describe_one(struct cat_connection *k, const struct listed_image *image, int64_t now)
+{
+    char digest[CAT_DIGEST_TEXT];
+    const struct image_meta *meta = image->meta;
+    cat_digest_text(&meta->digest, digest);
+    CAT_QUERY q;
+    cat_query_start(&q, k, "UPDATE images SET endpoint = ?2, etag = ?3, modified = ?4, digest = ?5, title = ?6,"
+                           " disk_format = ?7, described = ?8 WHERE name = ?1 AND state = 0");
+    cat_bind_text(&q, image->name);
+    cat_bind_int(&q, meta->endpoint);
+    cat_bind_text(&q, meta->etag);
+    cat_bind_text(&q, meta->modified);
+    cat_bind_text(&q, digest);
+    cat_bind_text(&q, meta->title);
+    cat_bind_text(&q, meta->disk_format);
+    cat_bind_int(&q, now);
+    return cat_run(&q);
+}
+
 static int put_one(struct cat_connection *k, const struct listed_image *image, int64_t generation, int64_t now)
 {
     int column = generation & 1;
     int r = put_with(k, listing_sql[column].mark, image, generation, NULL);
-    return r == 0 ? put_with(k, listing_sql[column].put, image, generation, &now) : r;
+    if (r == 0)
+        r = put_with(k, listing_sql[column].put, image, generation, &now);
+    return r >= 0 && image->meta ? describe_one(k, image, now) : r;
 }
 
 static int by_name(const void *a, const void *b)

@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 enum fetch_policy { FETCH_WHOLE, FETCH_DEMAND };
+enum addressing { ADDRESSING_AUTO, ADDRESSING_PATH, ADDRESSING_VIRTUAL };
 enum passthrough_mode { PASSTHROUGH_AUTO, PASSTHROUGH_OFF };
 
 struct config {
@@ -47,7 +48,7 @@ struct config {
     int passthrough;                /* enum passthrough_mode; auto | off; default auto */
 
     /* [backend] */
-    char *type;              /* file | http (https is http with an https:// url); default file */
+    char *type;              /* file | http (https is http with an https:// url) | glance | swift | s3; default file */
     char *directory;         /* file: the folder of images */
     char **urls;             /* http: one or more, tried in turn, blank-separated, "{id}" stands for the image's id;
                                 without it "/{id}" is appended; NULL-terminated, never NULL */
@@ -57,6 +58,24 @@ struct config {
     size_t checksum_file_count;
     char *user_file;         /* file with one line "user:password" for basic authentication */
     char *token_file;        /* file with one line: a bearer token */
+    char **endpoints;        /* glance, swift, s3: where the service is, instead of what the login or the region tells */
+    size_t endpoint_count;
+    char *region;            /* default: OS_REGION_NAME, any; s3: AWS_REGION, us-east-1 */
+    char *interface;         /* of Keystone's catalogue; default: OS_INTERFACE, public */
+    char *auth_url;          /* Keystone, or TempAuth when it ends in /v1.0; default: OS_AUTH_URL */
+    char *username, *user_domain_id, *user_domain_name;                       /* default: OS_… of the same name */
+    char *project_id, *project_name, *project_domain_id, *project_domain_name; /* likewise */
+    char *password_file;     /* file with one line; default: OS_PASSWORD */
+    char *application_credential_id;
+    char *application_credential_secret_file; /* file with one line; default: OS_APPLICATION_CREDENTIAL_SECRET */
+    char *container;         /* swift */
+    char *bucket;            /* s3 */
+    char *prefix;            /* swift, s3: of the objects' names, before the id; default none */
+    int addressing;          /* enum addressing; s3: auto | path | virtual; default auto */
+    char *access_key;        /* s3; default: AWS_ACCESS_KEY_ID */
+    char *secret_key_file;   /* file with one line; default: AWS_SECRET_ACCESS_KEY */
+    char *credentials_file;  /* a shared-credentials file; default: AWS_SHARED_CREDENTIALS_FILE */
+    char *profile;           /* its section; default: AWS_PROFILE, default */
     char *ca_file;
     char *client_cert_file;
     char *client_key_file;
@@ -132,6 +151,13 @@ const char *config_where(const struct config *config, const char *section, const
 void config_dump(const struct config *config, FILE *out);
 /* Every option with its default, unit and text: the sample file (all lines commented but the required ones). */
 void config_dump_sample(FILE *out);
+
+/*
+ * Reads another INI file, such as shared credentials for S3: FN for each line with a name, its values valid for the call; non-zero
+ * ends the reading and is returned. Else 0, -EINVAL (it is no INI file), -ENOMEM or what open(2) said. Blocks on the disk.
+ */
+typedef int config_ini_fn(void *context, const char *section, const char *name, const char *value);
+int config_read_ini(const char *path, config_ini_fn *fn, void *context);
 
 /* Parses "10G", "512 MiB", "4096" to bytes. -EINVAL, -ERANGE. */
 int config_parse_size(const char *text, uint64_t *ret);

@@ -22,7 +22,9 @@ enum { DAY = 86400, YEAR = 365 * DAY };
 static const char *const log_levels[] = {"error", "warning", "notice", "info", "debug", NULL};
 static const char *const fetch_policies[] = {[FETCH_WHOLE] = "whole", [FETCH_DEMAND] = "demand", NULL};
 static const char *const passthrough_modes[] = {[PASSTHROUGH_AUTO] = "auto", [PASSTHROUGH_OFF] = "off", NULL};
-static const char *const backend_types[] = {"file", "http", NULL};
+static const char *const backend_types[] = {"file", "http", "glance", "swift", "s3", NULL};
+static const char *const addressings[] = {[ADDRESSING_AUTO] = "auto", [ADDRESSING_PATH] = "path",
+                                         [ADDRESSING_VIRTUAL] = "virtual", NULL};
 
 #define DEFAULT(member) .section = "DEFAULT", .name = #member, .offset = offsetof(struct config, member)
 #define BACKEND_AS(option, member) .section = "backend", .name = option, .offset = offsetof(struct config, member)
@@ -93,7 +95,9 @@ static const struct config_option options[] = {
              "is looked at when mounting, not on SIGHUP."},
 
     {BACKEND(type), .type = CONFIG_CHOICE, .choices = backend_types, .fallback = "file",
-     .text = "Where the images come from. file: a folder. http: a web server, by http:// or https:// urls."},
+     .text = "Where the images come from. file: a folder. http: a web server, by http:// or https:// urls. glance: the image "
+             "service of OpenStack. swift: a container of OpenStack's object store. s3: a bucket of S3 or of a service "
+             "like it."},
     {BACKEND_AS("path", directory), .type = CONFIG_PATH, .required_for = "file", .example = "/srv/images",
      .text = "With type = file: the folder that holds the images. It may not be in the cache directory."},
     {BACKEND_AS("url", urls), .type = CONFIG_WORDS, .required_for = "http",
@@ -112,6 +116,63 @@ static const struct config_option options[] = {
      .text = "A file with one line, user:password, for basic authentication."},
     {BACKEND(token_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/token",
      .text = "A file with one line, a bearer token."},
+    {BACKEND_AS("endpoint", endpoints), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, endpoint_count),
+     .example = "https://glance.example.org:9292",
+     .text = "With type = glance, swift or s3: where the service is; several, blank-separated or each on an indented line, "
+             "are tried in turn. Of Swift, the storage url with the account. Without it, what Keystone's catalogue or "
+             "TempAuth says, or Amazon's service of the region. With it and no auth_url, glance and swift are asked "
+             "without a token."},
+    {BACKEND(region), .type = CONFIG_STRING, .example = "RegionOne",
+     .text = "The region, in Keystone's catalogue or of S3. Without it, OS_REGION_NAME, and the first in the catalogue; for "
+             "s3 AWS_REGION, AWS_DEFAULT_REGION, and us-east-1."},
+    {BACKEND(interface), .type = CONFIG_STRING, .example = "internal",
+     .text = "Which urls of Keystone's catalogue to use: public, internal or admin. Without it, OS_INTERFACE, and public."},
+    {BACKEND(auth_url), .type = CONFIG_STRING, .example = "https://keystone.example.org:5000/v3",
+     .text = "With type = glance or swift: where to log in. Keystone (version 3), or Swift's own TempAuth when it ends in "
+             "/v1.0. Without it, OS_AUTH_URL."},
+    {BACKEND(username), .type = CONFIG_STRING, .example = "glance-cache",
+     .text = "The user to log in as, for TempAuth account:user. Without it, OS_USERNAME."},
+    {BACKEND(password_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/password",
+     .text = "A file with one line, the user's password. Without it, OS_PASSWORD."},
+    {BACKEND(user_domain_id), .type = CONFIG_STRING, .example = "default",
+     .text = "The domain of the user. Without it and user_domain_name, OS_USER_DOMAIN_ID or OS_USER_DOMAIN_NAME, and the "
+             "domain with the id default."},
+    {BACKEND(user_domain_name), .type = CONFIG_STRING, .example = "Default", .text = "The same by its name."},
+    {BACKEND(project_name), .type = CONFIG_STRING, .example = "service",
+     .text = "The project whose images and containers are seen. Without it and project_id, OS_PROJECT_ID or "
+             "OS_PROJECT_NAME."},
+    {BACKEND(project_id), .type = CONFIG_STRING, .example = "5d34163f792c4cb7b744d8e5d1d814a7",
+     .text = "The same by its id."},
+    {BACKEND(project_domain_id), .type = CONFIG_STRING, .example = "default",
+     .text = "The domain of project_name. Without it and project_domain_name, OS_PROJECT_DOMAIN_ID or "
+             "OS_PROJECT_DOMAIN_NAME, and the domain with the id default."},
+    {BACKEND(project_domain_name), .type = CONFIG_STRING, .example = "Default", .text = "The same by its name."},
+    {BACKEND(application_credential_id), .type = CONFIG_STRING, .example = "1afa001b4d0042308b18052911b0431f",
+     .text = "The id of an application credential, to log in with instead of a user's password. Without it and username, "
+             "OS_APPLICATION_CREDENTIAL_ID."},
+    {BACKEND(application_credential_secret_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/secret",
+     .text = "A file with one line, the secret of application_credential_id. Without it, "
+             "OS_APPLICATION_CREDENTIAL_SECRET."},
+    {BACKEND(container), .type = CONFIG_STRING, .required_for = "swift", .example = "images",
+     .text = "With type = swift: the container that holds the images."},
+    {BACKEND(bucket), .type = CONFIG_STRING, .required_for = "s3", .example = "images",
+     .text = "With type = s3: the bucket that holds the images."},
+    {BACKEND(prefix), .type = CONFIG_STRING, .example = "images/",
+     .text = "With type = swift or s3: what stands before the id in an object's name. Names behind it that hold a / are not "
+             "images."},
+    {BACKEND(addressing), .type = CONFIG_ENUM, .choices = addressings, .fallback = "auto",
+     .text = "With type = s3: where the bucket's name stands. path: in the path. virtual: before the host. auto: virtual "
+             "for Amazon's hosts, else path."},
+    {BACKEND(access_key), .type = CONFIG_STRING, .example = "AKIAIOSFODNN7EXAMPLE",
+     .text = "With type = s3: the access key; its secret is in secret_key_file. Without it, credentials_file is looked at, "
+             "then AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, then AWS_SHARED_CREDENTIALS_FILE. "
+             "With none of them, requests are not signed."},
+    {BACKEND(secret_key_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/secret-key",
+     .text = "A file with one line, the secret of access_key."},
+    {BACKEND(credentials_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/credentials",
+     .text = "A shared-credentials file, as other programs for S3 have it in ~/.aws/credentials."},
+    {BACKEND(profile), .type = CONFIG_STRING, .example = "images",
+     .text = "The section of credentials_file. Without it, AWS_PROFILE, and default."},
     {BACKEND(ca_file), .type = CONFIG_PATH, .example = "/etc/ssl/certs/ca-certificates.crt",
      .text = "The certificates (PEM) of the authorities to trust, instead of the system's."},
     {BACKEND(client_cert_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/client.crt",

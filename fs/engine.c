@@ -136,6 +136,7 @@ int engine_start(const struct engine_parts *parts, struct engine **ret)
     e->ledger = parts->ledger;
     e->kernel = *parts->notify;
     TAILQ_INIT(&e->active);
+    TAILQ_INIT(&e->auth.waiters);
     TAILQ_INIT(&e->list_waiters);
     e->listed_at = catalogue_listing_time(e->catalogue);
     int r = 0;
@@ -182,6 +183,7 @@ void engine_stop(struct engine *e)
         finish_checkpoint_last(e);
     tasks_finish(e->rows);
     probe_free_all(e);
+    free(e->auth.body);
     drop_images(e);
     tasks_finish(e->teller);
     prefetch_free_all(e);

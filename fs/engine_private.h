@@ -18,6 +18,7 @@
 
 enum { PROBE_BYTES = 128 * 1024, ENDPOINTS_MAX = 16, CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
 enum { FOLIO = 512 << 10, BUFFERS = 16 };
+enum { ENDPOINT_AUTH = ENDPOINTS_MAX }; /* beside the backend's endpoints: whom its credentials come from */
 enum { HOLD_SLACK = 16 << 20, THROUGH_AHEAD = 2 << 20 };
 
 /* An open file of the store, closed with its last user. */
@@ -25,6 +26,15 @@ struct image_file {
     int fd;
     atomic_uint refs;
 };
+
+/* Somebody who waits for a credential, on the fetch thread. Zeroed but for ready and context. */
+struct auth_waiter {
+    TAILQ_ENTRY(auth_waiter) link;
+    struct auth_waiters *list; /* that it is on; NULL: it does not wait */
+    void (*ready)(void *context, int status);
+    void *context;
+};
+TAILQ_HEAD(auth_waiters, auth_waiter);
 
 /* What a request is for; a lower value is served first. */
 enum fetch_class { FETCH_CLASS_DEMAND, FETCH_CLASS_AHEAD, FETCH_CLASS_WHOLE_IMAGE, FETCH_CLASS_PREFETCH, FETCH_CLASSES };
@@ -40,6 +50,8 @@ struct range {
     enum fetch_class class;
     unsigned endpoint;
     struct transfer *transfer;
+    struct auth_waiter auth;
+    unsigned credential, auth_tries; /* that it was asked with; with how many since it got somewhere */
     struct image_file *file; /* where its bytes go */
     int64_t asked_at, first_at; /* monotonic */
     uint64_t asked_pos; /* pos when it was asked last */
@@ -125,6 +137,8 @@ struct lookup {
     struct waiters waiters; /* protected by engine->lock */
     /* the fetch thread's: */
     struct transfer *transfer;
+    struct auth_waiter auth;
+    unsigned credential, auth_tries;
     unsigned endpoint, tries, tried_endpoints;
     bool again; /* asked by describe_again() */
     int status;
@@ -147,6 +161,7 @@ enum { PROBES = 32 };
 struct endpoint_health {
     int64_t down_until; /* monotonic */
     unsigned fails;     /* in a row */
+    int64_t denied_at;   /* monotonic; when it was logged last that it refuses us */
     int64_t last_ok, last_error; /* wall clock; 0: never */
     char error[160];
 };
@@ -181,11 +196,21 @@ struct engine {
     int64_t listed_at;           /* wall clock; when the last listing ended well; protected by lock */
     int64_t list_failed_at;      /* monotonic; protected by lock */
     int list_status;             /* of the last try; protected by lock */
-    struct endpoint_health endpoints[ENDPOINTS_MAX]; /* protected by lock */
+    struct endpoint_health endpoints[ENDPOINTS_MAX + 1]; /* the last: whom credentials come from; protected by lock */
     struct prefetch *prefetches; /* by name: entries of the queue under way; protected by lock */
     bool adopting;               /* what lies in the cache directory is being looked at; protected by lock */
 
     /* the fetch thread's: */
+    struct {
+        struct transfer *transfer; /* the renewal under way; NULL */
+        struct auth_waiters waiters;
+        char *body;
+        size_t length, room;
+        const char *why;
+        unsigned retry_after, fails; /* fails: in a row */
+        int64_t not_before; /* monotonic */
+        int status;         /* of the one that failed */
+    } auth;
     struct images active;
     unsigned connections, background, buffers;
     int64_t expire_at;                /* monotonic; the rows thread's: when cache_ttl is looked at next */
@@ -254,6 +279,20 @@ unsigned origin_choose(struct engine *e, unsigned *ret_untried); /* bit mask in:
 void origin_ok(struct engine *e, unsigned endpoint);
 void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsigned retry_after);
 json_t *origin_status(struct engine *e);
+
+/* NAME was not had because ENDPOINT answered STATUS (401, 403): said in the log, once a minute. */
+void origin_denied(struct engine *e, unsigned endpoint, const char *name, int status);
+
+/* ---- auth.c: credentials that must be had first; on the fetch thread but for auth_now() */
+
+enum { AUTH_PARKED = 1, AUTH_TRIES = 2 };
+/* 0: go ahead; AUTH_PARKED: W->ready is called when there is a credential or none is to be had; -EACCES, -EHOSTUNREACH: none is. */
+int auth_wait(struct engine *e, struct auth_waiter *w);
+void auth_cancel(struct auth_waiter *w); /* it does not wait any more; fine when it does not */
+unsigned auth_credential(struct engine *e); /* that the next request is made with; any thread */
+/* A request made with CREDENTIAL was answered STATUS: is it worth another try? *TRIES counts them. Any thread. */
+bool auth_again(struct engine *e, int status, unsigned credential, unsigned *tries);
+int auth_now(struct engine *e); /* another thread; waits for the fetch thread: 0 or why there is none; -ECANCELED */
 
 /* ---- lookup.c */
 

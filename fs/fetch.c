@@ -240,6 +240,7 @@ struct choice {
     struct span busy[DEMAND_PER_IMAGE + 32 + 1];
     size_t busy_count;
     unsigned demand, background; /* ranges under way of each kind */
+    uint64_t claimed;            /* bytes still to come of them */
     uint64_t segment;
 };
 
@@ -249,6 +250,7 @@ static void look_at_ranges_locked(const struct image *image, struct choice *c)
     TAILQ_FOREACH(r, &image->ranges, link) {
         assert(c->busy_count < sizeof(c->busy) / sizeof(c->busy[0]));
         c->busy[c->busy_count++] = (struct span){r->start, r->end};
+        c->claimed += r->end - r->pos;
         if (r->class == FETCH_CLASS_DEMAND)
             c->demand++;
         else
@@ -313,14 +315,23 @@ static bool choose_ahead_locked(const struct image *image, const struct choice *
     return false;
 }
 
+/* The nearer the end, the shorter, so that all streams end together and the digest has little left to follow then. */
+static uint64_t whole_segment_locked(const struct image *image, const struct choice *c, unsigned streams)
+{
+    uint64_t settled = chunkmap_present(image->map) + c->claimed;
+    uint64_t share = settled < image->meta.size ? (image->meta.size - settled) / streams : 0;
+    uint64_t least = c->segment / 8;
+    return share > c->segment ? c->segment : share < least ? least : share;
+}
+
 /* The whole image: from the place of the reader who moved last, then the holes. */
 static bool choose_whole_locked(const struct image *image, const struct choice *c, unsigned streams, struct span *ret)
 {
     if (!image->whole || c->background >= streams)
         return false;
     const struct cursor *p = cursors_latest(&image->cursors);
-    uint64_t place = p ? p->next : 0;
-    if (!gap(image, c, place, image->meta.size, c->segment, ret) && !gap(image, c, 0, place, c->segment, ret))
+    uint64_t place = p ? p->next : 0, segment = whole_segment_locked(image, c, streams);
+    if (!gap(image, c, place, image->meta.size, segment, ret) && !gap(image, c, 0, place, segment, ret))
         return false;
     if (ret->end < image->meta.size && ret->end - ret->first > 2 * FOLIO) /* the next one starts on a folio */
         ret->end -= ret->end % FOLIO;

@@ -27,8 +27,11 @@ struct reading {
     uint64_t images;
     struct listed_image batch[BATCH];
     char names[BATCH][IMAGE_ID_MAX + 1];
+    struct image_meta metas[BATCH];
+    unsigned endpoint;
     size_t n;
     struct listing *parser;
+    int status; /* of the page's answer */
 };
 
 static int write_batch(struct reading *r)
@@ -46,12 +49,18 @@ static int take_image(void *context, const struct listed_image *image)
         return 0;
     snprintf(r->names[r->n], sizeof(r->names[r->n]), "%s", image->name);
     r->batch[r->n] = (struct listed_image){.name = r->names[r->n], .size = image->size};
+    if (image->meta != NULL) {
+        r->metas[r->n] = *image->meta;
+        r->metas[r->n].endpoint = r->endpoint;
+        r->batch[r->n].meta = &r->metas[r->n];
+    }
     return ++r->n == BATCH ? write_batch(r) : 0;
 }
 
 static int on_list_head(void *context, const struct transfer_head *head)
 {
     struct reading *r = context;
+    r->status = head->status;
     return r->e->ops->listing(r->e->backend, head, take_image, r, &r->parser);
 }
 
@@ -62,8 +71,7 @@ static int on_list_data(void *context, const struct transfer_head *head, const v
     return listing_feed(r->parser, data, length);
 }
 
-/* One page. 1 and *ret_marker (free() it): there is another. */
-static int read_page(struct reading *r, unsigned endpoint, const char *marker, char **ret_marker)
+static int ask_page(struct reading *r, unsigned endpoint, const char *marker, char **ret_marker)
 {
     static const struct transfer_ops ops = {.on_head = on_list_head, .on_data = on_list_data};
     struct engine *e = r->e;
@@ -81,6 +89,22 @@ static int read_page(struct reading *r, unsigned endpoint, const char *marker, c
     listing_free(r->parser);
     r->parser = NULL;
     return error;
+}
+
+/* One page. 1 and *ret_marker (free() it): there is another. */
+static int read_page(struct reading *r, unsigned endpoint, const char *marker, char **ret_marker)
+{
+    unsigned tries = 0;
+    for (;;) {
+        int error = auth_now(r->e);
+        if (error < 0)
+            return error;
+        unsigned credential = auth_credential(r->e);
+        r->status = 0;
+        error = ask_page(r, endpoint, marker, ret_marker);
+        if (error >= 0 || !auth_again(r->e, r->status, credential, &tries))
+            return error;
+    }
 }
 
 static int read_pages(struct reading *r, unsigned endpoint)
@@ -103,6 +127,7 @@ static int read_endpoint(struct engine *e, unsigned endpoint, uint64_t *ret_imag
     if (r == NULL)
         return -ENOMEM;
     r->e = e;
+    r->endpoint = endpoint;
     int error = catalogue_listing_begin(e->catalogue, &r->generation);
     if (error == 0)
         error = e->ops->list_here != NULL ? e->ops->list_here(e->backend, take_image, r) : read_pages(r, endpoint);
@@ -124,7 +149,7 @@ static int read_listing(struct engine *e, uint64_t *ret_images)
         error = read_endpoint(e, endpoint, ret_images);
         if (error == 0)
             origin_ok(e, endpoint);
-        if (error == 0 || error == -ENOTSUP || error == -ECANCELED)
+        if (error == 0 || error == -ENOTSUP || error == -ECANCELED || error == -EACCES)
             return error;
         origin_failed(e, endpoint, error_text(error), 0);
     }
@@ -260,6 +285,9 @@ static int read_documents(struct engine *e)
     int r = 0;
     for (unsigned i = 0; i < endpoints; i++) {
         unsigned endpoint = origin_choose(e, &tried), n = 0;
+        r = auth_now(e);
+        if (r < 0)
+            return r;
         while ((r = read_document(e, endpoint, n)) == 0)
             n++;
         if (r == -ENOENT) {

@@ -163,7 +163,8 @@ static void ask_later(void *context)
     ask(context);
 }
 
-static void lookup_failed(struct lookup *l, int error, const char *what)
+/* STATUS: of the answer; 0: there was none. */
+static void lookup_failed(struct lookup *l, int error, int status, const char *what)
 {
     struct engine *e = l->engine;
     unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
@@ -174,8 +175,8 @@ static void lookup_failed(struct lookup *l, int error, const char *what)
         return;
     }
     if (error == -ENOENT || error == -EACCES) {
-        if ((l->tried_endpoints & all) == all && error == -EACCES)
-            log_warning("%s: %s: we may not have it; see the credentials in the configuration", l->name, what);
+        if (error == -EACCES && status != 0)
+            origin_denied(e, l->endpoint, l->name, status);
         if ((l->tried_endpoints & all) == all)
             finish(l, error);
         else
@@ -252,7 +253,7 @@ static void ask_again(struct lookup *l)
         r = transfer_start(e->transfers, &request, &lookup_ops, l, &l->transfer);
     transfer_request_clear(&request);
     if (r < 0)
-        lookup_failed(l, r, error_text(r));
+        lookup_failed(l, r, 0, error_text(r));
 }
 
 static void on_done(void *context, int error, const struct transfer_result *result)
@@ -274,6 +275,11 @@ static void on_done(void *context, int error, const struct transfer_result *resu
             finish(l, 0);
         return;
     }
+    if (auth_again(e, result->status, l->credential, &l->auth_tries)) {
+        l->tried_endpoints &= ~(1u << l->endpoint);
+        ask(l);
+        return;
+    }
     if (l->again && error == -EPROTO) { /* no HEAD either */
         ask_again(l);
         return;
@@ -282,22 +288,19 @@ static void on_done(void *context, int error, const struct transfer_result *resu
         snprintf(what, sizeof(what), "the backend answered %d", result->status);
     else
         snprintf(what, sizeof(what), "%.150s", result->message[0] ? result->message : error_text(error));
-    lookup_failed(l, error, what);
+    lookup_failed(l, error, result->status, what);
 }
 
-static void ask(struct lookup *l)
+static void ask_endpoint(struct lookup *l)
 {
     struct engine *e = l->engine;
     struct transfer_request request = {0};
 
-    if (atomic_load(&e->stopping)) {
-        finish(l, -ECANCELED);
-        return;
-    }
     l->endpoint = origin_choose(e, &l->tried_endpoints);
     l->head = (struct transfer_head){0};
     l->length = 0;
     l->again = false;
+    l->credential = auth_credential(e);
     int r = l->body != NULL || (l->body = malloc(PROBE_BYTES)) != NULL ? 0 : -ENOMEM;
     if (r == 0)
         r = e->ops->describe(e->backend, l->endpoint, l->name, PROBE_BYTES, &request);
@@ -306,6 +309,28 @@ static void ask(struct lookup *l)
     transfer_request_clear(&request);
     if (r < 0)
         finish(l, r == -ENOMEM || r == -ENOENT ? r : -EIO);
+}
+
+static void authorised(void *context, int status)
+{
+    struct lookup *l = context;
+    if (status == 0)
+        ask_endpoint(l);
+    else
+        finish(l, status);
+}
+
+static void ask(struct lookup *l)
+{
+    if (atomic_load(&l->engine->stopping)) {
+        finish(l, -ECANCELED);
+        return;
+    }
+    l->auth.ready = authorised;
+    l->auth.context = l;
+    int r = auth_wait(l->engine, &l->auth);
+    if (r != AUTH_PARKED)
+        authorised(l, r);
 }
 
 static void ask_posted(void *context)

@@ -11,9 +11,11 @@
 #include "engine_private.h"
 #include "log.h"
 
+enum { DENIED_PAUSE_S = 60 };
+
 static const char *endpoint_name(struct engine *e, unsigned endpoint)
 {
-    return e->ops->endpoint_name(e->backend, endpoint);
+    return endpoint == ENDPOINT_AUTH ? e->ops->auth_name(e->backend) : e->ops->endpoint_name(e->backend, endpoint);
 }
 
 static unsigned endpoint_count(struct engine *e)
@@ -70,18 +72,38 @@ void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsign
         log_warning("backend %s: %s; trying again, what is cached goes on being served", endpoint_name(e, endpoint), what);
 }
 
+void origin_denied(struct engine *e, unsigned endpoint, const char *name, int status)
+{
+    int64_t now = clock_monotonic();
+    pthread_mutex_lock(&e->lock);
+    struct endpoint_health *h = &e->endpoints[endpoint];
+    bool tell = h->denied_at == 0 || now - h->denied_at > DENIED_PAUSE_S * NS_PER_S;
+    if (tell)
+        h->denied_at = now;
+    pthread_mutex_unlock(&e->lock);
+    if (tell)
+        log_warning("%s: backend %s answered %d: check the credentials and what their user may read (not said again for a minute)",
+                    name, endpoint_name(e, endpoint), status);
+}
+
+static void add_status(struct engine *e, unsigned i, json_t *list)
+{
+    pthread_mutex_lock(&e->lock);
+    struct endpoint_health h = e->endpoints[i];
+    pthread_mutex_unlock(&e->lock);
+    const char *state = h.fails > 0 ? "failing" : h.last_ok ? "ok" : "not asked yet";
+    json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:s}", "endpoint", endpoint_name(e, i), "state", state,
+                                          "failures_in_a_row", (json_int_t)h.fails, "last_ok",
+                                          (double)h.last_ok / (double)NS_PER_S, "last_error_at",
+                                          (double)h.last_error / (double)NS_PER_S, "last_error", h.error));
+}
+
 json_t *origin_status(struct engine *e)
 {
     json_t *list = json_array();
-    for (unsigned i = 0; i < endpoint_count(e); i++) {
-        pthread_mutex_lock(&e->lock);
-        struct endpoint_health h = e->endpoints[i];
-        pthread_mutex_unlock(&e->lock);
-        const char *state = h.fails > 0 ? "failing" : h.last_ok ? "ok" : "not asked yet";
-        json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:s}", "endpoint", endpoint_name(e, i), "state", state,
-                                              "failures_in_a_row", (json_int_t)h.fails, "last_ok",
-                                              (double)h.last_ok / (double)NS_PER_S, "last_error_at",
-                                              (double)h.last_error / (double)NS_PER_S, "last_error", h.error));
-    }
+    for (unsigned i = 0; i < endpoint_count(e); i++)
+        add_status(e, i, list);
+    if (e->ops->auth_needed != NULL && e->ops->auth_name(e->backend) != NULL)
+        add_status(e, ENDPOINT_AUTH, list);
     return list;
 }

@@ -260,7 +260,7 @@ static void retry_due(void *context)
     struct range *range, *next;
     for (range = TAILQ_FIRST(&image->ranges); range != NULL; range = next) {
         next = TAILQ_NEXT(range, link);
-        if (range->transfer == NULL && range_again(range) < 0)
+        if (range->transfer == NULL && range->auth.list == NULL && range_again(range) < 0)
             range_free(range);
     }
     fetch_attend(image);
@@ -329,6 +329,13 @@ static void range_failed(struct range *range, int error, const struct transfer_r
     unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
     char what[160];
 
+    if (range->pos > range->asked_pos)
+        range->auth_tries = 0;
+    if (auth_again(e, result->status, range->credential, &range->auth_tries)) {
+        image->tried &= ~(1u << range->endpoint);
+        if (range_again(range) == 0)
+            return;
+    }
     describe_failure(range, error, result, what, sizeof(what));
     switch (error) {
     case -ECANCELED: /* the loop ends */
@@ -400,19 +407,15 @@ static const struct transfer_ops range_ops = {.on_head = on_head, .on_data = on_
 
 /* ---- asking */
 
-int range_again(struct range *range)
+static int ask_endpoint(struct range *range)
 {
     struct image *image = range->image;
     struct engine *e = image->engine;
     struct transfer_request request = {0};
 
-    assert(range->transfer == NULL);
     range->endpoint = origin_choose(e, &image->tried);
-    range->asked_pos = range->pos;
+    range->credential = auth_credential(e);
     range->asked_at = clock_monotonic();
-    range->why[0] = '\0';
-    range->skip = 0;
-    range->retry_after = 0;
     int r = e->ops->bytes(e->backend, range->endpoint, image->name, &image->meta, image->no_range ? 0 : range->pos, range->end - 1,
                           &request);
     if (r == 0 && image->no_range) {
@@ -429,6 +432,34 @@ int range_again(struct range *range)
         return log_errno(r, "%s: a request for its bytes could not be made", image->name);
     e->connections++;
     return 0;
+}
+
+/* There is a credential now, or there is none to be had. */
+static void authorised(void *context, int status)
+{
+    static const struct transfer_result none = {.message = "no credential could be had for the backend"};
+    struct range *range = context;
+    struct image *image = image_ref(range->image);
+    if (status == 0)
+        status = ask_endpoint(range);
+    if (status < 0)
+        range_failed(range, status == -EHOSTUNREACH ? -EAGAIN : status, &none);
+    image_put(image);
+}
+
+int range_again(struct range *range)
+{
+    struct engine *e = range->image->engine;
+
+    assert(range->transfer == NULL && range->auth.list == NULL);
+    range->asked_pos = range->pos;
+    range->why[0] = '\0';
+    range->skip = 0;
+    range->retry_after = 0;
+    range->auth.ready = authorised;
+    range->auth.context = range;
+    int r = auth_wait(e, &range->auth);
+    return r == AUTH_PARKED ? 0 : r < 0 ? r : ask_endpoint(range);
 }
 
 int range_start(struct image *image, enum fetch_class class, struct span span)
@@ -460,6 +491,7 @@ void range_free(struct range *range)
     struct image *image = range->image;
     struct engine *e = image->engine;
 
+    auth_cancel(&range->auth);
     if (range->transfer != NULL) {
         transfer_cancel(range->transfer);
         e->connections--;

@@ -719,19 +719,31 @@ def test_no_backing_file_leaks(cache, origin):
     assert cache.status()["counters"]["open_handles"] == 0
 
 
-def test_rm_frees_the_space_of_a_passthrough_file(cache, origin):
+@pytest.fixture
+def own_disk(cache):
+    """A file system of its own under the cache directory, so that its space tells what is held."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m,mode=755", "tmpfs", cache.dir], check=True)
+    yield cache
+    cache.close()
+    subprocess.run(["umount", cache.dir], check=True)  # busy, if anybody held a file of it
+
+
+def test_rm_frees_the_space_of_a_passthrough_file(own_disk, origin):
+    cache = own_disk
     cache.configure(origin).mount()
     cached(cache, origin, size=32 * MIB)
     needs_passthrough(cache)
     fd = os.open(cache.image("image"), os.O_RDONLY)
-    os.close(fd)
-    free = os.statvfs(cache.dir)
+    same(os.pread(fd, 4096, MIB), blob(32 * MIB, 1)[MIB:MIB + 4096])
     os.unlink(cache.path("cached", "image"))
+    same(os.pread(fd, 4096, 2 * MIB), blob(32 * MIB, 1)[2 * MIB:2 * MIB + 4096])
 
-    def freed():
-        now = os.statvfs(cache.dir)
-        return (now.f_bfree - free.f_bfree) * now.f_frsize > 16 * MIB
-    wait_until(freed, what="the space to be free")
+    def used():
+        st = os.statvfs(cache.dir)
+        return (st.f_blocks - st.f_bfree) * st.f_frsize
+    assert used() > 32 * MIB
+    os.close(fd)
+    wait_until(lambda: used() < 16 * MIB, what="the space to be free")
 
 
 # ---- mount(8), fusermount3, the service manager

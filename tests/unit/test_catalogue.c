@@ -237,7 +237,7 @@ static void test_retire(void **state)
 {
     struct catalogue *c = open_in(*state);
     int64_t old = make_complete(c, "x", 10, 1), fresh = -1, generation;
-    struct listed_image listed = { "x", 10 };
+    struct listed_image listed = { .name = "x", .size = 10 };
     assert_int_equal(catalogue_listing_begin(c, &generation), 0);
     assert_int_equal(catalogue_listing_put(c, generation, &listed, 1, 2), 0);
     assert_int_equal(catalogue_listing_end(c, generation, 2), 0);
@@ -397,7 +397,7 @@ static void test_pages(void **state)
 
 static void put(struct catalogue *c, int64_t generation, const char *name, uint64_t size)
 {
-    struct listed_image image = { name, size };
+    struct listed_image image = { .name = name, .size = size };
     assert_int_equal(catalogue_listing_put(c, generation, &image, 1, 50), 0);
 }
 
@@ -436,7 +436,7 @@ static void test_listing(void **state)
     assert_int_equal(count_view(c, CATALOGUE_IMAGES), 3);
     assert_int_equal(catalogue_listing_begin(c, &three), 0);
     assert_true(three > two);
-    struct listed_image late = { "late", 1 };
+    struct listed_image late = { .name = "late", .size = 1 };
     assert_int_equal(catalogue_listing_put(c, two, &late, 1, 1), -ESTALE);
     assert_int_equal(catalogue_listing_end(c, two, 1), -ESTALE);
     put(c, three, "b", 8);
@@ -447,7 +447,7 @@ static void test_listing(void **state)
     assert_true(catalogue_is_listed(c, "b"));
     assert_int_equal(count_view(c, CATALOGUE_IMAGES), 2); /* b; cached, as always */
 
-    struct listed_image bad[] = { { "fine", 1 }, { "../bad", 1 } };
+    struct listed_image bad[] = { { .name = "fine", .size = 1 }, { .name = "../bad", .size = 1 } };
     assert_int_equal(catalogue_listing_begin(c, &one), 0);
     assert_int_equal(catalogue_listing_put(c, one, bad, 2, 1), -EINVAL);
     assert_int_equal(catalogue_find(c, "fine", &row), -ENOENT);

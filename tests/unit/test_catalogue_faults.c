@@ -134,7 +134,7 @@ static int work_once(struct catalogue *c, unsigned *seed)
     default:
         r = catalogue_listing_begin(c, &generation);
         if (r >= 0)
-            r = catalogue_listing_put(c, generation, &(struct listed_image){ name, IMAGE_SIZE }, 1, 1);
+            r = catalogue_listing_put(c, generation, &(struct listed_image){ .name = name, .size = IMAGE_SIZE }, 1, 1);
         if (r >= 0)
             r = catalogue_listing_end(c, generation, 1);
         return expected(r);
@@ -214,7 +214,7 @@ static void fill(const char *path, int images)
     for (int i = 0; i < images; i++) {
         char name[64];
         snprintf(name, sizeof name, "an-image-with-a-name-of-some-length-%06d", i);
-        struct listed_image image = { name, IMAGE_SIZE };
+        struct listed_image image = { .name = name, .size = IMAGE_SIZE };
         assert_int_equal(catalogue_listing_put(c, generation, &image, 1, 1), 0);
     }
     assert_int_equal(catalogue_listing_end(c, generation, 1), 0);

@@ -74,7 +74,7 @@ static void wrong_words_are_explained(void **state)
     expect_error(CACHE "fetch_policy = lazy\n", "F:3: fetch_policy = lazy: expected one of whole, demand");
     expect_error(CACHE "log_level = INFO\n",
                  "F:3: log_level = INFO: expected one of error, warning, notice, info, debug");
-    expect_error(CACHE "[backend]\ntype = https\n", "F:4: type = https: expected one of file, http");
+    expect_error(CACHE "[backend]\ntype = https\n", "F:4: type = https: expected one of file, http, glance, swift, s3");
     expect_error(CACHE "[backend]\ninsecure = maybe\n", "F:4: insecure = maybe: expected yes or no");
     expect_error(
         CACHE "[backend]\nchecksums = A # the best\n",
