@@ -45,7 +45,7 @@ struct api {
     struct api_counters counters;
 };
 
-enum { SEGMENTS_MAX = 8, URI_MAX = 8 * 1024, HEADERS_MAX = 16 * 1024, BODY_MAX = 64 * 1024 };
+enum { SEGMENTS_MAX = 8, URI_MAX = 4 * 1024, HEADERS_MAX = 8 * 1024, BODY_MAX = 64 * 1024 };
 
 enum permission {
     MAY_ALL,      /* no token needed */

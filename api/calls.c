@@ -108,7 +108,7 @@ static json_t *document_or_null(const struct request *r, enum mount_folder folde
 enum MHD_Result cache_show(struct request *r)
 {
     struct facts f;
-    int error = mount_facts(mount_of(r), FOLDER_IMAGES, r->id, FACT_ALL, &f);
+    int error = mount_facts(mount_of(r), FOLDER_IMAGES, r->id, FACT_ALL & ~FACT_FORMAT, &f);
     if (error < 0)
         return reply_errno(r, error, "look up image");
     json_t *algorithm = f.hash_algo[0] != '\0' ? json_text(f.hash_algo) : f.checksum[0] != '\0' ? json_string("md5") : json_null();

@@ -16,7 +16,7 @@
 #include "json_text.h"
 #include "mount.h"
 
-enum { LIMIT_DEFAULT = 25, LIMIT_MAX = 1000, FACTS = FACT_DIGEST | FACT_NAME };
+enum { LIMIT_DEFAULT = 25, LIMIT_MAX = 1000, FACTS = FACT_DIGEST | FACT_NAME | FACT_FORMAT };
 
 static json_t *text_or_null(const char *text)
 {

@@ -128,6 +128,7 @@ static void run(struct api *api, const sigset_t *signals)
         if (mount_status(api->mount, &status) == 0)
             history_sample(api->history, status);
         json_decref(status);
+        malloc_trim(0); /* what many connections left */
     }
     log_info("ending");
 }

@@ -37,7 +37,7 @@ static int told(const char *mount, int error)
     struct stat st;
     if (error != -ENOENT)
         return error;
-    if (snprintf(path, sizeof(path), "%s/.status", mount) >= (int)sizeof(path))
+    if (snprintf(path, sizeof(path), "%s/images", mount) >= (int)sizeof(path))
         return -ENAMETOOLONG;
     return lstat(path, &st) == 0 ? -ENOENT : -ENOTCONN;
 }
@@ -91,22 +91,25 @@ static void collect(const char *path, int fd, const struct stat *st, unsigned wh
     if (which & FACT_OPEN)
         f->open = (unsigned)number(path, fd, "open");
     if (which & FACT_DIGEST) {
-        attribute(path, fd, "checksum", f->checksum, sizeof(f->checksum));
         attribute(path, fd, "os_hash_algo", f->hash_algo, sizeof(f->hash_algo));
-        attribute(path, fd, "os_hash_value", f->hash_value, sizeof(f->hash_value));
+        if (f->hash_algo[0] != '\0') /* the view knows one digest, or none */
+            attribute(path, fd, "os_hash_value", f->hash_value, sizeof(f->hash_value));
+        else
+            attribute(path, fd, "checksum", f->checksum, sizeof(f->checksum));
     }
     if (which & FACT_ETAG)
         attribute(path, fd, "etag", f->etag, sizeof(f->etag));
     if (which & FACT_STATE) {
         attribute(path, fd, "state", f->state, sizeof(f->state));
-        attribute(path, fd, "error", f->error, sizeof(f->error));
+        if (strcmp(f->state, "complete") != 0)
+            attribute(path, fd, "error", f->error, sizeof(f->error));
     }
-    if (which & FACT_MAP)
+    if ((which & FACT_MAP) && f->bytes > 0 && f->bytes < f->size)
         attribute(path, fd, "map", f->map, sizeof(f->map));
-    if (which & FACT_NAME) {
+    if (which & FACT_NAME)
         attribute(path, fd, "name", f->name, sizeof(f->name));
+    if (which & FACT_FORMAT)
         attribute(path, fd, "disk_format", f->disk_format, sizeof(f->disk_format));
-    }
 }
 
 int mount_facts(const char *mount, enum mount_folder folder, const char *id, unsigned which, struct facts *ret)

@@ -29,7 +29,7 @@ struct facts {
 
 /* Which attributes are wanted: each costs a question to the file system. */
 enum { FACT_HITS = 1, FACT_PINNED = 2, FACT_DIGEST = 4, FACT_ETAG = 8, FACT_STATE = 16, FACT_MAP = 32, FACT_NAME = 64, FACT_OPEN = 128,
-       FACT_ALL = 255 };
+       FACT_FORMAT = 256, FACT_ALL = 511 };
 
 /* Opens images/ID for reading: a miss is described by the backend before it returns. The caller closes *ret_fd. */
 int mount_open(const char *mount, const char *id, int *ret_fd);
