@@ -139,9 +139,11 @@ static int start_listeners(struct api *api, struct listener **listeners)
     char *cert = NULL, *key = NULL;
     int r = 0;
     if (config->tls_cert_file != NULL && (r = read_pem(config->tls_cert_file, &cert)) == 0)
-        r = read_pem(config->tls_key_file, &key);
+        r = read_pem(config->tls_key_file != NULL ? config->tls_key_file : config->tls_cert_file, &key);
     for (size_t i = 0; r == 0 && i < config->listen_count; i++)
         r = listener_start(api, config->listen[i], config->auth == API_AUTH_NONE, cert, key, &listeners[i]);
+    if (cert != NULL)
+        explicit_bzero(cert, strlen(cert));
     free(cert); /* the library has parsed both */
     if (key != NULL)
         explicit_bzero(key, strlen(key));

@@ -285,9 +285,9 @@ static int check_api(const struct config *config, char *message)
         r = check_service_url(config, "image_url", api->image_url, message);
     if (r == 0)
         r = check_service_url(config, "worker_self_reference_url", api->worker_self_reference_url, message);
-    if (r == 0 && (api->tls_cert_file == NULL) != (api->tls_key_file == NULL))
-        r = fail_option(config, config_option("api", api->tls_cert_file ? "tls_cert_file" : "tls_key_file"), message,
-                        "tls_cert_file and tls_key_file belong together: name both");
+    if (r == 0 && api->tls_key_file != NULL && api->tls_cert_file == NULL)
+        r = fail_option(config, config_option("api", "tls_key_file"), message,
+                        "tls_key_file needs tls_cert_file: add the certificate that belongs to the key");
     return r;
 }
 

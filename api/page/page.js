@@ -103,8 +103,8 @@ function nothing(text) {
   return make("p", {class: "soft"}, text);
 }
 
-function idCell(id, name) {
-  const cell = make("td", {class: "id"}, id);
+function idCell(id, name, note) {
+  const cell = make("td", {class: "id"}, id, note ? make("span", {class: "note"}, note) : null);
   if (name && name !== id) cell.append(make("div", {class: "soft"}, name));
   return cell;
 }
@@ -219,7 +219,7 @@ function showQueued(list) {
 
 function showCached(status) {
   const list = status.cached.slice().sort((a, b) => b.last_accessed - a.last_accessed);
-  const rows = list.map((image) => make("tr", {}, idCell(image.id, image.name),
+  const rows = list.map((image) => make("tr", {}, idCell(image.id, image.name, image.pinned ? "pinned" : ""),
     make("td", {"data-name": "Size", class: "number"}, bytes(image.size)),
     make("td", {"data-name": "Hits", class: "number"}, String(image.hits)),
     make("td", {"data-name": "Last used"}, ago(image.last_accessed)),
@@ -246,9 +246,11 @@ function showInvalid(list) {
 
 function showBackend(backend) {
   const rows = (backend.endpoints || []).map((e) => {
-    const text = Object.entries(e).filter(([k, v]) => k !== "url" && k !== "name" && v !== null && v !== "")
-      .map(([k, v]) => k.replaceAll("_", " ") + ": " + (typeof v === "number" && v > 1e9 ? ago(v) : v)).join(", ");
-    return make("p", {}, make("span", {class: "id"}, e.url || e.name || ""), " ", make("span", {class: "soft"}, text));
+    const parts = [e.state];
+    if (e.last_ok > 0) parts.push("last answer " + ago(e.last_ok));
+    if (e.last_error) parts.push("last error " + ago(e.last_error_at) + ": " + e.last_error);
+    return make("p", {}, make("span", {class: "id"}, e.endpoint || ""), " ",
+      make("span", {class: e.state === "ok" ? "soft" : "bad"}, parts.join(", ")));
   });
   $("backend").replaceChildren(make("p", {}, "Type " + backend.type + ", listing: " + backend.listing), ...rows);
 }
