@@ -177,7 +177,7 @@ static const struct config_option options[] = {
     {API(tls_key_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/api.key",
      .text = "The key (PEM) of tls_cert_file, when it is not in the same file."},
     {API(max_connections), .type = CONFIG_COUNT, .fallback = "1100", .min = 8, .max = 30000, .unit = "connections",
-     .text = "How many clients may be connected at the same time. More wait to be accepted."},
+     .text = "How many clients may be connected at the same time. Further ones are disconnected at once."},
     {API(max_connections_per_address), .type = CONFIG_COUNT, .fallback = "0", .min = 0, .max = 30000,
      .unit = "connections",
      .text = "How many of them may come from one address. 0: no limit of its own."},

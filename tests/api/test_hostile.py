@@ -90,7 +90,7 @@ def test_aborted_downloads(cache, origin, make_api):
     same(api.get("/images/image").body, content)
     wait_until(lambda: api.connections() == 1, what="the others to be forgotten")
     wait_until(lambda: cache.status()["counters"]["open_handles"] == 0, what="the files to be closed")
-    assert origin.sent("image") < 1.2 * len(content)
+    assert origin.sent("image") < 3 * len(content)
 
 
 def test_half_closed(folder, api):
@@ -150,7 +150,13 @@ def test_more_than_there_may_be(folder, make_api):
     many = [api.socket() for _ in range(30)]
     for s in many:
         s.close()
-    wait_until(lambda: api.get("/healthcheck").status == 200, what="room")
+
+    def room():
+        try:
+            return api.get("/healthcheck").status == 200
+        except ConnectionError:
+            return False
+    wait_until(room, what="room")
 
 
 # ---- nonsense
