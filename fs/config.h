@@ -19,6 +19,33 @@
 enum fetch_policy { FETCH_WHOLE, FETCH_DEMAND };
 enum addressing { ADDRESSING_AUTO, ADDRESSING_PATH, ADDRESSING_VIRTUAL };
 enum passthrough_mode { PASSTHROUGH_AUTO, PASSTHROUGH_OFF };
+enum api_auth { API_AUTH_NONE, API_AUTH_TOKEN, API_AUTH_KEYSTONE };
+
+/* [api]: glance-cache-api. */
+struct config_api {
+    char *mount;              /* where the cache is mounted; --mount goes before it */
+    char **listen;            /* ADDRESS:PORT, [ADDRESS6]:PORT; default 127.0.0.1:9292 */
+    size_t listen_count;
+    int auth;                 /* enum api_auth; none | token | keystone; default none */
+    char *admin_token_file;   /* token: who may manage */
+    char *reader_token_file;  /* token: who may download; without it, the admin token only */
+    char **server_names;      /* names that browsers may use for this server, besides localhost and addresses */
+    size_t server_name_count;
+    char *auth_url;           /* keystone: https://keystone:5000/v3 */
+    char *image_url;          /* keystone: the Glance that says who sees which image */
+    char **admin_roles;       /* keystone: default admin */
+    size_t admin_role_count;
+    uint64_t token_ttl;       /* seconds a token's validation is good for, at most until it expires; default 300 */
+    uint64_t auth_ttl;        /* seconds that Glance's answer about an image is good for; default 60 */
+    char *auth_ca_file;       /* keystone: authorities to trust for auth_url and image_url */
+    char *tls_cert_file, *tls_key_file;
+    uint64_t max_connections; /* default 1100 */
+    uint64_t max_connections_per_address; /* 0 (default): no limit of its own */
+    uint64_t request_timeout; /* seconds for a whole request to arrive; default 60 */
+    uint64_t send_timeout;    /* seconds a client may take nothing of a response; default 60 */
+    bool public_metrics;      /* /metrics without a token; default no */
+    char *worker_self_reference_url; /* how other hosts reach this one; for GET /v2/cache/nodes/{id} */
+};
 
 struct config {
     char *path;   /* of the file it came from */
@@ -86,6 +113,8 @@ struct config {
     uint64_t stall_rate;      /* bytes a second; default 1024 */
     uint64_t retries;         /* further tries after the first failed, for bytes someone reads; default 6 */
     uint64_t retry_delay;     /* milliseconds before the first retry; doubles, jittered, at most 30 s; default 250 */
+
+    struct config_api api;
 };
 
 /* Beside plain numbers. */
@@ -109,7 +138,7 @@ enum config_type {
 };
 
 struct config_option {
-    const char *section; /* "DEFAULT", "backend" */
+    const char *section; /* "DEFAULT", "backend", "api" */
     const char *name;
     enum config_type type;
     const char *fallback;      /* the default, as it would stand in the file; NULL: none, "" is not a value */

@@ -248,9 +248,53 @@ static int check_credentials(const struct config *config, char *message)
     return 0;
 }
 
+/* What auth = WORD cannot do without. */
+static int need_for_auth(const struct config *config, const char *name, const char *value, char *message)
+{
+    static const char *const words[] = {[API_AUTH_TOKEN] = "token", [API_AUTH_KEYSTONE] = "keystone"};
+    const struct config_option *option = config_option("api", name);
+    if (value != NULL)
+        return 0;
+    return fail_option(config, config_option("api", "auth"), message,
+                       "auth = %s needs option %s: add \"%s = %s\" to section [api]", words[config->api.auth], name, name,
+                       option->example);
+}
+
+static int check_service_url(const struct config *config, const char *name, const char *url, char *message)
+{
+    if (url == NULL || (is_http_url(url) && !holds_password(url)))
+        return 0;
+    return fail_option(config, config_option("api", name), message,
+                       "%s = %.80s: expected a url that begins with http:// or https:// and a host, without a password",
+                       name, url);
+}
+
+static int check_api(const struct config *config, char *message)
+{
+    const struct config_api *api = &config->api;
+    int r = 0;
+    if (api->auth == API_AUTH_TOKEN)
+        r = need_for_auth(config, "admin_token_file", api->admin_token_file, message);
+    if (r == 0 && api->auth == API_AUTH_KEYSTONE)
+        r = need_for_auth(config, "auth_url", api->auth_url, message);
+    if (r == 0 && api->auth == API_AUTH_KEYSTONE)
+        r = need_for_auth(config, "image_url", api->image_url, message);
+    if (r == 0)
+        r = check_service_url(config, "auth_url", api->auth_url, message);
+    if (r == 0)
+        r = check_service_url(config, "image_url", api->image_url, message);
+    if (r == 0)
+        r = check_service_url(config, "worker_self_reference_url", api->worker_self_reference_url, message);
+    if (r == 0 && api->tls_key_file != NULL && api->tls_cert_file == NULL)
+        r = fail_option(config, config_option("api", "tls_key_file"), message,
+                        "tls_key_file needs tls_cert_file: add the certificate that belongs to the key");
+    return r;
+}
+
 int config_check(struct config *config, char *message)
 {
-    int (*const checks[])(const struct config *, char *) = {check_required, check_urls, check_names, check_credentials};
+    int (*const checks[])(const struct config *, char *) = {check_required, check_urls, check_names, check_credentials,
+                                                             check_api};
     int r = fill_defaults(config, message);
     for (size_t i = 0; i < sizeof checks / sizeof checks[0] && r == 0; i++)
         r = checks[i](config, message);

@@ -25,10 +25,14 @@ static const char *const passthrough_modes[] = {[PASSTHROUGH_AUTO] = "auto", [PA
 static const char *const backend_types[] = {"file", "http", "glance", "swift", "s3", NULL};
 static const char *const addressings[] = {[ADDRESSING_AUTO] = "auto", [ADDRESSING_PATH] = "path",
                                          [ADDRESSING_VIRTUAL] = "virtual", NULL};
+static const char *const api_auths[] = {[API_AUTH_NONE] = "none", [API_AUTH_TOKEN] = "token",
+                                        [API_AUTH_KEYSTONE] = "keystone", NULL};
 
 #define DEFAULT(member) .section = "DEFAULT", .name = #member, .offset = offsetof(struct config, member)
 #define BACKEND_AS(option, member) .section = "backend", .name = option, .offset = offsetof(struct config, member)
 #define BACKEND(member) BACKEND_AS(#member, member)
+#define API_AS(option, member) .section = "api", .name = option, .offset = offsetof(struct config, api.member)
+#define API(member) API_AS(#member, member)
 
 static const struct config_option options[] = {
     {DEFAULT(image_cache_dir), .type = CONFIG_PATH, .required = true, .example = "/var/lib/glance/image-cache",
@@ -196,6 +200,57 @@ static const struct config_option options[] = {
      .unit = "milliseconds",
      .text = "The pause before the first retry. It doubles with each, with some chance in it, up to 30 seconds; a "
              "longer Retry-After of the server is honoured."},
+
+    {API(mount), .type = CONFIG_PATH, .example = "/var/lib/glance/images",
+     .text = "For glance-cache-api: where the cache is mounted. Its option --mount goes before it."},
+    {API(listen), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.listen_count),
+     .fallback = "127.0.0.1:9292",
+     .text = "Where glance-cache-api listens: one or more of address:port; an IPv6 address stands in brackets."},
+    {API(auth), .type = CONFIG_ENUM, .choices = api_auths, .fallback = "none",
+     .text = "Who may use glance-cache-api. none: everyone on this machine, and it listens on loopback addresses only. "
+             "token: whoever shows the token of admin_token_file. keystone: tokens of Keystone."},
+    {API(admin_token_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/admin-token",
+     .text = "With auth = token: a file with one line, the token that management and downloads need, as X-Auth-Token "
+             "or Authorization: Bearer."},
+    {API(reader_token_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/reader-token",
+     .text = "With auth = token: a file with one line, a token that is good for downloads only."},
+    {API(server_names), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.server_name_count),
+     .example = "images.example.org",
+     .text = "With auth = none: names under which a browser may reach the server, besides addresses and localhost. "
+             "Requests for other names are refused, so that no web page can reach the cache by a name of its own."},
+    {API(auth_url), .type = CONFIG_STRING, .example = "https://keystone.example.org:5000/v3",
+     .text = "With auth = keystone: where tokens are validated."},
+    {API(image_url), .type = CONFIG_STRING, .example = "https://glance.example.org:9292",
+     .text = "With auth = keystone: the Glance that is asked, with the caller's token, whether the caller sees an "
+             "image."},
+    {API(admin_roles), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.admin_role_count),
+     .fallback = "admin", .text = "With auth = keystone: the roles that may manage the cache."},
+    {API(token_ttl), .type = CONFIG_SECONDS, .fallback = "300", .min = 0, .max = DAY, .unit = "seconds",
+     .text = "How long a validated token is good for without asking Keystone again; never longer than until it "
+             "expires."},
+    {API(auth_ttl), .type = CONFIG_SECONDS, .fallback = "60", .min = 0, .max = DAY, .unit = "seconds",
+     .text = "How long Glance's answer whether somebody sees an image is good for."},
+    {API(auth_ca_file), .type = CONFIG_PATH, .example = "/etc/ssl/certs/ca-certificates.crt",
+     .text = "The certificates (PEM) of the authorities to trust for auth_url and image_url, instead of the "
+             "system's."},
+    {API(tls_cert_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/api.crt",
+     .text = "The certificate (PEM, with its chain) of the server: it then speaks https only."},
+    {API(tls_key_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/api.key",
+     .text = "The key (PEM) of tls_cert_file, when it is not in the same file."},
+    {API(max_connections), .type = CONFIG_COUNT, .fallback = "1100", .min = 8, .max = 30000, .unit = "connections",
+     .text = "How many clients may be connected at the same time. Further ones are disconnected at once."},
+    {API(max_connections_per_address), .type = CONFIG_COUNT, .fallback = "0", .min = 0, .max = 30000,
+     .unit = "connections",
+     .text = "How many of them may come from one address. 0: no limit of its own."},
+    {API(request_timeout), .type = CONFIG_SECONDS, .fallback = "60", .min = 1, .max = 3600, .unit = "seconds",
+     .text = "A connection on which no whole request arrives for so long is closed, however busily it sends."},
+    {API(send_timeout), .type = CONFIG_SECONDS, .fallback = "60", .min = 1, .max = 3600, .unit = "seconds",
+     .text = "A client that takes nothing of a response for so long is disconnected."},
+    {API(public_metrics), .type = CONFIG_BOOL, .fallback = "no",
+     .text = "Give /metrics to everyone, without a token. No ids of images are in it."},
+    {API(worker_self_reference_url), .type = CONFIG_STRING, .example = "http://host-1.example.org:9292",
+     .text = "How other hosts reach this server: what GET /v2/cache/nodes/{id} answers. Without it, the name that the "
+             "client used."},
 };
 
 const struct config_option *config_options(size_t *ret_count)

@@ -136,6 +136,10 @@ void engine_refresh(struct engine *e, struct image_row *row);
 void engine_count_open(struct engine *e, int64_t row, bool hit);
 void engine_touch(struct engine *e, int64_t row); /* read: its access time is now */
 unsigned engine_handles(struct engine *e, int64_t row);
+/* Which parts of a partial image are here: a hexadecimal digit for each of at most ENGINE_MAP_PARTS equal parts, 0 none of it to f all
+ * of it. -ENODATA: not partial. */
+enum { ENGINE_MAP_PARTS = 128 };
+int engine_map(struct engine *e, int64_t row, char ret_text[ENGINE_MAP_PARTS + 1]);
 /* Why images/NAME cannot be read ("": it can). */
 void engine_error(struct engine *e, int64_t row, char error[IMAGE_ERROR_MAX + 1]);
 

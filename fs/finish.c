@@ -189,6 +189,8 @@ static void publish(void *context)
     wake_all(&ready);
     ledger_count(e->ledger, COUNT_FETCHES_DONE, 1);
     tell_done(image, fetched, began);
+    if (began != 0)
+        ledger_count_fetch(e->ledger, (double)(clock_monotonic() - began) / (double)NS_PER_S);
     prefetch_done(image, 0);
     fetch_visit(image);
     image_put(image);

@@ -25,7 +25,7 @@
 
 #include "clock.h"
 
-enum { SLOTS = 1 << 18, LEDGER_VERSION = 1 };
+enum { SLOTS = 1 << 18, LEDGER_VERSION = 2 };
 static const char MAGIC[8] = "GCFSLDGR";
 
 struct slot {
@@ -286,6 +286,17 @@ uint64_t ledger_all_handles(struct ledger *l)
 void ledger_count(struct ledger *l, enum ledger_counter counter, uint64_t n)
 {
     atomic_fetch_add_explicit(&l->shared->counters[counter], n, memory_order_relaxed);
+}
+
+const double FETCH_SECONDS[] = {0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000};
+
+void ledger_count_fetch(struct ledger *l, double seconds)
+{
+    unsigned i = 0, bounds = sizeof(FETCH_SECONDS) / sizeof(FETCH_SECONDS[0]);
+    while (i < bounds && seconds > FETCH_SECONDS[i])
+        i++;
+    ledger_count(l, COUNT_FETCH_LE + i, 1);
+    ledger_count(l, COUNT_FETCH_MS, (uint64_t)(seconds * 1000));
 }
 
 uint64_t ledger_counter(struct ledger *l, enum ledger_counter counter)

@@ -52,8 +52,15 @@ enum ledger_counter {
     COUNT_BACKEND_ERRORS,
     COUNT_WORKER_STARTS,
     COUNT_ANSWERS,         /* to requests of the kernel */
+    COUNT_FETCH_MS,        /* how long the fetches done took together */
+    COUNT_FETCH_LE,        /* fetches done within FETCH_SECONDS[0], the next one [1] and so on; each counts in one */
+    COUNT_FETCH_LE_LAST = COUNT_FETCH_LE + 10, /* and the longer ones */
     COUNT_END,
 };
+/* The bounds of the fetch durations, ascending; one fewer than there are counters from COUNT_FETCH_LE on. */
+extern const double FETCH_SECONDS[COUNT_FETCH_LE_LAST - COUNT_FETCH_LE];
+/* A fetch was done and took so long: both counters of durations. */
+void ledger_count_fetch(struct ledger *l, double seconds);
 void ledger_count(struct ledger *l, enum ledger_counter counter, uint64_t n);
 uint64_t ledger_counter(struct ledger *l, enum ledger_counter counter);
 int64_t ledger_mounted_at(struct ledger *l); /* ns since 1970 */

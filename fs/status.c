@@ -104,6 +104,20 @@ static json_t *fetches(struct engine *e)
     return list;
 }
 
+/* How many of the fetches done took at most so long; the last one counts all, its bound is null. */
+static json_t *fetch_seconds(struct engine *e)
+{
+    json_t *bounds = json_array(), *counts = json_array();
+    uint64_t sum = 0;
+    for (unsigned i = 0; i <= COUNT_FETCH_LE_LAST - COUNT_FETCH_LE; i++) {
+        sum += ledger_counter(e->ledger, COUNT_FETCH_LE + i);
+        json_array_append_new(bounds, COUNT_FETCH_LE + i < COUNT_FETCH_LE_LAST ? json_real(FETCH_SECONDS[i]) : json_null());
+        json_array_append_new(counts, json_integer((json_int_t)sum));
+    }
+    return json_pack("{s:o, s:o, s:f}", "at_most", bounds, "count", counts, "sum",
+                     (double)ledger_counter(e->ledger, COUNT_FETCH_MS) / 1000);
+}
+
 static json_t *counters(struct engine *e)
 {
     static const struct { const char *name; enum ledger_counter counter; } all[] = {
@@ -114,6 +128,7 @@ static json_t *counters(struct engine *e)
     json_t *o = json_object();
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         json_object_set_new(o, all[i].name, json_integer((json_int_t)ledger_counter(e->ledger, all[i].counter)));
+    json_object_set_new(o, "fetch_seconds", fetch_seconds(e));
     json_object_set_new(o, "open_handles", json_integer((json_int_t)ledger_all_handles(e->ledger)));
     return o;
 }

@@ -82,6 +82,11 @@ static bool pinned(const struct view *v, const struct image_row *row, char value
     return put(value, row->pinned ? "1" : "0");
 }
 
+static bool map(const struct view *v, const struct image_row *row, char value[VALUE_MAX])
+{
+    return row->state == IMAGE_PARTIAL && engine_map(v->engine, row->row, value) == 0;
+}
+
 static bool title(const struct view *v, const struct image_row *row, char value[VALUE_MAX])
 {
     (void)v;
@@ -105,6 +110,7 @@ static const struct attribute { const char *name; value_fn *value; } ATTRIBUTES[
     {"user.glance.error", error},
     {"user.glance.open", open_handles},
     {"user.glance.pinned", pinned},
+    {"user.glance.map", map},
     {"user.glance.name", title},
     {"user.glance.disk_format", disk_format},
 };

@@ -328,8 +328,8 @@ static void each_line_of_the_sample_is_good(void **state)
         char line[128];
         snprintf(line, sizeof line, "\n#%s = ", options[i].name);
         char *at = strstr(sample, line);
-        if (strcmp(options[i].name, "client_key_file") == 0 || at == NULL)
-            continue; /* not without client_cert_file; not a comment */
+        if (strstr(options[i].name, "_key_file") != NULL || at == NULL)
+            continue; /* not without its certificate; not a comment */
         char *copy = strdup(sample);
         assert_non_null(copy);
         copy[at + 1 - sample] = ' ';

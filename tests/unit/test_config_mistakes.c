@@ -213,10 +213,10 @@ static void misplaced_options_name_their_section(void **state)
 static void unknown_sections_name_the_known(void **state)
 {
     (void)state;
-    expect_error(CACHE "\n[backnd]\npath = /srv\n", "F:4: unknown section [backnd]: there are [DEFAULT] and [backend]");
-    expect_error(CACHE "[empty]", "F:3: unknown section [empty]: there are [DEFAULT] and [backend]");
-    expect_error("[default]\n", "F:1: unknown section [default]: there are [DEFAULT] and [backend]");
-    expect_error("[]\n", "F:1: unknown section []: there are [DEFAULT] and [backend]");
+    expect_error(CACHE "\n[backnd]\npath = /srv\n", "F:4: unknown section [backnd]: there are [DEFAULT] and [backend] and [api]");
+    expect_error(CACHE "[empty]", "F:3: unknown section [empty]: there are [DEFAULT] and [backend] and [api]");
+    expect_error("[default]\n", "F:1: unknown section [default]: there are [DEFAULT] and [backend] and [api]");
+    expect_error("[]\n", "F:1: unknown section []: there are [DEFAULT] and [backend] and [api]");
 }
 
 static void options_are_given_once(void **state)

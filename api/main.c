@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* glance-cache-api: options, start and end. */
+#include "config-auto.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <getopt.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "api.h"
+#include "auth.h"
+#include "connections.h"
+#include "history.h"
+#include "listener.h"
+#include "log.h"
+#include "mount.h"
+
+enum { PEM_MAX = 1024 * 1024 };
+static const char DEFAULT_CONFIG[] = "/etc/glance/glance-cache.conf";
+
+static const char USAGE[] =
+    "usage: glance-cache-api [--config-file FILE] [--mount DIRECTORY] [--debug]\n"
+    "Serves a mounted image cache over HTTP: downloads, management, metrics, a status page.\n"
+    "\n"
+    "  --config-file FILE   the configuration; default: /etc/glance/glance-cache.conf\n"
+    "  --mount DIRECTORY    where the cache is mounted; default: option mount of section [api]\n"
+    "  -d, --debug          log every request\n"
+    "  -h, --help           this text\n"
+    "      --version        the version\n";
+
+struct options {
+    const char *config, *mount;
+    bool debug;
+};
+
+/* -1: go on; else the exit code. */
+static int read_options(int argc, char **argv, struct options *ret)
+{
+    static const struct option longs[] = {
+        {"config-file", required_argument, NULL, 'c'}, {"mount", required_argument, NULL, 'm'}, {"debug", no_argument, NULL, 'd'},
+        {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0},
+    };
+    int c;
+    *ret = (struct options){.config = DEFAULT_CONFIG};
+    while ((c = getopt_long(argc, argv, "c:m:dh", longs, NULL)) != -1) {
+        if (c == 'c')
+            ret->config = optarg;
+        else if (c == 'm')
+            ret->mount = optarg;
+        else if (c == 'd')
+            ret->debug = true;
+        else if (c == 'h' || c == 'V')
+            return fputs(c == 'h' ? USAGE : "glance-cache-api " PACKAGE_VERSION "\n", stdout) < 0;
+        else
+            return 2;
+    }
+    if (optind < argc) {
+        fprintf(stderr, "glance-cache-api: unexpected argument %s\n%s", argv[optind], USAGE);
+        return 2;
+    }
+    return -1;
+}
+
+static int read_pem(const char *path, char **ret)
+{
+    FILE *in = fopen(path, "re");
+    char *text = in != NULL ? calloc(1, PEM_MAX) : NULL;
+    if (text == NULL) {
+        int r = -errno;
+        if (in != NULL)
+            fclose(in);
+        return log_errno(r, "cannot read %s", path);
+    }
+    size_t n = fread(text, 1, PEM_MAX - 1, in);
+    fclose(in);
+    if (n == 0) {
+        free(text);
+        return log_errno(-ENODATA, "cannot read %s", path);
+    }
+    *ret = text;
+    return 0;
+}
+
+/* Each connection takes one descriptor, and one more while it downloads. */
+static void raise_descriptor_limit(const struct config *config)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)config->api.max_connections * 3 + 100;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted)
+        log_warning("only %llu descriptors may be open; %llu connections may need %llu: raise LimitNOFILE or ulimit -n",
+                    (unsigned long long)limit.rlim_cur, (unsigned long long)config->api.max_connections, (unsigned long long)wanted);
+}
+
+static void tell(const char *state)
+{
+#ifdef HAVE_SYSTEMD
+    sd_notify(0, state);
+#else
+    (void)state;
+#endif
+}
+
+/* Until a signal to end. Once a second: those who wait too long, and the history. */
+static void run(struct api *api, const sigset_t *signals)
+{
+    struct timespec second = {.tv_sec = 1};
+    unsigned ticks = 0;
+    while (sigtimedwait(signals, NULL, &second) < 0) {
+        connections_expire(api->connections);
+        if (++ticks % HISTORY_SECONDS != 1)
+            continue;
+        json_t *status = NULL;
+        if (mount_status(api->mount, &status) == 0)
+            history_sample(api->history, status);
+        json_decref(status);
+        malloc_trim(0); /* what many connections left */
+    }
+    log_info("ending");
+}
+
+static int start_listeners(struct api *api, struct listener **listeners)
+{
+    const struct config_api *config = &api->config->api;
+    char *cert = NULL, *key = NULL;
+    int r = 0;
+    if (config->tls_cert_file != NULL && (r = read_pem(config->tls_cert_file, &cert)) == 0)
+        r = read_pem(config->tls_key_file != NULL ? config->tls_key_file : config->tls_cert_file, &key);
+    for (size_t i = 0; r == 0 && i < config->listen_count; i++)
+        r = listener_start(api, config->listen[i], config->auth == API_AUTH_NONE, cert, key, &listeners[i]);
+    if (cert != NULL)
+        explicit_bzero(cert, strlen(cert));
+    free(cert); /* the library has parsed both */
+    if (key != NULL)
+        explicit_bzero(key, strlen(key));
+    free(key);
+    return r;
+}
+
+static int serve(struct api *api)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread is started */
+    signal(SIGPIPE, SIG_IGN);
+    struct listener **listeners = calloc(api->config->api.listen_count + 1, sizeof(*listeners));
+    int r = auth_new(api->config, &api->auth);
+    api->connections = connections_new(api->config->api.request_timeout);
+    api->history = history_new();
+    if (r == 0 && (listeners == NULL || api->connections == NULL || api->history == NULL))
+        r = -ENOMEM;
+    if (r == 0)
+        r = start_listeners(api, listeners);
+    if (r == 0) {
+        tell("READY=1");
+        run(api, &signals);
+        tell("STOPPING=1");
+    }
+    for (size_t i = 0; listeners != NULL && i < api->config->api.listen_count; i++)
+        listener_stop(listeners[i]);
+    free(listeners);
+    history_free(api->history);
+    connections_free(api->connections);
+    auth_free(api->auth);
+    return r;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    char message[CONFIG_MESSAGE_MAX];
+    struct config *config;
+    int code = read_options(argc, argv, &options);
+    if (code >= 0)
+        return code;
+    if (config_load(options.config, &config, message) < 0) {
+        fprintf(stderr, "glance-cache-api: %s\n", message);
+        return 1;
+    }
+    log_set_level(options.debug ? LOG_DEBUG : log_level_by_name(config->log_level));
+    const char *mount = options.mount != NULL ? options.mount : config->api.mount;
+    if (mount == NULL) {
+        fprintf(stderr, "glance-cache-api: where is the cache mounted? Give --mount, or option mount in section [api] of %s\n",
+                options.config);
+        config_free(config);
+        return 1;
+    }
+    mallopt(M_ARENA_MAX, 2); /* a thread a connection must not mean a heap a thread */
+    raise_descriptor_limit(config);
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    struct api api = {.config = config, .mount = mount};
+    int r = serve(&api);
+    curl_global_cleanup();
+    config_free(config);
+    return r == 0 ? 0 : 1;
+}

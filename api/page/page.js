@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+// The status page: asks /status every two seconds and draws it. Texts from the server are only ever set as text.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const SVG = "http://www.w3.org/2000/svg";
+const PERIOD = 2000;
+let token = sessionStorage.getItem("token") || "";
+let timer = 0;
+let asking = false;
+
+function make(tag, attributes, ...children) {
+  const e = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes || {})) {
+    if (key === "onclick") e.addEventListener("click", value);
+    else if (value !== null && value !== undefined) e.setAttribute(key, value);
+  }
+  e.append(...children.filter((c) => c !== null && c !== undefined));
+  return e;
+}
+
+function bytes(n) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  let i = 0;
+  for (; n >= 1024 && i < units.length - 1; i++) n /= 1024;
+  return (i === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)) + " " + units[i];
+}
+
+function ago(seconds) {
+  const s = Math.max(0, Date.now() / 1000 - seconds);
+  if (s < 60) return "just now";
+  if (s < 3600) return Math.floor(s / 60) + " min ago";
+  if (s < 86400) return Math.floor(s / 3600) + " h ago";
+  return Math.floor(s / 86400) + " d ago";
+}
+
+function lasting(seconds) {
+  if (!isFinite(seconds)) return "";
+  if (seconds < 60) return Math.ceil(seconds) + " s left";
+  if (seconds < 3600) return Math.ceil(seconds / 60) + " min left";
+  return (seconds / 3600).toFixed(1) + " h left";
+}
+
+function say(text) {
+  const box = $("message");
+  box.textContent = text;
+  box.hidden = false;
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => { box.hidden = true; }, 6000);
+}
+
+function headers(more) {
+  return Object.assign(token ? {"X-Auth-Token": token} : {}, more);
+}
+
+async function reason(response) {
+  try {
+    return (await response.json()).error.message;
+  } catch (e) {
+    return "status " + response.status;
+  }
+}
+
+// A change: METHOD on /v2/cache/ID REST.
+async function change(method, id, rest, done) {
+  try {
+    const path = "/v2/cache/" + encodeURIComponent(id) + rest;
+    const response = await fetch(path, {method, headers: headers({"X-Glance-Cache": "page"})});
+    say(response.ok ? done : "Not done: " + await reason(response));
+  } catch (e) {
+    say("Not done: the server does not answer.");
+  }
+  ask();
+}
+
+// A button that asks "Sure?" first when it takes something away.
+function action(label, id, careful, run) {
+  const button = make("button", {type: "button", "aria-label": label + " " + id, "data-key": label + " " + id}, label);
+  button.addEventListener("click", () => {
+    if (careful && !button.classList.contains("sure")) {
+      button.classList.add("sure");
+      button.textContent = "Sure?";
+      setTimeout(() => { button.classList.remove("sure"); button.textContent = label; }, 4000);
+      return;
+    }
+    button.disabled = true;
+    run();
+  });
+  return button;
+}
+
+// Puts new children in place without taking the focus from a button that is still there, or a question from the person.
+function replace(parent, ...children) {
+  if (parent.querySelector("button.sure")) return;
+  const key = parent.contains(document.activeElement) ? document.activeElement.getAttribute("data-key") : null;
+  parent.replaceChildren(...children);
+  if (key) {
+    for (const b of parent.querySelectorAll("button")) if (b.getAttribute("data-key") === key) b.focus();
+  }
+}
+
+function nothing(text) {
+  return make("p", {class: "soft"}, text);
+}
+
+function idCell(id, name, note) {
+  const cell = make("td", {class: "id"}, id, note ? make("span", {class: "note"}, note) : null);
+  if (name && name !== id) cell.append(make("div", {class: "soft"}, name));
+  return cell;
+}
+
+function table(names, rows) {
+  const head = make("tr", {}, ...names.map((n) => make("th", {scope: "col", class: n.number ? "number" : null}, n.text)));
+  return make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
+}
+
+// Which parts are here: a hexadecimal digit each, how much of it.
+function drawMap(map, text) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "map");
+  svg.setAttribute("viewBox", "0 0 " + Math.max(1, map.length) + " 1");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", text);
+  for (let i = 0; i < map.length; i++) {
+    const level = parseInt(map[i], 16) / 15;
+    if (!(level > 0)) continue;
+    const rect = document.createElementNS(SVG, "rect");
+    rect.setAttribute("x", i);
+    rect.setAttribute("width", 1.02);
+    rect.setAttribute("height", 1);
+    rect.setAttribute("opacity", 0.25 + 0.75 * level);
+    svg.append(rect);
+  }
+  return svg;
+}
+
+function showSpace(cache) {
+  const {limit, used, disk_available: available} = cache.space;
+  const percent = limit > 0 ? Math.min(100, 100 * used / limit) : 0;
+  const meter = $("space-meter");
+  meter.firstElementChild.style.width = percent + "%";
+  meter.classList.toggle("full", percent > 95);
+  meter.setAttribute("aria-valuenow", Math.round(percent));
+  $("space-text").textContent = bytes(used) + " of " + bytes(limit) + " used (" + percent.toFixed(percent < 10 ? 1 : 0) + " %), " +
+    bytes(available) + " free on the disk";
+  const c = cache.counters, opens = c.hits + c.misses;
+  const numbers = [
+    ["Cached images", cache.images.cached], ["Incomplete", cache.images.incomplete], ["Queued", cache.images.queued],
+    ["Failed", cache.images.invalid], ["Hits", c.hits], ["Misses", c.misses],
+    ["Hit rate", opens ? (100 * c.hits / opens).toFixed(0) + " %" : "–"], ["Fetched", bytes(c.bytes_fetched)],
+    ["Evictions", c.evictions], ["Open handles", c.open_handles],
+  ];
+  $("numbers").replaceChildren(...numbers.map(([name, value]) =>
+    make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))));
+}
+
+function polyline(points, name) {
+  const line = document.createElementNS(SVG, "polyline");
+  line.setAttribute("points", points.map(([x, y]) => x.toFixed(1) + "," + y.toFixed(1)).join(" "));
+  line.setAttribute("class", name);
+  return line;
+}
+
+function showHistory(samples) {
+  if (samples.length < 2) {
+    $("history").replaceChildren(nothing("The first samples are being taken."));
+    return;
+  }
+  const rates = [];
+  for (let i = 1; i < samples.length; i++) {
+    const minutes = Math.max(1, samples[i][0] - samples[i - 1][0]) / 60;
+    const rate = (k) => Math.max(0, samples[i][k] - samples[i - 1][k]) / minutes;
+    rates.push([samples[i][0], rate(1), rate(2)]);
+  }
+  const top = Math.max(1, ...rates.map((r) => Math.max(r[1], r[2])));
+  const from = samples[0][0], span = Math.max(1, samples[samples.length - 1][0] - from);
+  const points = (k) => rates.map((r) => [1000 * (r[0] - from) / span, 98 - 96 * r[k] / top]);
+  const last = rates[rates.length - 1];
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 1000 100");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", "now " + last[1].toFixed(0) + " hits and " + last[2].toFixed(0) + " misses a minute, at most " + top.toFixed(0));
+  svg.append(polyline(points(2), "miss"), polyline(points(1), "hit"));
+  $("history").replaceChildren(svg, make("p", {class: "soft"}, make("span", {class: "key hit"}), "hits a minute  ",
+    make("span", {class: "key miss"}), "misses a minute; the last " + Math.ceil(span / 60) + " min, at most " + top.toFixed(0)));
+}
+
+function showFetches(status) {
+  const under = new Map(status.cache.fetches.map((f) => [f.image, f]));
+  const rows = status.incomplete.map((image) => {
+    const f = under.get(image.id);
+    const here = f ? f.bytes_cached : image.bytes_cached;
+    const percent = image.size ? Math.floor(100 * here / image.size) : 0;
+    let text = bytes(here) + " of " + bytes(image.size) + " (" + percent + " %)";
+    if (f && f.verifying) text += ", being verified";
+    else if (f && f.streams > 0) text += ", " + bytes(f.bytes_per_second) + "/s, " + lasting((image.size - here) / f.bytes_per_second);
+    else text += ", no fetch under way, last progress " + ago(image.last_modified);
+    const meter = make("div", {class: "meter", role: "progressbar", "aria-label": image.id, "aria-valuemin": 0, "aria-valuemax": 100,
+      "aria-valuenow": percent, "data-id": image.id}, make("div", {}));
+    meter.firstElementChild.style.width = percent + "%";
+    return make("div", {class: "fetch"},
+      make("div", {class: "fetch-line"}, make("span", {class: "id"}, image.name || image.id),
+        action("Drop", image.id, true, () => change("DELETE", image.id, "/incomplete", "Dropped " + image.id + "."))),
+      meter, drawMap(image.map, percent + " percent of " + image.id + " are here"), make("div", {class: "soft"}, text));
+  });
+  replace($("fetches"), ...(rows.length ? rows : [nothing("Nothing is being fetched.")]));
+}
+
+function showQueued(list) {
+  const rows = list.map((q) => make("tr", {}, idCell(q.id),
+    make("td", {"data-name": "State", class: "wide"}, q.state + (q.error ? ": " + q.error : "")),
+    make("td", {"data-name": "Since"}, ago(q.queued)),
+    make("td", {class: "actions"}, action("Remove", q.id, false, () => change("DELETE", q.id, "", "Taken off the queue.")))));
+  replace($("queued"), list.length ? table([{text: "Image"}, {text: "State"}, {text: "Queued"}, {text: ""}], rows)
+    : nothing("The queue is empty."));
+}
+
+function showCached(status) {
+  const list = status.cached.slice().sort((a, b) => b.last_accessed - a.last_accessed);
+  const rows = list.map((image) => make("tr", {}, idCell(image.id, image.name, image.pinned ? "pinned" : ""),
+    make("td", {"data-name": "Size", class: "number"}, bytes(image.size)),
+    make("td", {"data-name": "Hits", class: "number"}, String(image.hits)),
+    make("td", {"data-name": "Last used"}, ago(image.last_accessed)),
+    make("td", {class: "actions"},
+      image.pinned
+        ? action("Unpin", image.id, false, () => change("DELETE", image.id, "/pin", "Unpinned " + image.id + "."))
+        : action("Pin", image.id, false, () => change("PUT", image.id, "/pin", "Pinned " + image.id + ": it is never evicted to make room.")),
+      " ", action("Evict", image.id, true, () => change("DELETE", image.id, "", "Evicted " + image.id + ".")))));
+  const parts = [list.length
+    ? table([{text: "Image"}, {text: "Size", number: true}, {text: "Hits", number: true}, {text: "Last used"}, {text: ""}], rows)
+    : nothing("Nothing is cached yet.")];
+  if (status.cache.images.cached > list.length)
+    parts.push(nothing("… and " + (status.cache.images.cached - list.length) + " more."));
+  replace($("cached"), ...parts);
+}
+
+function showInvalid(list) {
+  $("invalid-section").hidden = list.length === 0;
+  const rows = list.map((image) => make("tr", {}, idCell(image.id), make("td", {class: "bad wide"}, image.reason || ""),
+    make("td", {"data-name": "When"}, ago(image.since)),
+    make("td", {class: "actions"}, action("Forget", image.id, false, () => change("DELETE", image.id, "/invalid", "Forgotten.")))));
+  replace($("invalid"), table([{text: "Image"}, {text: "Why"}, {text: "When"}, {text: ""}], rows));
+}
+
+function showBackend(backend) {
+  const rows = (backend.endpoints || []).map((e) => {
+    const parts = [e.state];
+    if (e.last_ok > 0) parts.push("last answer " + ago(e.last_ok));
+    if (e.last_error) parts.push("last error " + ago(e.last_error_at) + ": " + e.last_error);
+    return make("p", {}, make("span", {class: "id"}, e.endpoint || ""), " ",
+      make("span", {class: e.state === "ok" ? "soft" : "bad"}, parts.join(", ")));
+  });
+  $("backend").replaceChildren(make("p", {}, "Type " + backend.type + ", listing: " + backend.listing), ...rows);
+}
+
+function show(status) {
+  const cache = status.cache;
+  $("login").hidden = true;
+  $("content").hidden = false;
+  $("state").className = "";
+  $("state").textContent = "glance-cache-fs " + cache.version + ", mounted " + ago(cache.mounted_at) + " at " + status.mount +
+    (cache.adopting ? ", taking over what was found" : "");
+  showSpace(cache);
+  showHistory(status.history);
+  showFetches(status);
+  showQueued(status.queued);
+  showCached(status);
+  showInvalid(status.invalid);
+  showBackend(cache.backend);
+}
+
+function trouble(text) {
+  $("state").className = "bad";
+  $("state").textContent = text;
+}
+
+async function ask() {
+  if (asking) return;
+  asking = true;
+  clearTimeout(timer);
+  try {
+    const response = await fetch("/status", {headers: headers()});
+    if (response.status === 401 || response.status === 403) {
+      trouble(token ? await reason(response) : "A token is needed to see the cache.");
+      token = "";
+      sessionStorage.removeItem("token");
+      $("login").hidden = false;
+      $("content").hidden = true;
+      return;
+    }
+    if (response.ok) show(await response.json());
+    else trouble("No status: " + await reason(response));
+  } catch (e) {
+    trouble("The server does not answer.");
+  } finally {
+    asking = false;
+    if ($("login").hidden) timer = setTimeout(ask, document.hidden ? 10 * PERIOD : PERIOD);
+  }
+}
+
+$("host").textContent = location.host;
+$("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = $("token").value.trim();
+  sessionStorage.setItem("token", token);
+  $("token").value = "";
+  ask();
+});
+$("queue-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const id = $("queue-id").value.trim();
+  $("queue-id").value = "";
+  if (id) change("PUT", id, "", "Queued " + id + ".");
+});
+document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
+ask();

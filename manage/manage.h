@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * glance-cache-manage: manages caches over HTTP, with the commands, tables, prompts and exit codes of Glance's program of that name, on one
+ * host or several. One thread; every function may block on the network.
+ *
+ *   options    the command line and the environment
+ *   client     requests; only here: libcurl
+ *   identity   a token from Keystone
+ *   table      tables as Glance's programs print them (pure)
+ *   commands   what each command asks and prints
+ */
+#ifndef GCFS_MANAGE_H
+#define GCFS_MANAGE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+enum { HOSTS_MAX = 256, SUCCESS = 0, FAILURE = 1, USAGE = 2 };
+
+struct host {
+    char *name; /* as given */
+    char *url;  /* "http://host:port" */
+};
+
+struct options {
+    bool verbose, debug, force, insecure, json, https;
+    struct host hosts[HOSTS_MAX];
+    size_t host_count;
+    const char *given[HOSTS_MAX]; /* what -H said; hosts are made of it when all options are read */
+    const char *port, *ca_file;
+    const char *token, *username, *password, *project_id, *project_name, *user_domain_id, *project_domain_id, *domain_id, *auth_url,
+        *strategy;
+    char *own_token; /* from Keystone; wiped at the end */
+    char **arguments; /* the command and what follows */
+    int argument_count;
+};
+
+/* ---- options.c */
+
+/* 0: go on. Otherwise the exit code plus one; usage, help or version were printed. */
+int options_read(int argc, char **argv, struct options *ret);
+void options_free(struct options *o);
+void options_help(FILE *out);
+
+/* ---- client.c */
+
+struct answer {
+    bool ok;          /* a status below 300 */
+    long status;      /* 0: no answer */
+    json_t *body;     /* NULL: none, or not JSON */
+    char message[1024]; /* why not ok: of the server, or of the connection */
+    bool ours;        /* the message is the server's own, in JSON */
+};
+
+/* METHOD on URL + PATH. TOKEN, DATA (JSON): NULL for none. SUBJECT receives X-Subject-Token when not NULL. */
+void client_ask(const struct options *o, const char *method, const char *url, const char *path, const char *token, const char *data,
+                struct answer *ret, char **subject);
+/* With the token of the options, or one from Keystone; a token that is refused is replaced once, where there is a password. */
+void client_call(struct options *o, const struct host *host, const char *method, const char *path, struct answer *ret);
+void answer_clear(struct answer *a);
+/* Percent-encoded; free() it. */
+char *client_encode(const char *text);
+
+/* ---- identity.c */
+
+/* Gets o->own_token from Keystone. False: *why says why not. */
+bool identity_get(struct options *o, char *why, size_t size);
+bool identity_can(const struct options *o);
+
+/* ---- table.c */
+
+struct table {
+    size_t columns, rows, size;
+    const char *const *titles;
+    const char *align; /* a letter a column: 'c' or 'r' */
+    char **cells;
+};
+
+void table_begin(struct table *t, size_t columns, const char *const *titles, const char *align);
+void table_add(struct table *t, const char *const *cells); /* copies them */
+void table_print(const struct table *t, FILE *out);
+void table_free(struct table *t);
+/* "2026-11-22T05:06:20.060413"; no fraction when there is none. */
+void table_time(double seconds, char ret[40]);
+
+/* ---- commands.c */
+
+int commands_run(struct options *o); /* the exit code */
+void commands_list(FILE *out);
+
+#endif

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs that others wrote. One that is not installed is skipped."""
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from harness import MIB, blob, same
+from waiting import PATIENCE, wait_until
+
+ID = "10000000-0000-4000-8000-000000000002"
+NOBODY = "20000000-0000-4000-8000-000000000404"
+
+
+def run(*command, code=0, text=None, **environment):
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60 * PATIENCE, env={**clean, **environment},
+                          check=False)
+    if code is not None:
+        assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def image(folder):
+    return folder.put(ID, blob(3 * MIB, 1))
+
+
+def test_glanceclient(folder, api, image, tmp_path):
+    def glance(*arguments, **options):
+        return run("glance", "--os-image-url", api.url, "--os-auth-token", "any", *arguments, **options)
+    assert "| ID | State |" in glance("cache-list")
+    glance("cache-queue", ID)
+    folder.wait_cached(ID)
+    assert f"| {ID} | cached |" in glance("cache-list")
+    glance("image-download", "--file", str(tmp_path / "got"), ID)
+    same((tmp_path / "got").read_bytes(), image)
+    glance("cache-delete", ID)
+    assert folder.ls("cached") == []
+    assert f"Image {NOBODY} not found" in glance("cache-queue", NOBODY, code=None)
+    assert f"Image {NOBODY} not found" in glance("cache-delete", NOBODY, code=None)
+    for target in ("both", "cache", "queue"):
+        api.get("/images/" + ID)
+        folder.wait_cached(ID)
+        glance("cache-clear", "--target", target)
+        assert folder.ls("cached") == ([ID] if target == "queue" else [])
+    assert ID in glance("image-show", ID) and ID in glance("image-list")
+
+
+def test_openstackclient(folder, api, image, tmp_path):
+    def openstack(*arguments):
+        return run("openstack", "--os-auth-type", "admin_token", "--os-endpoint", api.url + "/v2", "--os-token", "any", *arguments)
+    assert ID in openstack("image", "list") and ID in openstack("image", "show", ID)
+    openstack("image", "save", "--file", str(tmp_path / "got"), ID)
+    same((tmp_path / "got").read_bytes(), image)
+    if "cached image list" in run("openstack", "--os-cloud", "", "help", code=None):
+        openstack("cached", "image", "queue", ID)
+        folder.wait_cached(ID)
+        assert ID in openstack("cached", "image", "list")
+
+
+def test_glances_glance_cache_manage(folder, api, image):
+    from test_manage import manage
+    host, port = "127.0.0.1", str(api.port)
+
+    def theirs(*arguments, **options):
+        return run("glance-cache-manage", "--host", host, "--port", port, "--os-auth-token", "any", *arguments, **options)
+    if "site-packages" not in (out := theirs("help")) and "OS_AUTH_TOKEN OS_AUTH_TOKEN" not in out and "[-S STRATEGY]" not in out:
+        pytest.skip("the glance-cache-manage on the path is not Glance's")
+    assert theirs("list-cached") == "No cached images.\n"
+    theirs("--force", "queue-image", ID)
+    folder.wait_cached(ID)
+    api.get("/images/" + ID)
+    wait_until(lambda: api.get("/v2/cache").json["cached_images"][0]["hits"] == 1, what="the hit")
+    assert theirs("list-cached") == manage(api, "list-cached").stdout
+    assert theirs("list-queued") == manage(api, "list-queued").stdout == "No queued images.\n"
+    assert theirs("-v", "--force", "delete-cached-image", ID).startswith(f"Deleted cached image {ID}\n")
+    assert "Deleted 0 cached images" in theirs("-v", "--force", "delete-all-cached-images")
+    assert theirs("list-cached") == "No cached images.\n"
+
+
+def test_curl_resumes(folder, api, image, tmp_path):
+    (tmp_path / "got").write_bytes(image[:1000000])
+    run("curl", "-sSf", "-C", "-", "-o", str(tmp_path / "got"), f"{api.url}/images/{ID}")
+    same((tmp_path / "got").read_bytes(), image)
+
+
+def test_wget(folder, api, image, tmp_path):
+    run("wget", "-q", "-O", str(tmp_path / "got"), f"{api.url}/images/{ID}")
+    same((tmp_path / "got").read_bytes(), image)
+
+
+def test_promtool(folder, api, image):
+    api.get("/images/" + ID)
+    folder.wait_cached(ID)
+    text = api.get("/metrics").body.decode()
+    assert f"glance_cache_images 1\n" in text and 'fetch_seconds_bucket{le="+Inf"} 1\n' in text
+    assert f"glance_cache_api_sent_bytes_total {len(image)}\n" in text
+    assert run("promtool", "check", "metrics", text=text) == ""
+
+
+def test_another_cache_behind_it(folder, api, image, make_cache):
+    """A cache whose backend is this server: a tier."""
+    leaf = make_cache()
+    leaf.configure({"type": "http", "url": api.url + "/images/{id}", "list_url": "none", "checksums": "none"}).mount()
+    same(leaf.read(ID), image)
+    leaf.wait_cached(ID)
+    assert folder.ls("cached") == [ID]

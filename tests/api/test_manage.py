@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""glance-cache-manage: tables, prompts, exit codes, several hosts."""
+import json
+import os
+import subprocess
+
+import pytest
+
+from harness import KIB, blob
+from server import binary
+from waiting import PATIENCE, wait_until
+
+
+def manage(api, *arguments, code=0, answer=None, hosts=None, environment=None):
+    where = hosts if hosts is not None else ["--host", "127.0.0.1", "--port", str(api.port)]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
+    done = subprocess.run([binary("GCFS_MANAGE_BINARY", "manage", "glance-cache-manage"), *where, *arguments], input=answer or "",
+                          capture_output=True, text=True, timeout=60 * PATIENCE, env={**clean, **(environment or {})}, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture
+def image(folder):
+    return folder.put("image", blob(100 * KIB, 1))
+
+
+def test_lists(folder, api, image):
+    assert manage(api, "list-cached").stdout == "No cached images.\n"
+    assert manage(api, "list-queued").stdout == "No queued images.\n"
+    manage(api, "--force", "queue-image", "image")
+    folder.wait_cached("image")
+    lines = manage(api, "list-cached").stdout.splitlines()
+    assert lines[0] == "Found 1 cached images..."
+    assert lines[2].split("|")[1:-1] == ["   ID  ", "    Last Accessed (UTC)     ", "    Last Modified (UTC)     ", "   Size ", " Hits "]
+    assert lines[4].startswith("| image | 20") and lines[4].endswith("| 102400 |    0 |")
+    assert lines[1] == lines[3] == lines[5] and len(lines) == 6
+
+
+@pytest.mark.parametrize("answer,done", [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("what\n", False)])
+def test_prompts(folder, api, image, answer, done):
+    out = manage(api, "queue-image", "image", answer=answer).stdout
+    assert out == "Queue image image for caching? [y/N] "
+    if done:
+        folder.wait_cached("image")
+    else:
+        assert folder.ls("cached") == folder.ls("queued") == []
+
+
+@pytest.mark.parametrize("command,question", [
+    (["delete-cached-image", "image"], "Delete cached image image?"), (["delete-all-cached-images"], "Delete all cached images?"),
+    (["delete-queued-image", "image"], "Delete queued image image?"), (["delete-all-queued-images"], "Delete all queued images?")])
+def test_deleting(folder, api, image, command, question):
+    api.get("/images/image")
+    folder.wait_cached("image")
+    assert manage(api, *command, answer="n\n").stdout == question + " [y/N] "
+    assert folder.ls("cached") == ["image"]
+    manage(api, *command, code=1)  # nobody answers
+    assert folder.ls("cached") == ["image"]
+    manage(api, *command, answer="y\n")
+    assert folder.ls("cached") == ([] if "cached" in command[0] else ["image"])
+
+
+def test_verbose(folder, api, image):
+    out = manage(api, "-v", "-f", "queue-image", "image").stdout
+    assert out.startswith("Queued image image for caching\nCompleted in 0.")
+    folder.wait_cached("image")
+    assert "Deleted 1 cached images\n" in manage(api, "-vf", "delete-all-cached-images").stdout
+
+
+def test_mistakes(api):
+    assert "\"x\" is not a valid command" in manage(api, "x", code=1).stdout
+    assert "Please specify the ID" in manage(api, "-f", "queue-image", code=1).stdout
+    assert "Image nobody not found." in manage(api, "-f", "queue-image", "nobody", code=1).stdout
+    manage(api, code=2)
+    manage(api, "--nonsense", code=2)
+    manage(api, "-p", "x", "list-cached", code=2)
+    assert "Failed to show cached images. Got error:" in manage(api, "list-cached", hosts=["-H", "127.0.0.1:1"], code=1).stdout
+    assert "list-cached" in manage(api, "help").stdout and "queue-image <IMAGE_ID>" in manage(api, "help", "queue-image").stdout
+    assert "glance-cache-manage" in manage(api, "--version").stdout
+
+
+def test_not_a_cache(origin):
+    out = manage(None, "list-cached", hosts=["-H", origin.url.rstrip("/")], code=1).stdout
+    assert "Cache management middleware not enabled on host" in out
+
+
+def test_ours(folder, api, image):
+    api.get("/images/image")
+    folder.wait_cached("image")
+    manage(api, "pin", "image")
+    assert folder.xattr("image", "pinned") == "1"
+    manage(api, "unpin", "image")
+    assert folder.xattr("image", "pinned") == "0"
+    assert "Pruned 0 images" in manage(api, "-fv", "prune").stdout
+    manage(api, "-f", "clean")
+    lines = manage(api, "status").stdout.splitlines()
+    assert lines[1].split("|")[1].strip() == "Host" and lines[3].split("|")[4].strip() == "1"
+
+
+def test_several_hosts(folder, api, image):
+    hosts = ["-H", f"127.0.0.1:{api.port}", "-H", f"http://localhost:{api.port}/", "-H", "127.0.0.1:1"]
+    done = manage(api, "-f", "queue-image", "image", hosts=hosts, code=1)
+    rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(rows) == 4 and rows[1][3].strip() == rows[2][3].strip() == "Queued image image for caching"
+    assert "connect" in rows[3][3].lower()
+    folder.wait_cached("image")
+    done = manage(api, "list-cached", hosts=hosts, code=1)
+    assert "Found 2 cached images..." in done.stdout and "127.0.0.1:1: " in done.stderr
+    assert manage(api, "list-cached", hosts=hosts[:4]).stdout.count("| image |") == 2
+
+
+def test_json(folder, api, image):
+    api.get("/images/image")
+    folder.wait_cached("image")
+    hosts = ["-H", f"127.0.0.1:{api.port}", "-H", "127.0.0.1:1"]
+    good, bad = json.loads(manage(api, "--json", "list-cached", hosts=hosts, code=1).stdout)
+    assert good["ok"] and good["result"]["cached_images"][0]["image_id"] == "image"
+    assert not bad["ok"] and bad["error"] and bad["status"] == 0
+
+
+def test_tokens(folder, make_api):
+    from test_auth import secret
+    folder.mount()
+    api = make_api(folder, auth="token", admin_token_file=secret(folder, "admin", "admin-secret"),
+                   reader_token_file=secret(folder, "reader", "reader-secret"))
+    assert "needs a token" in manage(api, "list-cached", code=1).stdout
+    assert manage(api, "list-cached", "-A", "reader-secret", code=1).stdout == "Not authorized to make this request.\n"
+    assert manage(api, "list-cached", "--os-auth-token", "admin-secret").stdout == "No cached images.\n"
+    assert manage(api, "list-cached", environment={"OS_AUTH_TOKEN": "admin-secret"}).stdout == "No cached images.\n"
