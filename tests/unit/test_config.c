@@ -325,9 +325,12 @@ static void each_line_of_the_sample_is_good(void **state)
     const struct config_option *options = config_options(&count);
     (void)state;
     for (size_t i = 0; i < count; i++) {
-        char line[128];
+        char line[128], section[64];
+        snprintf(section, sizeof section, "[%s]\n", options[i].section);
         snprintf(line, sizeof line, "\n#%s = ", options[i].name);
-        char *at = strstr(sample, line);
+        char *from = strstr(sample, section);
+        assert_non_null(from);
+        char *at = strstr(from, line);
         if (strstr(options[i].name, "_key_file") != NULL || at == NULL)
             continue; /* not without its certificate; not a comment */
         char *copy = strdup(sample);
@@ -380,7 +383,7 @@ static void the_table_is_sound(void **state)
         assert_true(strlen(o->text) > 10 && o->text[strlen(o->text) - 1] == '.');
         assert_true(o->offset < sizeof(struct config));
         for (size_t j = 0; j < i; j++) {
-            assert_true(strcmp(options[j].name, o->name) != 0);
+            assert_true(strcmp(options[j].name, o->name) != 0 || strcmp(options[j].section, o->section) != 0);
             assert_true(options[j].offset != o->offset);
         }
     }
