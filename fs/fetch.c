@@ -236,6 +236,8 @@ void fetch_attend(struct image *image)
 
 /* ---- choosing */
 
+enum { SEGMENT_LEAST = 2 << 20 }; /* bytes; for less, a request is not worth it */
+
 struct choice {
     struct span busy[DEMAND_PER_IMAGE + 32 + 1];
     size_t busy_count;
@@ -320,8 +322,8 @@ static uint64_t whole_segment_locked(const struct image *image, const struct cho
 {
     uint64_t settled = chunkmap_present(image->map) + c->claimed;
     uint64_t share = settled < image->meta.size ? (image->meta.size - settled) / streams : 0;
-    uint64_t least = c->segment / 8;
-    return share > c->segment ? c->segment : share < least ? least : share;
+    uint64_t least = c->segment / 8 > SEGMENT_LEAST ? c->segment / 8 : SEGMENT_LEAST;
+    return share < least ? least : share > c->segment ? c->segment : share;
 }
 
 /* The whole image: from the place of the reader who moved last, then the holes. */
