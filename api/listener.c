@@ -94,7 +94,7 @@ static void on_end(void *context, struct MHD_Connection *connection, void **requ
     *request_context = NULL;
 }
 
-static void on_log(void *context, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_log(void *context, const char *format, va_list args)
 {
     char line[512];
     (void)context;

@@ -104,8 +104,9 @@ void table_print(const struct table *t, FILE *out)
 void table_time(double seconds, char ret[40])
 {
     struct tm tm;
-    int64_t micros = (int64_t)nearbyint(seconds * 1e6);
-    time_t whole = (time_t)(micros / 1000000);
+    double integral;
+    int64_t micros = (int64_t)nearbyint(modf(seconds, &integral) * 1e6); /* as Python rounds */
+    time_t whole = (time_t)integral + (time_t)(micros / 1000000);
     gmtime_r(&whole, &tm);
     size_t n = strftime(ret, 40, "%Y-%m-%dT%H:%M:%S", &tm);
     if (micros % 1000000 != 0)
