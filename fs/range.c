@@ -40,7 +40,8 @@ static int learn_version(struct range *range, const struct transfer_head *head)
         return -ESTALE;
     }
     pthread_mutex_lock(&image->lock);
-    if (meta.digest.algorithm == DIGEST_NONE)
+    bool part = head->ranged && head->first != 0; /* its Content-MD5 may speak of this part only */
+    if (part || meta.digest.algorithm == DIGEST_NONE)
         meta.digest = image->meta.digest;
     image->meta = meta;
     image->described = 0; /* not in the catalogue yet: written with the next checkpoint */
