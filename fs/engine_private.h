@@ -17,7 +17,7 @@
 #include "transfer.h"
 
 enum { PROBE_BYTES = 128 * 1024, ENDPOINTS_MAX = 16, CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
-enum { FOLIO = 512 << 10, BUFFERS = 16 };
+enum { FOLIO = 512 << 10, BLOCK = 128 << 10, BUFFERS = 16 }; /* BLOCK: what the kernel reads at once */
 enum { ENDPOINT_AUTH = ENDPOINTS_MAX }; /* beside the backend's endpoints: whom its credentials come from */
 enum { HOLD_SLACK = 16 << 20, THROUGH_AHEAD = 2 << 20 };
 
@@ -57,6 +57,7 @@ struct range {
     uint64_t asked_pos; /* pos when it was asked last */
     unsigned char *buffer; /* FOLIO bytes: what came after pos and is not in the file yet; NULL: there were enough buffers */
     size_t gathered;       /* bytes in it */
+    int broken;            /* negative errno: gathered bytes could not be written, the request must end */
     uint64_t skip;      /* bytes of the answer still to come that are here already (no Range support) */
     unsigned retry_after; /* seconds; the last answer's Retry-After */
     char why[96];       /* what is wrong with the answer, for the log; "" */
@@ -272,6 +273,7 @@ void fetch_leave(struct image *image);                             /* on the fet
 int range_start(struct image *image, enum fetch_class class, struct span span);
 int range_again(struct range *range);
 void range_free(struct range *range); /* cancels its transfer */
+void range_serve(struct image *image); /* somebody new may wait for bytes that arrived and are not in the file yet */
 
 /* ---- origin.c: the health of endpoints, and the connection to them */
 

@@ -202,6 +202,7 @@ void fetch_attend(struct image *image)
     if (atomic_load(&e->stopping))
         return;
     through_leave(image);
+    range_serve(image);
     pthread_mutex_lock(&image->lock);
     if (image->through)
         image->whole = false;

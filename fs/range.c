@@ -171,26 +171,33 @@ static int keep(struct range *range, const unsigned char *bytes, size_t length)
     return r;
 }
 
-static int flush(struct range *range)
+/* Writes the first LENGTH of the gathered bytes. */
+static int flush(struct range *range, size_t length)
 {
-    size_t length = range->gathered;
-    range->gathered = 0;
-    return length == 0 ? 0 : keep(range, range->buffer, length);
+    size_t rest = range->gathered - length;
+    range->gathered = 0; /* also when it fails: pos says what is there */
+    int r = length == 0 ? 0 : keep(range, range->buffer, length);
+    if (r == 0 && rest > 0) {
+        memmove(range->buffer, range->buffer + length, rest);
+        range->gathered = rest;
+    }
+    return r;
 }
 
-/* Does a reader wait for bytes that are only in the buffer? */
-static bool is_awaited(const struct range *range)
+/* How many of the gathered bytes a reader waits for who would have all of his with them; to the end of a block, if that is here. */
+static size_t awaited(const struct range *range)
 {
     struct image *image = range->image;
-    uint64_t from = range->pos, to = range->pos + range->gathered;
+    uint64_t from = range->pos, to = range->pos + range->gathered, end = from;
     const struct waiter *w;
     pthread_mutex_lock(&image->lock);
     TAILQ_FOREACH(w, &image->waiters, link) {
-        if (w->offset < to && w->offset + w->length > from)
-            break;
+        if (w->offset < to && w->offset + w->length > end && w->offset + w->length <= to)
+            end = w->offset + w->length;
     }
     pthread_mutex_unlock(&image->lock);
-    return w != NULL;
+    uint64_t block = (end + BLOCK - 1) / BLOCK * BLOCK;
+    return (size_t)((end > from && block <= to ? block : end) - from);
 }
 
 /*
@@ -210,12 +217,21 @@ static int gather(struct range *range, const unsigned char *bytes, size_t length
             memcpy(range->buffer + range->gathered, bytes, n);
             range->gathered += n;
             if (at + n == boundary)
-                r = flush(range);
+                r = flush(range, range->gathered);
         }
         bytes += n;
         length -= n;
     }
-    return r == 0 && range->gathered > 0 && is_awaited(range) ? flush(range) : r;
+    return r == 0 && range->gathered > 0 ? flush(range, awaited(range)) : r;
+}
+
+void range_serve(struct image *image)
+{
+    struct range *range;
+    TAILQ_FOREACH(range, &image->ranges, link) {
+        if (range->gathered > 0)
+            range->broken = flush(range, awaited(range));
+    }
 }
 
 static int on_data(void *context, const struct transfer_head *head, const void *data, size_t length)
@@ -224,6 +240,8 @@ static int on_data(void *context, const struct transfer_head *head, const void *
     const unsigned char *bytes = data;
 
     (void)head;
+    if (range->broken < 0) /* what follows would not lie where it belongs */
+        return range->broken;
     if (range->skip > 0) {
         size_t n = length < range->skip ? length : (size_t)range->skip;
         range->skip -= n;
@@ -382,7 +400,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
 
     range->transfer = NULL;
     e->connections--;
-    int flushed = error == -ECANCELED ? 0 : flush(range);
+    int flushed = range->broken < 0 ? range->broken : error == -ECANCELED ? 0 : flush(range, range->gathered);
     if (error == 0)
         error = flushed;
     image_ref(range->image); /* what follows may free the range and leave the active list */
@@ -456,6 +474,7 @@ int range_again(struct range *range)
     range->asked_pos = range->pos;
     range->why[0] = '\0';
     range->skip = 0;
+    range->broken = 0;
     range->retry_after = 0;
     range->auth.ready = authorised;
     range->auth.context = range;
