@@ -542,13 +542,13 @@ static void test_many_at_once(void **state)
         requests[i] = origin_get("/plain");
         requests[i].ranged = true;
         requests[i].first = i * 1000;
-        requests[i].last = ORIGIN_PLAIN - 1 - i;
+        requests[i].last = requests[i].first + 100000 - i; /* small: none may starve behind the others under a sanitizer */
     }
     struct outcome *outcomes[MANY];
     test_fetch_all(requests, MANY, outcomes);
     for (unsigned i = 0; i < MANY; i++) {
         assert_int_equal(outcomes[i]->error, 0);
-        assert_int_equal(outcomes[i]->length, ORIGIN_PLAIN - i - i * 1000);
+        assert_int_equal(outcomes[i]->length, 100001 - i);
         assert_true(test_is_pattern(outcomes[i]->data, i * 1000, outcomes[i]->length));
         outcome_free(outcomes[i]);
     }
