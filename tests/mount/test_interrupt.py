@@ -42,8 +42,6 @@ def block(cache, command):
 def test_interrupted(held, command, sent):
     if command == "mmap" and sent != signal.SIGKILL:
         pytest.skip("a page fault ends with fatal signals only, and Python handles this one itself")
-    if command.startswith("dd") and sent == signal.SIGINT:
-        pytest.skip("a wait for the page cache ends with fatal signals only, and dd handles this one itself")
     process = block(held, COMMANDS[command])
     process.send_signal(sent)
     process.wait(5 * PATIENCE)
