@@ -69,22 +69,32 @@ static uint64_t word_at(const struct chunkmap *map, size_t index)
     return le64toh(word);
 }
 
+int chunkmap_merge(struct chunkmap *map, const void *bits, size_t length)
+{
+    const unsigned char *more = bits;
+    unsigned used_bits = map->chunks % 8; /* of the last byte; 0: all of them */
+    if (length != map->length || (used_bits != 0 && more[length - 1] >> used_bits != 0))
+        return -EBADMSG;
+    for (size_t i = 0; i < length; i++)
+        map->bits[i] |= more[i];
+    map->present = 0;
+    for (size_t i = 0; i < map->words; i++)
+        map->present += (uint64_t)__builtin_popcountll(word_at(map, i));
+    map->first_missing = chunkmap_next_missing(map, 0);
+    return 0;
+}
+
 int chunkmap_load(uint64_t size, const void *bits, size_t length, struct chunkmap **ret)
 {
     struct chunkmap *map;
     int r = chunkmap_new(size, &map);
     if (r < 0)
         return r;
-    unsigned used_bits = map->chunks % 8; /* of the last byte; 0: all of them */
-    if (length != map->length || (used_bits != 0 && ((const unsigned char *)bits)[length - 1] >> used_bits != 0)) {
+    r = chunkmap_merge(map, bits, length);
+    if (r < 0) {
         chunkmap_free(map);
-        return -EBADMSG;
+        return r;
     }
-    if (length > 0)
-        memcpy(map->bits, bits, length);
-    for (size_t i = 0; i < map->words; i++)
-        map->present += (uint64_t)__builtin_popcountll(word_at(map, i));
-    map->first_missing = chunkmap_next_missing(map, 0);
     *ret = map;
     return 0;
 }

@@ -26,6 +26,8 @@ uint64_t chunk_size_of(uint64_t size);
 int chunkmap_new(uint64_t size, struct chunkmap **ret);
 /* A map from its on-disk form; -EBADMSG when LENGTH or an unused bit does not fit SIZE. */
 int chunkmap_load(uint64_t size, const void *bits, size_t length, struct chunkmap **ret);
+/* Sets what is set in BITS, too. -EBADMSG as above. */
+int chunkmap_merge(struct chunkmap *map, const void *bits, size_t length);
 int chunkmap_copy(const struct chunkmap *map, struct chunkmap **ret);
 void chunkmap_free(struct chunkmap *map); /* NULL is fine */
 

@@ -134,6 +134,7 @@ int engine_start(const struct engine_parts *parts, struct engine **ret)
     e->catalogue = parts->catalogue;
     e->store = parts->store;
     e->ledger = parts->ledger;
+    e->arrivals = parts->arrivals;
     e->kernel = *parts->notify;
     TAILQ_INIT(&e->active);
     TAILQ_INIT(&e->auth.waiters);
@@ -144,8 +145,10 @@ int engine_start(const struct engine_parts *parts, struct engine **ret)
         r = -ENOMEM;
     if (r == 0)
         r = transfers_new(e->config, &e->transfers);
-    if (r == 0)
+    if (r == 0) {
+        image_take_over(e);
         r = start_threads(e);
+    }
     if (r < 0) {
         engine_stop(e);
         return r;

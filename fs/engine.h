@@ -8,7 +8,7 @@
  * looks at what lies in the cache directory at start, and ends. FUSE threads call the functions below; those that may answer
  * ENGINE_PARKED never wait for the network.
  *
- * Locks, in this order: engine.lock (tables) → image.lock (one image) → leaves (ledger, touches, tasks, transfers' posts). No
+ * Locks, in this order: engine.lock (tables) → image.lock (one image) → leaves (ledger, arrivals, touches, tasks, transfers' posts). No
  * network, disk or callback under any of them.
  */
 #ifndef GCFS_ENGINE_H
@@ -21,6 +21,7 @@
 
 #include "catalogue.h"
 #include "config.h"
+#include "arrivals.h"
 #include "ledger.h"
 #include "store.h"
 #include "waiter.h"
@@ -45,6 +46,7 @@ struct engine_parts {
     struct catalogue *catalogue;
     struct store *store;
     struct ledger *ledger;
+    struct arrivals *arrivals; /* of this mount; what a worker before us left in it is taken over */
     const struct kernel_notify *notify;
 };
 

@@ -87,6 +87,7 @@ struct image {
     int64_t described;
     struct image_file *file; /* NULL while known */
     struct chunkmap *map;    /* NULL unless partial */
+    struct track *track;     /* the same for the next worker; NULL: it has only the catalogue's */
     int dead;                /* negative errno that every read gets */
     struct ranges ranges;    /* written by the fetch thread only */
     struct waiters waiters;  /* reads */
@@ -174,6 +175,7 @@ struct engine {
     struct catalogue *catalogue;
     struct store *store;
     struct ledger *ledger;
+    struct arrivals *arrivals;
     struct kernel_notify kernel;
     const struct backend_ops *ops;
     struct backend *backend;
@@ -253,6 +255,11 @@ uint64_t image_present_locked(const struct image *image);
 /* Takes every waiter off IMAGE that can be answered (STATUS 0), or all of them when STATUS < 0. Wake them by wake_all(). */
 void image_take_ready_locked(struct image *image, int status, struct waiters *out);
 void image_dirty_locked(struct image *image); /* something of it is not in the catalogue yet */
+/* Its file is a new one, or not a partial one any more: so is its track. */
+void image_track_locked(struct image *image);
+void image_untrack_locked(struct image *image);
+/* At the start: images that a worker which died had fetched more of than the catalogue knows go there. Blocks on the disk. */
+void image_take_over(struct engine *e);
 void image_discard(struct image *image); /* at the end, with no thread left: whatever its references */
 void wake_all(struct waiters *list);
 void image_set_error_locked(struct image *image, const char *format, ...) __attribute__((format(printf, 2, 3)));

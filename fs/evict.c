@@ -133,6 +133,7 @@ static void drop_bytes(void *context)
         space_count(image, -image->unwritten, 0);
         image->state = IMAGE_KNOWN;
         image->file = NULL;
+        image_untrack_locked(image);
         chunkmap_free(image->map);
         image->map = NULL;
         image->hashed = 0;

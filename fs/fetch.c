@@ -155,6 +155,7 @@ static int make_file(struct image *image)
     image->file = file;
     image->map = map;
     image->state = IMAGE_PARTIAL;
+    image_track_locked(image);
     image_dirty_locked(image);
     image->written = 0;
     image->fetched += chunkmap_present(map);
@@ -502,6 +503,7 @@ void fetch_changed(struct image *image, const char *what)
     pthread_mutex_lock(&image->lock);
     image->whole = false;
     image->dead = -EIO;
+    image_untrack_locked(image);
     image_set_error_locked(image, "it changed at the backend while it was being fetched");
     image_take_ready_locked(image, -EIO, &all);
     pthread_mutex_unlock(&image->lock);

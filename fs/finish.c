@@ -180,6 +180,7 @@ static void publish(void *context)
     image->finishing = false;
     image->whole = false;
     image->error[0] = '\0';
+    image_untrack_locked(image);
     chunkmap_free(image->map);
     image->map = NULL;
     uint64_t fetched = image->fetched;
@@ -229,6 +230,7 @@ static void mismatch(struct image *image, const struct digest *seen)
 
     pthread_mutex_lock(&image->lock);
     image->dead = -EIO;
+    image_untrack_locked(image);
     image->finishing = false;
     image->whole = false;
     image_set_error_locked(image, "verification failed: %s is %.24s…, expected %.24s…",

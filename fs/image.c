@@ -57,6 +57,7 @@ int image_file_fd(const struct image_file *file)
 static void image_free(struct image *image)
 {
     assert(TAILQ_EMPTY(&image->ranges) && TAILQ_EMPTY(&image->waiters));
+    track_free(image->engine->arrivals, image->track);
     image_file_put(image->file);
     chunkmap_free(image->map);
     digest_stream_free(image->digest);
@@ -176,6 +177,24 @@ struct image *image_find(struct engine *e, int64_t row)
     return image;
 }
 
+/* What a worker before us fetched beyond the catalogue's map is here, too, and goes to the catalogue with the next checkpoint. */
+static void take_arrivals(struct image *image)
+{
+    struct arrivals *arrivals = image->engine->arrivals;
+    size_t length;
+    const struct track *track = arrivals_find(arrivals, image->row);
+    if (track != NULL) {
+        const void *bits = track_bits(track, &length);
+        chunkmap_merge(image->map, bits, length); /* what does not fit its size is left out, and fetched again */
+    }
+    image_track_locked(image);
+    uint64_t present = chunkmap_present(image->map);
+    if (present > image->written) {
+        space_count(image, (int64_t)(present - image->written), 0);
+        image_dirty_locked(image);
+    }
+}
+
 /* Enters NEW, unless another thread was faster. */
 static struct image *enter(struct engine *e, struct image *new)
 {
@@ -188,6 +207,8 @@ static struct image *enter(struct engine *e, struct image *new)
             image->opened = true;
             image->refs++;
         }
+        if (image->state == IMAGE_PARTIAL)
+            take_arrivals(image);
         HASH_ADD(hh, e->images, row, sizeof(image->row), image);
         new = NULL;
     }
@@ -217,6 +238,35 @@ struct image *image_ref(struct image *image)
 {
     atomic_fetch_add(&image->refs, 1);
     return image;
+}
+
+void image_track_locked(struct image *image)
+{
+    size_t length;
+    const void *bits = chunkmap_bits(image->map, &length);
+    image->track = arrivals_add(image->engine->arrivals, image->row, bits, length);
+}
+
+void image_untrack_locked(struct image *image)
+{
+    track_free(image->engine->arrivals, image->track);
+    image->track = NULL;
+}
+
+void image_take_over(struct engine *e)
+{
+    int64_t rows[ARRIVALS_TRACKS];
+    size_t n = arrivals_rows(e->arrivals, rows, ARRIVALS_TRACKS);
+    for (size_t i = 0; i < n; i++) {
+        struct image *image;
+        bool taken = false;
+        if (image_load(e, rows[i], &image) == 0) {
+            taken = image->track != NULL;
+            image_put(image); /* in memory until it is in the catalogue */
+        }
+        if (!taken) /* whole, evicted or gone by now */
+            track_free(e->arrivals, arrivals_find(e->arrivals, rows[i]));
+    }
 }
 
 void image_dirty_locked(struct image *image)

@@ -467,7 +467,7 @@ static void tear_down(struct keeper *k)
 
 int keeper_run(const struct command_line *line, int ready_fd)
 {
-    struct keeper k = {.line = line, .ready_fd = ready_fd, .signal_fd = -1, .lock_fd = -1, .fuse_fd = -1, .ledger_fd = -1};
+    struct keeper k = {.line = line, .ready_fd = ready_fd, .signal_fd = -1, .lock_fd = -1, .fuse_fd = -1, .ledger_fd = -1, .arrivals_fd = -1};
     k.current.control_fd = k.current.backing_fd = k.next.control_fd = k.next.backing_fd = -1;
     int r = keeper_set_up(&k);
     if (r == 0)

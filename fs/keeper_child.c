@@ -71,7 +71,7 @@ int child_go(struct keeper *k, struct child *c)
         return log_errno(r, "the worker cannot be told to go");
     message.flags = (k->line->allow_other ? LINK_ALLOW_OTHER : 0) | (k->line->foreground ? 0 : LINK_DETACH) |
                     (geteuid() == 0 ? LINK_PASSTHROUGH : 0);
-    r = link_send(c->control_fd, true, &message, (int[]){k->fuse_fd, k->ledger_fd, ends[1]}, 3);
+    r = link_send(c->control_fd, true, &message, (int[]){k->fuse_fd, k->ledger_fd, k->arrivals_fd, ends[1]}, 4);
     close(ends[1]);
     if (r < 0) {
         close(ends[0]);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "arrivals.h"
 #include "backing.h"
 #include "command_line.h"
 #include "config.h"
@@ -55,7 +56,7 @@ struct keeper {
     int signal_fd, lock_fd;
 
     struct mount *mount;
-    int fuse_fd, ledger_fd;
+    int fuse_fd, ledger_fd, arrivals_fd;
     struct ledger *ledger;
     struct backings *backings;
     bool unmounted; /* from outside */

@@ -126,17 +126,22 @@ void keeper_take_down(struct keeper *k)
     ledger_close(k->ledger);
     if (k->ledger_fd >= 0)
         close(k->ledger_fd);
+    if (k->arrivals_fd >= 0)
+        close(k->arrivals_fd);
     if (k->fuse_fd >= 0)
         close(k->fuse_fd);
     k->mount = NULL;
     k->backings = NULL;
     k->ledger = NULL;
-    k->ledger_fd = k->fuse_fd = -1;
+    k->ledger_fd = k->arrivals_fd = k->fuse_fd = -1;
 }
 
-static int make_ledger(struct keeper *k)
+/* What outlives a worker. */
+static int make_memory(struct keeper *k)
 {
-    int r = ledger_create(&k->ledger_fd);
+    int r = arrivals_create(&k->arrivals_fd);
+    if (r == 0)
+        r = ledger_create(&k->ledger_fd);
     if (r == 0)
         r = ledger_open(k->ledger_fd, &k->ledger);
     return r < 0 ? log_errno(r, "the memory for the workers cannot be made") : 0;
@@ -145,7 +150,7 @@ static int make_ledger(struct keeper *k)
 /* The mount, from k->mount made by mount_new(). */
 int keeper_put_up(struct keeper *k)
 {
-    int r = make_ledger(k);
+    int r = make_memory(k);
     if (r == 0)
         r = mountpoint_clean(k->path, device(k));
     if (r == 0)

@@ -5,7 +5,7 @@
  *   worker                                       keeper
  *   reads configuration and secrets, becomes the unprivileged user
  *     ── PREPARED ──────────────────────────────>  (a worker before it is told to stop now)
- *     <───────────────────────────── GO, 3 fds ──  /dev/fuse, the ledger, the socket for backing files
+ *     <───────────────────────────── GO, 4 fds ──  /dev/fuse, the ledger, the arrivals, the socket for backing files
  *   opens catalogue and store, serves
  *     ── READY ─────────────────────────────────>
  *     <────────────────────────── STOP, how ─────
@@ -22,8 +22,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Goes up when messages or what lies in the ledger change: a worker of another version does not start. */
-enum { LINK_VERSION = 1, LINK_FDS_MAX = 3 };
+/* Goes up when messages or what lies in the shared memory change: a worker of another version does not start. */
+enum { LINK_VERSION = 2, LINK_FDS_MAX = 4 };
 
 enum link_type { LINK_PREPARED = 1, LINK_GO, LINK_READY, LINK_STOP, LINK_BACKING_OPEN, LINK_BACKING, LINK_BACKING_CLOSE };
 

@@ -132,8 +132,11 @@ static void mark_chunks_locked(struct image *image, uint64_t from, uint64_t to)
 {
     uint64_t chunk = chunkmap_chunk_size(image->map);
     uint64_t end = to == image->meta.size ? chunkmap_chunks(image->map) : to / chunk;
-    for (uint64_t c = from / chunk; c < end; c++)
+    for (uint64_t c = from / chunk; c < end; c++) {
         chunkmap_set(image->map, c);
+        if (image->track != NULL)
+            track_set(image->track, c);
+    }
 }
 
 /* Bytes that are in the file now: whoever waits for them gets them. */

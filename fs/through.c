@@ -69,6 +69,7 @@ void through_start(struct image *image, const char *why)
     space_count(image, -image->unwritten, 0);
     old = image->file;
     old_map = image->map;
+    image_untrack_locked(image);
     image->file = file;
     image->map = map;
     image->state = IMAGE_PARTIAL;

@@ -46,11 +46,12 @@ struct worker {
     const struct backend_ops *ops;
     struct backend *backend; /* until the engine has it */
     uint32_t flags;          /* of GO */
-    int fuse_fd, ledger_fd, backing_fd;
+    int fuse_fd, ledger_fd, arrivals_fd, backing_fd;
     int ended_fd; /* an eventfd: the connection to the kernel has ended */
     struct store *store;
     struct catalogue *catalogue;
     struct ledger *ledger;
+    struct arrivals *arrivals;
     struct fuse_world *world;
     struct engine *engine;
     struct passthrough *passthrough;
@@ -147,6 +148,8 @@ static int open_catalogue(struct worker *w)
 static int open_parts(struct worker *w)
 {
     int r = ledger_open(w->ledger_fd, &w->ledger);
+    if (r == 0)
+        r = arrivals_open(w->arrivals_fd, &w->arrivals);
     if (r < 0)
         return log_errno(r == -EBADMSG ? -EPROTO : r, "the memory shared with the keeper cannot be used");
     r = store_open(w->config->image_cache_dir, &w->store);
@@ -163,7 +166,8 @@ static int open_parts(struct worker *w)
 static int start_engine(struct worker *w)
 {
     struct engine_parts parts = {.config = w->config, .ops = w->ops, .backend = w->backend, .catalogue = w->catalogue,
-                                 .store = w->store, .ledger = w->ledger, .notify = fuse_world_notify(w->world)};
+                                 .store = w->store, .ledger = w->ledger, .arrivals = w->arrivals,
+                                 .notify = fuse_world_notify(w->world)};
     w->backend = NULL;
     int r = engine_start(&parts, &w->engine);
     return r < 0 ? log_errno(r, "the engine cannot be started") : 0;
@@ -235,6 +239,7 @@ static void stop(struct worker *w, bool hand_over)
     fuse_world_free(w->world);
     catalogue_close(w->catalogue);
     passthrough_free(w->passthrough);
+    arrivals_close(w->arrivals);
     ledger_close(w->ledger);
     store_close(w->store);
     if (w->backend != NULL)
@@ -287,22 +292,23 @@ static int prepare(struct worker *w)
 static int wait_for_go(struct worker *w)
 {
     struct link_message message;
-    int fds[3];
+    int fds[4];
     int r = say(w, LINK_PREPARED);
     if (r == 0)
-        r = link_receive(w->line->control_fd, false, &message, fds, 3);
+        r = link_receive(w->line->control_fd, false, &message, fds, 4);
     if (r < 0 || message.type != LINK_GO)
         return r < 0 ? r : -EPROTO; /* the keeper went, or needs us no more */
     w->flags = message.flags;
     w->fuse_fd = fds[0];
     w->ledger_fd = fds[1];
-    w->backing_fd = fds[2];
+    w->arrivals_fd = fds[2];
+    w->backing_fd = fds[3];
     return 0;
 }
 
 int worker_run(const struct command_line *line)
 {
-    struct worker w = {.line = line, .fuse_fd = -1, .ledger_fd = -1, .backing_fd = -1};
+    struct worker w = {.line = line, .fuse_fd = -1, .ledger_fd = -1, .arrivals_fd = -1, .backing_fd = -1};
     bool hand_over = false;
     prctl(PR_SET_NAME, "glance-cache-fs");
     if (!line->foreground)

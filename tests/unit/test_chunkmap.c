@@ -162,6 +162,23 @@ static void a_disk_form_that_does_not_fit_is_refused(void **state)
     chunkmap_free(map);
 }
 
+static void merging_adds_what_the_other_has(void **state)
+{
+    static const unsigned char bits[3] = {0x06, 0x00, 0x02}, beyond[3] = {0, 0, 0x04};
+    struct chunkmap *map = new_map(18 * CHUNK);
+    (void)state;
+    chunkmap_set(map, 0);
+    chunkmap_set(map, 1);
+    assert_int_equal(chunkmap_merge(map, beyond, 3), -EBADMSG);
+    assert_int_equal(chunkmap_merge(map, bits, 2), -EBADMSG);
+    assert_int_equal(chunkmap_present(map), 2 * CHUNK);
+    assert_int_equal(chunkmap_merge(map, bits, 3), 0);
+    assert_int_equal(chunkmap_present(map), 4 * CHUNK);
+    assert_int_equal(chunkmap_prefix(map), 3 * CHUNK);
+    assert_true(chunkmap_test(map, 17));
+    chunkmap_free(map);
+}
+
 static void a_copy_is_a_value_of_its_own(void **state)
 {
     struct chunkmap *map = new_map(100 * CHUNK + 1), *copy;
@@ -297,6 +314,7 @@ int main(void)
         cmocka_unit_test(covers_goes_by_bytes),
         cmocka_unit_test(the_disk_form_is_bits_from_the_low_end),
         cmocka_unit_test(a_disk_form_that_does_not_fit_is_refused),
+        cmocka_unit_test(merging_adds_what_the_other_has),
         cmocka_unit_test(a_copy_is_a_value_of_its_own),
         cmocka_unit_test(random_lives_agree_with_a_model),
     };

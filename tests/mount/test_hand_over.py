@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A new configuration (SIGHUP), a new program (SIGUSR2): readers go on."""
+import os
+import re
+import shutil
+import signal
+import time
+
+import pytest
+
+from harness import MIB, binary, blob, same
+from waiting import wait_until
+from workers import Load, fill, hand_over, wait_served, worker_of, workers
+
+
+@pytest.mark.deadline(300)
+@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGUSR2], ids=["reload", "upgrade"])
+def test_hand_over_under_load(cache, make_nginx, how):
+    nginx = make_nginx(rate="40m")
+    warm = fill(nginx, 2, 4 * MIB, "warm")
+    cold = fill(nginx, 6, 16 * MIB, "cold")
+    cache.configure(nginx).mount()
+    for name in warm:
+        cache.read(name)
+        cache.wait_cached(name)
+    load = Load(cache)
+    load.readers(2, nginx.files, warm)
+    load.readers(2, nginx.files, cold)
+    load.lister(warm + cold)
+    first = worker_of(cache)
+    for _ in range(10):
+        hand_over(cache, how)
+        time.sleep(0.3)
+    reads, longest = load.stop()
+    took = [int(ms) for ms in re.findall(r"hand-over took (\d+) ms", cache.logged())]
+    print(f"10 hand-overs, {reads} reads, the longest {longest * 1000:.0f} ms; the hand-overs took {took} ms")
+    assert worker_of(cache) != first
+    for name in warm + cold:
+        same(cache.read(name), open(os.path.join(nginx.files, name), "rb").read())
+
+
+def test_reload_takes_the_new_configuration(cache, origin):
+    origin.put("image", b"content")
+    cache.configure(origin, image_cache_max_size="3G").mount()
+    fd = os.open(cache.image("image"), os.O_RDONLY)
+    cache.configure(origin, image_cache_max_size="5G")
+    hand_over(cache, signal.SIGHUP)
+    st = os.statvfs(cache.mnt)
+    assert st.f_blocks * st.f_frsize == 5 << 30
+    same(os.pread(fd, 100, 0), b"content")
+    os.close(fd)
+
+
+@pytest.mark.parametrize("text", ["[DEFAULT]\nnonsense = 1\n", "not a configuration\n", None], ids=["option", "text", "missing"])
+def test_a_wrong_configuration_leaves_the_old_one(cache, origin, text):
+    content = origin.put("image", blob(100000, 1))
+    cache.configure(origin, image_cache_max_size="3G").mount()
+    worker = worker_of(cache)
+    good = open(cache.conf).read()
+    if text is None:
+        os.unlink(cache.conf)
+    else:
+        with open(cache.conf, "w") as f:
+            f.write(text)
+    cache.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "stays in force" in cache.logged(), what="the refusal")
+    assert worker_of(cache) == worker and cache.conf in cache.logged()
+    same(cache.read("image"), content)
+    # nor does it matter when a worker dies
+    os.kill(worker, signal.SIGKILL)
+    wait_served(cache)
+    st = os.statvfs(cache.mnt)
+    assert st.f_blocks * st.f_frsize == 3 << 30
+    with open(cache.conf, "w") as f:
+        f.write(good.replace("3G", "4G"))
+    hand_over(cache, signal.SIGHUP)
+    st = os.statvfs(cache.mnt)
+    assert st.f_blocks * st.f_frsize == 4 << 30
+
+
+def test_a_backend_that_is_wrong_leaves_the_old_one(cache, origin):
+    """What only the worker finds out, after it was started."""
+    origin.put("image", b"content")
+    cache.configure(origin).mount()
+    worker = worker_of(cache)
+    cache.configure(origin.config(token_file="/nonexistent/token"))
+    cache.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "stays in force" in cache.logged(), what="the refusal")
+    assert worker_of(cache) == worker and "/nonexistent/token" in cache.logged()
+    same(cache.read("image"), b"content")
+
+
+def test_another_cache_directory_is_refused(cache, origin):
+    origin.put("image", b"content")
+    cache.configure(origin).mount()
+    other = os.path.join(cache.root, "other")
+    os.mkdir(other)
+    cache.configure(origin, image_cache_dir=other)
+    cache.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "stays in force" in cache.logged(), what="the refusal")
+    assert os.listdir(other) == []
+    same(cache.read("image"), b"content")
+
+
+def installed(cache, monkeypatch):
+    """A copy of the program that can be replaced."""
+    path = os.path.join(cache.root, "glance-cache-fs")
+    shutil.copy(binary(), path)
+    monkeypatch.setenv("GCFS_BINARY", path)
+    return path
+
+
+def install(path, source):
+    shutil.copy(source, path + ".new")
+    os.chmod(path + ".new", 0o755)
+    os.rename(path + ".new", path)
+
+
+def test_upgrade_takes_the_program_on_disk(cache, origin, monkeypatch):
+    content = origin.put("image", blob(MIB, 1))
+    path = installed(cache, monkeypatch)
+    source = os.environ["GCFS_BINARY"]
+    cache.configure(origin).mount()
+    same(cache.read("image"), content)
+    first = os.stat(f"/proc/{worker_of(cache)}/exe").st_ino
+    install(path, source)
+    # a worker that dies is replaced by one of the old program, which is known to work
+    os.kill(worker_of(cache), signal.SIGKILL)
+    wait_served(cache)
+    assert os.stat(f"/proc/{worker_of(cache)}/exe").st_ino == first
+    hand_over(cache, signal.SIGUSR2)
+    assert os.stat(f"/proc/{worker_of(cache)}/exe").st_ino == os.stat(path).st_ino != first
+    same(cache.read("image"), content)
+
+
+def test_an_upgrade_that_does_not_work(cache, origin, monkeypatch):
+    content = origin.put("image", blob(MIB, 1))
+    path = installed(cache, monkeypatch)
+    cache.configure(origin).mount()
+    worker = worker_of(cache)
+    install(path, "/bin/false")
+    cache.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: "stays in force" in cache.logged(), what="the refusal")
+    assert worker_of(cache) == worker
+    same(cache.read("image"), content)
+    os.unlink(path)
+    cache.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: cache.logged().count("stays in force") == 2, what="the refusal")
+    same(cache.read("image"), content)
+
+
+def test_signals_in_a_row(cache, origin):
+    """As a script that knows no patience sends them; each is heard, none is one too many."""
+    content = origin.put("image", blob(MIB, 1))
+    cache.configure(origin).mount()
+    for i in range(20):
+        cache.process.send_signal((signal.SIGHUP, signal.SIGUSR2)[i % 2])
+        same(cache.read("image", 4096), content[:4096])
+    os.kill(workers(cache.process.pid)[0], signal.SIGKILL)
+    cache.process.send_signal(signal.SIGHUP)
+    same(cache.read("image"), content)
+    wait_until(lambda: len(workers(cache.process.pid)) == 1, what="one worker")

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel reads cached images by itself; one mode an inode; no file is held longer than needed.
+
+Environment, besides conftest's:
+  GCFS_ROUNDS  rounds of open, close and restart in the test for leaks; default 1000
+"""
+import os
+import random
+import signal
+import subprocess
+
+import pytest
+
+from harness import MIB, blob, pread, same
+from waiting import wait_until
+from workers import cached, check_no_orphans, needs_passthrough, passthrough, status_of, wait_served, worker_of, workers
+
+ROUNDS = int(os.environ.get("GCFS_ROUNDS", "1000"))
+
+
+def test_reads_while_no_worker_lives(cache, origin):
+    cache.configure(origin).mount()
+    content = cached(cache, origin)
+    needs_passthrough(cache)
+    fd = os.open(cache.image("image"), os.O_RDONLY)
+    keeper, worker = cache.process, worker_of(cache)
+    os.kill(keeper.pid, signal.SIGSTOP)  # it would start another one
+    try:
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: status_of(worker)["State"].strip()[0] == "Z", what="the worker to die")
+        same(pread(fd), content)
+    finally:
+        os.kill(keeper.pid, signal.SIGCONT)
+    wait_served(cache)
+    same(cache.read("image"), content)
+    os.close(fd)
+
+
+def test_passthrough_off(cache, origin):
+    cache.configure(origin, passthrough="off").mount()
+    content = cached(cache, origin)
+    assert passthrough(cache).startswith("off")
+    fd = os.open(cache.image("image"), os.O_RDONLY)
+    os.kill(worker_of(cache), signal.SIGKILL)
+    same(pread(fd), content)
+    os.close(fd)
+
+
+def test_one_mode_an_inode(cache, origin):
+    """Open from when it was not complete, and opened again since; and the reverse, over restarts of the worker."""
+    content = origin.put("image", blob(4 * MIB, 1))
+    cache.configure(origin).mount()
+    early = os.open(cache.image("image"), os.O_RDONLY)
+    same(pread(early), content)
+    cache.wait_cached("image")
+    late = os.open(cache.image("image"), os.O_RDONLY)
+    same(pread(late), content)
+    os.kill(worker_of(cache), signal.SIGKILL)
+    again = os.open(cache.image("image"), os.O_RDONLY)
+    for fd in (early, late, again):
+        same(pread(fd), content)
+        os.close(fd)
+    fd = os.open(cache.image("image"), os.O_RDONLY | os.O_DIRECT)  # nobody has it open: passthrough now, where there is any
+    os.kill(worker_of(cache), signal.SIGKILL)
+    other = os.open(cache.image("image"), os.O_RDONLY)
+    same(pread(other), content)
+    os.unlink(cache.path("cached", "image"))
+    same(pread(other), content)
+    fresh = os.open(cache.image("image"), os.O_RDONLY)
+    same(pread(fresh), content)
+    assert os.fstat(fresh).st_ino != os.fstat(other).st_ino
+    for fd in (fd, other, fresh):
+        os.close(fd)
+    cache.wait_cached("image")
+    cache.unmount()
+    check_no_orphans(cache)
+
+
+def open_files():
+    return int(open("/proc/sys/fs/file-nr").read().split()[0])
+
+
+@pytest.mark.deadline(600)
+def test_no_backing_file_leaks(cache, origin):
+    """Open, close, restart, many times: neither the keeper nor the kernel holds more files than before."""
+    cache.configure(origin, log_level="error").mount()
+    for i in range(20):
+        cached(cache, origin, f"image-{i}", 100000)
+    needs_passthrough(cache)
+    rng = random.Random(3)
+    keeper = cache.process.pid
+    descriptors = len(os.listdir(f"/proc/{keeper}/fd"))
+    retired = os.path.join(cache.dir, ".retired")
+    before = open_files()
+    held = []
+    for i in range(ROUNDS):
+        held.append(os.open(cache.image(f"image-{rng.randrange(20)}"), os.O_RDONLY))
+        if len(held) > 5:
+            os.close(held.pop(rng.randrange(len(held))))
+        if i % 50 == 49:
+            found = workers(keeper)
+            if found and rng.random() < 0.7:
+                os.kill(found[0], signal.SIGKILL)
+            else:
+                os.kill(keeper, signal.SIGHUP)
+        if i % 97 == 96:
+            os.unlink(cache.path("cached", "image-7"))
+            cache.read("image-7")
+            cache.wait_cached("image-7")
+    for fd in held:
+        os.close(fd)
+    worker_of(cache)
+    # whatever a worker that was killed had not passed on goes with the next
+    os.kill(worker_of(cache), signal.SIGKILL)
+    same(cache.read("image-1", 10), blob(100000, 1)[:10])
+    wait_until(lambda: len(os.listdir(f"/proc/{keeper}/fd")) == descriptors, what="the keeper's descriptors")
+    wait_until(lambda: os.listdir(retired) == [], what="evicted images to go")
+    # the kernel's count is of the whole machine and of files that close late; a leak would be one for each image and restart
+    wait_until(lambda: open_files() < before + 100, what="the kernel's files to be closed")
+    for i in range(20):  # every row could be given back: its file can be evicted and its space is free
+        os.unlink(cache.path("cached", f"image-{i}"))
+    assert cache.status()["counters"]["open_handles"] == 0
+
+
+@pytest.fixture
+def own_disk(cache):
+    """A file system of its own under the cache directory, so that its space tells what is held."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m,mode=755", "tmpfs", cache.dir], check=True)
+    yield cache
+    cache.close()
+    subprocess.run(["umount", cache.dir], check=True)  # busy, if anybody held a file of it
+
+
+def test_rm_frees_the_space_of_a_passthrough_file(own_disk, origin):
+    cache = own_disk
+    cache.configure(origin).mount()
+    cached(cache, origin, size=32 * MIB)
+    needs_passthrough(cache)
+    fd = os.open(cache.image("image"), os.O_RDONLY)
+    same(os.pread(fd, 4096, MIB), blob(32 * MIB, 1)[MIB:MIB + 4096])
+    os.unlink(cache.path("cached", "image"))
+    same(os.pread(fd, 4096, 2 * MIB), blob(32 * MIB, 1)[2 * MIB:2 * MIB + 4096])
+
+    def used():
+        st = os.statvfs(cache.dir)
+        return (st.f_blocks - st.f_bfree) * st.f_frsize
+    assert used() > 32 * MIB
+    os.close(fd)
+    wait_until(lambda: used() < 16 * MIB, what="the space to be free")

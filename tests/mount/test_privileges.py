@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whom the worker becomes, and what it cannot reach then."""
+import os
+import re
+import signal
+
+from harness import blob, same
+from workers import service_user, status_of, wait_served, worker_of
+
+
+def test_the_worker_is_nobody(cache, origin):
+    content = origin.put("image", blob(100000, 1))
+    cache.configure(origin).mount()
+    same(cache.read("image"), content)
+    cache.wait_cached("image")
+    status = status_of(worker_of(cache))
+    uid = int(status["Uid"].split()[0])
+    assert uid != 0 and len(set(status["Uid"].split())) == 1
+    assert int(status["Gid"].split()[0]) != 0 and len(set(status["Gid"].split())) == 1 and "0" not in status["Groups"].split()
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[kind], 16) == 0, kind
+    assert int(status["NoNewPrivs"]) == 1
+    assert re.search(r"Max core file size\s+0\s+0", open(f"/proc/{worker_of(cache)}/limits").read())
+    assert os.stat(f"/proc/{worker_of(cache)}/mem").st_uid == 0  # not dumpable: not even its own user looks into it
+    assert "Seccomp" not in status or int(status_of(cache.process.pid)["Uid"].split()[0]) == 0
+    cache.unmount()
+    for folder, folders, files in os.walk(cache.dir):
+        for name in folders + files:
+            assert os.lstat(os.path.join(folder, name)).st_uid == uid, os.path.join(folder, name)
+    assert os.stat(cache.dir).st_uid == uid
+
+
+def test_a_user_of_the_configuration(cache, origin):
+    content = origin.put("image", blob(100000, 1))
+    cache.configure(origin, user="12345", group="23456").mount()
+    same(cache.read("image"), content)
+    status = status_of(worker_of(cache))
+    assert set(status["Uid"].split()) == {"12345"} and set(status["Gid"].split()) == {"23456"}
+    assert os.stat(cache.dir).st_uid == 12345 and os.stat(cache.dir).st_gid == 23456
+
+
+def test_a_user_that_does_not_exist(cache, origin):
+    cache.configure(origin, user="nobody-of-this-name")
+    done = cache.run()
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "nobody-of-this-name" in done.stderr and cache.conf in done.stderr
+    assert os.listdir(cache.dir) == []
+
+
+def test_what_the_user_cannot_reach(cache):
+    folder = os.path.join(cache.root, "secret")
+    os.mkdir(folder, 0o700)
+    cache.configure({"type": "file", "path": folder})
+    done = cache.run()
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and folder in done.stderr and service_user() in done.stderr
+    assert os.listdir(cache.dir) == []
+
+
+def test_a_secret_only_root_can_read(cache, origin):
+    content = origin.put("image", blob(100000, 1))
+    origin.basic = "me:secret"
+    path = os.path.join(cache.root, "user")
+    with open(path, "w") as f:
+        f.write("me:secret\n")
+    os.chmod(path, 0o600)
+    cache.configure(origin.config(user_file=path)).mount()
+    same(cache.read("image"), content)
+    os.kill(worker_of(cache), signal.SIGKILL)
+    wait_served(cache)
+    assert cache.ls("images") == ["image"]
+
+
+def test_foreign_links_are_left_alone(cache, origin):
+    """Files of others that were linked into the cache directory do not become the worker's."""
+    outside = os.path.join(cache.root, "outside")
+    open(outside, "w").close()
+    os.link(outside, os.path.join(cache.dir, "hard"))
+    os.symlink(outside, os.path.join(cache.dir, "soft"))
+    origin.put("image", b"content")
+    cache.configure(origin).mount()
+    same(cache.read("image"), b"content")
+    assert os.stat(outside).st_uid == 0 and os.lstat(os.path.join(cache.dir, "soft")).st_uid == 0

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads survive the death of the worker; after that of the keeper the next start recovers by itself.
+
+Environment, besides conftest's:
+  GCFS_KILLS   how often the worker is killed under load; default 100
+"""
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import MIB, blob, is_mounted, pread, same
+from waiting import PATIENCE, wait_until
+from workers import Load, check_no_orphans, fill, status_of, wait_served, worker_of, workers
+
+KILLS = int(os.environ.get("GCFS_KILLS", "100"))
+
+
+@pytest.mark.deadline(600)
+def test_kills_under_load(cache, make_nginx):
+    """SIGKILL at random moments under cold and warm readers, ls, touch, rm and a prefetch: nobody notices, nothing is left over."""
+    nginx = make_nginx(rate="40m")
+    warm = fill(nginx, 2, 4 * MIB, "warm")
+    cold = fill(nginx, 12, 12 * MIB, "cold")
+    moved = fill(nginx, 6, 2 * MIB, "moved")
+    cache.configure(nginx, image_cache_max_size="1G").mount()
+    for name in warm:
+        cache.read(name)
+        cache.wait_cached(name)
+    load = Load(cache)
+    load.readers(1, nginx.files, warm)
+    load.readers(2, nginx.files, cold)
+    load.readers(1, nginx.files, moved)
+    load.lister(warm + cold + moved)
+    load.meddler(moved)
+    for name in cold[-2:]:
+        cache.touch("queued", name)
+    rng = random.Random(5)
+    dead = set()
+    while len(dead) < KILLS and cache.alive():
+        time.sleep(rng.uniform(0.0, 0.4))
+        found = [pid for pid in workers(cache.process.pid) if pid not in dead]
+        if found:
+            os.kill(found[0], signal.SIGKILL)
+            dead.add(found[0])
+    reads, longest = load.stop()
+    assert cache.alive()
+    for name in warm + cold:
+        same(cache.read(name), open(os.path.join(nginx.files, name), "rb").read())
+        cache.touch("queued", name)  # the kernel may have had all of it, and the last worker little
+    wait_until(lambda: cache.ls("queued") == [], 60, "the queue to empty")
+    for name in warm + cold:
+        same(cache.stored(name), open(os.path.join(nginx.files, name), "rb").read())
+    assert set(cache.ls("incomplete")) <= set(moved)
+    sent = {name: nginx.sent(name) / os.path.getsize(os.path.join(nginx.files, name)) for name in warm + cold}
+    print(f"{len(dead)} kills, {reads} reads, the longest {longest * 1000:.0f} ms; bytes from the origin, as multiples of the size: "
+          f"warm {max(sent[n] for n in warm):.2f}, cold {sum(sent[n] for n in cold) / len(cold):.2f} (worst {max(sent[n] for n in cold):.2f})")
+    # What is asked for again is what was on its way when a worker died, and what of a chunk was here.
+    again = sum((sent[n] - 1) * os.path.getsize(os.path.join(nginx.files, n)) for n in cold) / len(dead)
+    print(f"fetched again: {again / MIB:.2f} MiB a kill")
+    assert max(sent[n] for n in warm) <= 1.1
+    assert sum(sent[n] for n in cold) / len(cold) <= 1.1
+    assert max(sent[n] for n in cold) <= 1.5
+    cache.unmount()
+    check_no_orphans(cache)
+
+
+def test_a_blocked_read_survives(cache, origin):
+    content = origin.put("image", blob(4 * MIB, 1))
+    hold = origin.fault("image", hold_from=2 * MIB)
+    cache.configure(origin.config(stall_timeout=600)).mount()
+    fd = os.open(cache.image("image"), os.O_RDONLY)
+    same(os.pread(fd, 4096, 0), content[:4096])
+    result = []
+    reader = threading.Thread(target=lambda: result.append(os.pread(fd, 65536, 3 * MIB)))
+    reader.start()
+    wait_until(lambda: hold.waiting, what="the read to reach the origin")
+    os.kill(worker_of(cache), signal.SIGKILL)
+    wait_served(cache)
+    assert not result
+    hold.release()
+    origin.clear_faults()
+    reader.join(30 * PATIENCE)
+    same(result[0], content[3 * MIB:3 * MIB + 65536])
+    os.close(fd)
+
+
+def test_open_files_and_folders_survive(cache, origin):
+    content = origin.put("image", blob(MIB, 1))
+    for i in range(300):
+        origin.put(f"other-{i:03}", b"x")
+    cache.configure(origin).mount()
+    fd = os.open(cache.image("image"), os.O_RDONLY)
+    same(os.pread(fd, 4096, 0), content[:4096])
+    inode = os.fstat(fd).st_ino
+    with os.scandir(cache.path("images")) as entries:
+        names = [next(entries).name for _ in range(5)]
+        os.kill(worker_of(cache), signal.SIGKILL)
+        names += [e.name for e in entries]
+    assert len(names) == 301 and len(set(names)) == 301
+    same(pread(fd), content)
+    assert os.fstat(fd).st_ino == inode == os.stat(cache.image("image")).st_ino
+    assert int(os.getxattr(fd, "user.glance.open")) == 1
+    os.close(fd)
+    wait_until(lambda: int(cache.xattr("image", "open")) == 0, what="the handle to go")
+
+
+def test_dies_again_and_again(cache, origin):
+    """The catalogue cannot be opened any more: after some tries it is unmounted, and the last line says so."""
+    origin.put("image", b"content")
+    cache.configure(origin).mount()
+    same(cache.read("image"), b"content")
+    worker = worker_of(cache)
+    os.kill(worker, signal.SIGSTOP)
+    for end in ("", "-wal", "-shm"):
+        path = os.path.join(cache.dir, ".catalogue.db" + end)
+        if os.path.exists(path):
+            os.rename(path, path + ".moved")
+    os.mkdir(os.path.join(cache.dir, ".catalogue.db"))
+    os.kill(worker, signal.SIGKILL)
+    process, cache.process = cache.process, None
+    assert process.wait(60 * PATIENCE) == 1
+    assert not is_mounted(cache.mnt)
+    last = cache.logged().rstrip("\n").rsplit("\n", 1)[-1]
+    assert cache.mnt in last and "unmounted" in last and "in a row" in last
+
+
+def test_a_damaged_catalogue_in_the_middle(cache, origin):
+    """What the kernel knows by the old catalogue's rows is gone with it: the mount is made afresh."""
+    content = origin.put("image", blob(MIB, 1))
+    cache.configure(origin).mount()
+    same(cache.read("image"), content)
+    cache.wait_cached("image")
+    worker = worker_of(cache)
+    os.kill(worker, signal.SIGSTOP)
+    path = os.path.join(cache.dir, ".catalogue.db")
+    for end in ("-wal", "-shm"):
+        if os.path.exists(path + end):
+            os.unlink(path + end)
+    with open(path, "r+b") as f:
+        f.write(b"this is not a database" * 100)
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: "mounted afresh" in cache.logged(), what="the mount to be made afresh")
+    wait_until(lambda: is_mounted(cache.mnt), what="the mount")
+    same(cache.read("image"), content)
+
+
+# ---- the keeper's death
+
+
+def test_the_keeper_is_killed(cache, origin):
+    content = origin.put("image", blob(2 * MIB, 1))
+    hold = origin.fault("image", hold_from=MIB)
+    cache.configure(origin.config(stall_timeout=600), fetch_whole_after="64K").mount()
+    same(cache.read("image", 65536), content[:65536])
+    wait_until(lambda: hold.waiting, what="the fetch to be held back")
+    worker = worker_of(cache)
+    cache.process.kill()
+    cache.process.wait()
+    cache.process = None
+    wait_until(lambda: not os.path.exists(f"/proc/{worker}") or status_of(worker)["State"].strip()[0] == "Z", what="the worker to die, too")
+    assert is_mounted(cache.mnt)
+    with pytest.raises(OSError):
+        os.listdir(cache.mnt)
+    hold.release()
+    origin.clear_faults()
+    logged = len(cache.logged())
+    with open(cache.log, "ab") as log:
+        cache.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *cache.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    wait_until(lambda: "is mounted" in cache.logged()[logged:], what="the mount")
+    same(cache.read("image"), content)
+    assert sum(p == os.path.realpath(cache.mnt) for p, _ in __import__("harness").mounts()) == 1
+    cache.unmount()
+    check_no_orphans(cache)
