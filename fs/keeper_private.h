@@ -11,6 +11,7 @@
 #include "backing.h"
 #include "command_line.h"
 #include "config.h"
+#include "fuse_mount.h"
 #include "ledger.h"
 #include "mountpoint.h"
 #include "privileges.h"
