@@ -17,57 +17,37 @@
 #include <unistd.h>
 
 #include "log.h"
-
-#define OUR_TYPE "fuse.glance-cache-fs"
+#include "mountinfo.h"
 
 enum { STACKED_MAX = 16 }; /* stale mounts over one another */
 
-/* In place: mountinfo's \040 and the like. */
-static void unescape(char *text)
+/* What is mounted last at PATH; type "": nothing. mountinfo_clear() it. */
+static void find_mounted(const char *path, struct mountinfo *ret)
 {
-    char *to = text;
-    for (const char *c = text; *c != '\0'; c++) {
-        if (*c == '\\' && c[1] >= '0' && c[1] <= '3' && c[2] != '\0' && c[3] != '\0') {
-            *to++ = (char)((c[1] - '0') << 6 | (c[2] - '0') << 3 | (c[3] - '0'));
-            c += 3;
-        } else {
-            *to++ = *c;
-        }
-    }
-    *to = '\0';
-}
-
-/* What is mounted last at a path. */
-struct mounted {
-    char type[64]; /* "": nothing */
-    char device[PATH_MAX];
-};
-
-static void find_mounted(const char *path, struct mounted *ret)
-{
-    char *line = NULL, point[PATH_MAX];
+    char *line = NULL;
     size_t size = 0;
-    struct mounted found;
+    struct mountinfo m;
     FILE *file = fopen("/proc/self/mountinfo", "re");
-    *ret = (struct mounted){.type = ""};
+    *ret = (struct mountinfo){.type = ""};
     while (file != NULL && getline(&line, &size, file) > 0) {
-        const char *rest = strstr(line, " - ");
-        if (rest == NULL || sscanf(line, "%*s %*s %*s %*s %4095s", point) != 1 ||
-            sscanf(rest, " - %63s %4095s", found.type, found.device) != 2)
+        if (!mountinfo_parse(line, &m))
             continue;
-        unescape(point);
-        unescape(found.device);
-        if (strcmp(point, path) == 0)
-            *ret = found;
+        if (strcmp(m.point, path) == 0) {
+            mountinfo_clear(ret);
+            *ret = m;
+        } else {
+            mountinfo_clear(&m);
+        }
     }
     free(line);
     if (file != NULL)
         fclose(file);
 }
 
-static bool is_ours(const struct mounted *m)
+/* A mount of ours with DEVICE as its source. */
+static bool is_of(const struct mountinfo *m, const char *device)
 {
-    return strcmp(m->type, OUR_TYPE) == 0;
+    return mountinfo_is_ours(m) && strcmp(m->source, device) == 0;
 }
 
 /* PATH made absolute without looking at what it names, which may be a mount that does not answer. */
@@ -91,11 +71,11 @@ static int absolute(const char *given, char **ret)
     return r < 0 ? r : 0;
 }
 
-static int check_answering(const char *given, char *path, const struct mounted *mounted)
+static int check_answering(const char *given, char *path, const struct mountinfo *mounted)
 {
     struct stat st;
     int r = stat(path, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
-    if (r == 0 && is_ours(mounted)) {
+    if (r == 0 && mountinfo_is_ours(mounted)) {
         log_error("%s is mounted already, by another glance-cache-fs: unmount it, or name another mount point", given);
         return -EBUSY;
     }
@@ -105,7 +85,7 @@ static int check_answering(const char *given, char *path, const struct mounted *
 int mountpoint_check(const char *given, const char *device, char **ret_path)
 {
     char *path;
-    struct mounted mounted;
+    struct mountinfo mounted;
     int r = absolute(given, &path);
     if (r < 0)
         return log_errno(r, "the mount point %s cannot be used", given);
@@ -117,8 +97,9 @@ int mountpoint_check(const char *given, const char *device, char **ret_path)
             return log_errno(-errno, "the mount point %s cannot be used", given);
     }
     find_mounted(path, &mounted);
-    if (!is_ours(&mounted) || strcmp(mounted.device, device) != 0)
+    if (!is_of(&mounted, device))
         r = check_answering(given, path, &mounted);
+    mountinfo_clear(&mounted);
     if (r < 0) {
         free(path);
         return r;
@@ -144,21 +125,35 @@ static void unmount(const char *path)
         run_fusermount(path);
 }
 
-int mountpoint_clean(const char *path, const char *device)
+/* One mount, if it is to be taken away. 1: it was; 0: what is there works, or nothing is; -ENOTCONN: it is not ours. */
+static int clean_one(const char *path, const char *device)
 {
-    struct mounted mounted;
+    struct mountinfo mounted;
     struct stat st;
-    for (int tries = 0; tries < STACKED_MAX; tries++) {
-        find_mounted(path, &mounted);
-        if (is_ours(&mounted) && strcmp(mounted.device, device) == 0)
-            umount2(path, MNT_FORCE | UMOUNT_NOFOLLOW); /* ends what waits for an answer; unmounts only when nobody is there */
-        else if (stat(path, &st) == 0 || errno != ENOTCONN)
-            return 0;
-        else if (!is_ours(&mounted))
-            break;
+    int r = 1;
+    find_mounted(path, &mounted);
+    if (is_of(&mounted, device)) {
+        umount2(path, MNT_FORCE | UMOUNT_NOFOLLOW); /* ends what waits for an answer; unmounts only when nobody is there */
+    } else if (stat(path, &st) == 0 || errno != ENOTCONN) {
+        r = 0;
+    } else if (!mountinfo_is_ours(&mounted)) {
+        log_error("%s is a mount of type %s that does not answer: unmount it (umount -l)", path, mounted.type);
+        r = -ENOTCONN;
+    }
+    if (r > 0) {
         log_notice("%s is a mount that a glance-cache-fs left behind: unmounting it", path);
         unmount(path);
     }
-    log_error("%s is a mount of type %s that does not answer: unmount it (umount -l)", path, mounted.type);
-    return -ENOTCONN;
+    mountinfo_clear(&mounted);
+    return r;
+}
+
+int mountpoint_clean(const char *path, const char *device)
+{
+    int r = 1;
+    for (int tries = 0; tries < STACKED_MAX && r > 0; tries++)
+        r = clean_one(path, device);
+    if (r > 0)
+        log_error("%s: what a glance-cache-fs left mounted there does not go away: unmount it (umount -l)", path);
+    return r > 0 ? -ENOTCONN : r;
 }

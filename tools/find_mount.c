@@ -21,78 +21,33 @@
 #include "config.h"
 #include "image_id.h"
 #include "log.h"
-
-#define OUR_TYPE "fuse.glance-cache-fs"
-
-struct entry {
-    char *point, *source;
-    char type[64], device[32];
-    bool whole; /* its root is the file system's */
-};
+#include "mountinfo.h"
 
 struct table {
-    struct entry *entries;
+    struct mountinfo *entries;
     size_t count;
 };
 
-/* ---- mountinfo, see proc(5) */
-
-/* In place: \040 and the like. */
-static void unescape(char *text)
-{
-    char *to = text;
-    for (const char *c = text; *c != '\0'; c++) {
-        if (*c == '\\' && c[1] >= '0' && c[1] <= '3' && c[2] != '\0' && c[3] != '\0') {
-            *to++ = (char)((c[1] - '0') << 6 | (c[2] - '0') << 3 | (c[3] - '0'));
-            c += 3;
-        } else {
-            *to++ = *c;
-        }
-    }
-    *to = '\0';
-}
-
-static void free_entry(struct entry *entry)
-{
-    free(entry->point);
-    free(entry->source);
-}
+/* ---- what is mounted */
 
 static void free_table(struct table *table)
 {
     for (size_t i = 0; i < table->count; i++)
-        free_entry(&table->entries[i]);
+        mountinfo_clear(&table->entries[i]);
     free(table->entries);
 }
 
-static bool parse_line(char *line, struct entry *ret)
-{
-    char *rest = strstr(line, " - "), *root = NULL;
-    *ret = (struct entry){.point = NULL};
-    bool good = rest != NULL && sscanf(line, "%*s %*s %31s %ms %ms", ret->device, &root, &ret->point) == 3 &&
-                sscanf(rest, " - %63s %ms", ret->type, &ret->source) == 2;
-    ret->whole = good && strcmp(root, "/") == 0;
-    free(root);
-    if (!good) {
-        free_entry(ret);
-        return false;
-    }
-    unescape(ret->point);
-    unescape(ret->source);
-    return true;
-}
-
 /* What is mounted later at the same place covers what was there. */
-static int add_entry(struct table *table, struct entry *entry)
+static int add_entry(struct table *table, struct mountinfo *entry)
 {
     for (size_t i = 0; i < table->count; i++) {
         if (strcmp(table->entries[i].point, entry->point) == 0) {
-            free_entry(&table->entries[i]);
+            mountinfo_clear(&table->entries[i]);
             table->entries[i] = *entry;
             return 0;
         }
     }
-    struct entry *more = reallocarray(table->entries, table->count + 1, sizeof(*more));
+    struct mountinfo *more = reallocarray(table->entries, table->count + 1, sizeof(*more));
     if (more == NULL)
         return -ENOMEM;
     table->entries = more;
@@ -103,7 +58,7 @@ static int add_entry(struct table *table, struct entry *entry)
 static int read_table(struct table *ret)
 {
     struct table table = {.entries = NULL};
-    struct entry entry;
+    struct mountinfo entry;
     char *line = NULL;
     size_t size = 0;
     int r = 0;
@@ -111,11 +66,11 @@ static int read_table(struct table *ret)
     if (file == NULL)
         return log_errno(-errno, "/proc/self/mountinfo, which tells what is mounted, cannot be read");
     while (r == 0 && getline(&line, &size, file) > 0) {
-        if (!parse_line(line, &entry))
+        if (!mountinfo_parse(line, &entry))
             continue;
         r = add_entry(&table, &entry);
         if (r < 0)
-            free_entry(&entry);
+            mountinfo_clear(&entry);
     }
     free(line);
     fclose(file);
@@ -125,11 +80,6 @@ static int read_table(struct table *ret)
     }
     *ret = table;
     return 0;
-}
-
-static bool is_ours(const struct entry *entry)
-{
-    return strcmp(entry->type, OUR_TYPE) == 0;
 }
 
 /* ---- which one */
@@ -154,7 +104,7 @@ static bool same_text(const char *a, const char *b)
 }
 
 /* Does ENTRY serve the configuration PATH, or another one of the same cache directory DIR? */
-static bool serves(const struct entry *entry, const char *path, const char *dir)
+static bool serves(const struct mountinfo *entry, const char *path, const char *dir)
 {
     if (same_text(entry->source, path))
         return true;
@@ -164,7 +114,7 @@ static bool serves(const struct entry *entry, const char *path, const char *dir)
     return same;
 }
 
-static const struct entry *by_point(const struct table *table, const char *point)
+static const struct mountinfo *by_point(const struct table *table, const char *point)
 {
     for (size_t i = 0; i < table->count; i++) {
         if (strcmp(table->entries[i].point, point) == 0)
@@ -173,7 +123,7 @@ static const struct entry *by_point(const struct table *table, const char *point
     return NULL;
 }
 
-static int choose_named(const struct table *table, const char *mount, const struct entry **ret)
+static int choose_named(const struct table *table, const char *mount, const struct mountinfo **ret)
 {
     struct stat st;
     if (stat(mount, &st) < 0 && errno == ENOTCONN) {
@@ -183,13 +133,13 @@ static int choose_named(const struct table *table, const char *mount, const stru
     char *point = realpath(mount, NULL);
     if (point == NULL)
         return log_errno(-errno, "%s, named by --mount, cannot be used", mount);
-    const struct entry *entry = by_point(table, point);
+    const struct mountinfo *entry = by_point(table, point);
     free(point);
     if (entry == NULL) {
         log_error("%s: nothing is mounted there; mount it with glance-cache-fs(8), or name another place by --mount", mount);
         return -ENOENT;
     }
-    if (!is_ours(entry)) {
+    if (!mountinfo_is_ours(entry)) {
         log_error("%s: a file system of type %s is mounted there, not a glance-cache-fs", mount, entry->type);
         return -EINVAL;
     }
@@ -199,12 +149,12 @@ static int choose_named(const struct table *table, const char *mount, const stru
 
 /* The only one that serves PATH (NULL: whatever it serves). */
 static int choose_only(const struct table *table, const char *path, const char *dir, const char *config_file,
-                       const struct entry **ret)
+                       const struct mountinfo **ret)
 {
-    const struct entry *found = NULL;
+    const struct mountinfo *found = NULL;
     for (size_t i = 0; i < table->count; i++) {
-        const struct entry *entry = &table->entries[i];
-        if (!is_ours(entry) || (path != NULL && !serves(entry, path, dir)))
+        const struct mountinfo *entry = &table->entries[i];
+        if (!mountinfo_is_ours(entry) || (path != NULL && !serves(entry, path, dir)))
             continue;
         if (found != NULL && strcmp(found->device, entry->device) != 0) {
             log_error("more than one glance-cache-fs is mounted (%s, %s): say which one by --mount", found->point, entry->point);
@@ -223,7 +173,7 @@ static int choose_only(const struct table *table, const char *path, const char *
     return 0;
 }
 
-static int choose_configured(const struct table *table, const char *config_file, const struct entry **ret)
+static int choose_configured(const struct table *table, const char *config_file, const struct mountinfo **ret)
 {
     char *path = realpath(config_file, NULL);
     if (path == NULL)
@@ -237,7 +187,7 @@ static int choose_configured(const struct table *table, const char *config_file,
 
 /* ---- opening it */
 
-static int open_mount(const struct entry *entry, struct cache_mount *ret)
+static int open_mount(const struct mountinfo *entry, struct cache_mount *ret)
 {
     struct cache_mount m = {.fd = open(entry->point, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     if (m.fd < 0) {
@@ -263,7 +213,7 @@ static int open_mount(const struct entry *entry, struct cache_mount *ret)
 
 int find_mount(const char *mount, const char *config_file, struct cache_mount *ret)
 {
-    const struct entry *entry = NULL;
+    const struct mountinfo *entry = NULL;
     struct table table = {.entries = NULL};
     int r = read_table(&table);
     if (r < 0)
