@@ -6,27 +6,27 @@
 #include "config-auto.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "catalogue_private.h"
 
-/* ---- the queue */
+/* ---- rows of either table */
 
-#define QUEUE_SELECT "SELECT id, name, queued, next_try, attempts, error FROM queue"
+/* Where the columns of a table's SELECT go: *RET_NAME is the name's place in ROW. */
+struct kind {
+    size_t size; /* of a row */
+    void (*read)(struct cat_query *q, void *row, const char **ret_name);
+};
 
-/* Runs a bound query that gives queue rows; ends it. How many. */
-static int collect_queue(struct cat_query *q, struct queue_row *rows, size_t max)
+/* Runs a bound query that gives rows of KIND; ends it. How many. */
+static int collect(struct cat_query *q, const struct kind *kind, void *rows, size_t max)
 {
     size_t n = 0;
     int r = 0;
     while (n < max && (r = cat_step(q)) > 0) {
-        struct queue_row *row = &rows[n++];
-        row->row = cat_int(q, 0);
-        cat_text(q, 1, row->name, sizeof row->name);
-        row->queued = cat_int(q, 2);
-        row->next_try = cat_int(q, 3);
-        row->attempts = cat_unsigned(q, 4);
-        cat_text(q, 5, row->error, sizeof row->error);
-        if (!image_id_valid(row->name)) {
+        const char *name;
+        kind->read(q, (char *)rows + n++ * kind->size, &name);
+        if (!image_id_valid(name)) {
             r = -EBADMSG;
             break;
         }
@@ -36,22 +36,102 @@ static int collect_queue(struct cat_query *q, struct queue_row *rows, size_t max
 }
 
 /* The one row a bound query gives; ends it. */
-static int one_queue(struct cat_query *q, struct queue_row *ret)
+static int one(struct cat_query *q, const struct kind *kind, void *ret)
 {
-    struct queue_row row;
-    int r = collect_queue(q, &row, 1);
+    union {
+        struct queue_row queue;
+        struct invalid_row invalid;
+    } row;
+    int r = collect(q, kind, &row, 1);
     if (r <= 0)
         return r < 0 ? r : -ENOENT;
-    *ret = row;
+    memcpy(ret, &row, kind->size);
     return 0;
 }
 
-static int queue_find(struct cat_connection *k, const char *name, struct queue_row *ret)
+static int find(struct cat_connection *k, const struct kind *kind, const char *sql, const char *name, void *ret)
 {
     struct cat_query q;
-    cat_query_start(&q, k, QUEUE_SELECT " WHERE name = ?1");
+    cat_query_start(&q, k, sql);
     cat_bind_text(&q, name);
-    return one_queue(&q, ret);
+    return one(&q, kind, ret);
+}
+
+static int find_by_name(struct catalogue *c, const struct kind *kind, const char *sql, const char *name, void *ret)
+{
+    struct cat_connection *k;
+    int r = cat_read_begin(c, &k);
+    if (r < 0)
+        return r;
+    r = find(k, kind, sql, name, ret);
+    cat_read_end(c, k);
+    return r;
+}
+
+static int find_by_id(struct catalogue *c, const struct kind *kind, const char *sql, int64_t row, void *ret)
+{
+    struct cat_connection *k;
+    int r = cat_read_begin(c, &k);
+    if (r < 0)
+        return r;
+    struct cat_query q;
+    cat_query_start(&q, k, sql);
+    cat_bind_int(&q, row);
+    r = one(&q, kind, ret);
+    cat_read_end(c, k);
+    return r;
+}
+
+/* Up to MAX rows after the id AFTER; with DUE, a third parameter of SQL. */
+static int page(struct catalogue *c, const struct kind *kind, const char *sql, int64_t after, const int64_t *due, void *rows, size_t max)
+{
+    struct cat_connection *k;
+    int r = cat_read_begin(c, &k);
+    if (r < 0)
+        return r;
+    struct cat_query q;
+    cat_query_start(&q, k, sql);
+    cat_bind_int(&q, after);
+    cat_bind_limit(&q, max);
+    if (due != NULL)
+        cat_bind_int(&q, *due);
+    r = collect(&q, kind, rows, max);
+    cat_read_end(c, k);
+    return r;
+}
+
+static int remove_name(struct catalogue *c, const char *sql, const char *name)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    r = cat_run_name(k, sql, name);
+    r = cat_write_end(c, r == 0 ? -ENOENT : r);
+    return r < 0 ? r : 0;
+}
+
+/* ---- the queue */
+
+#define QUEUE_SELECT "SELECT id, name, queued, next_try, attempts, error FROM queue"
+
+static void read_queue_row(struct cat_query *q, void *to, const char **ret_name)
+{
+    struct queue_row *row = to;
+    row->row = cat_int(q, 0);
+    cat_text(q, 1, row->name, sizeof row->name);
+    row->queued = cat_int(q, 2);
+    row->next_try = cat_int(q, 3);
+    row->attempts = cat_unsigned(q, 4);
+    cat_text(q, 5, row->error, sizeof row->error);
+    *ret_name = row->name;
+}
+
+static const struct kind QUEUE = {sizeof(struct queue_row), read_queue_row};
+
+static int queue_find(struct cat_connection *k, const char *name, struct queue_row *ret)
+{
+    return find(k, &QUEUE, QUEUE_SELECT " WHERE name = ?1", name, ret);
 }
 
 static int queue_add(struct cat_connection *k, const char *name, int64_t now, struct queue_row *ret)
@@ -85,58 +165,22 @@ int catalogue_queue_add(struct catalogue *c, const char *name, int64_t now, stru
 
 int catalogue_queue_find(struct catalogue *c, const char *name, struct queue_row *ret)
 {
-    struct cat_connection *k;
-    int r = cat_read_begin(c, &k);
-    if (r < 0)
-        return r;
-    r = queue_find(k, name, ret);
-    cat_read_end(c, k);
-    return r;
+    return find_by_name(c, &QUEUE, QUEUE_SELECT " WHERE name = ?1", name, ret);
 }
 
 int catalogue_queue_get(struct catalogue *c, int64_t row, struct queue_row *ret)
 {
-    struct cat_connection *k;
-    int r = cat_read_begin(c, &k);
-    if (r < 0)
-        return r;
-    struct cat_query q;
-    cat_query_start(&q, k, QUEUE_SELECT " WHERE id = ?1");
-    cat_bind_int(&q, row);
-    r = one_queue(&q, ret);
-    cat_read_end(c, k);
-    return r;
+    return find_by_id(c, &QUEUE, QUEUE_SELECT " WHERE id = ?1", row, ret);
 }
 
 int catalogue_queue_page(struct catalogue *c, int64_t after, struct queue_row *rows, size_t max)
 {
-    struct cat_connection *k;
-    int r = cat_read_begin(c, &k);
-    if (r < 0)
-        return r;
-    struct cat_query q;
-    cat_query_start(&q, k, QUEUE_SELECT " WHERE id > ?1 ORDER BY id LIMIT ?2");
-    cat_bind_int(&q, after);
-    cat_bind_limit(&q, max);
-    r = collect_queue(&q, rows, max);
-    cat_read_end(c, k);
-    return r;
+    return page(c, &QUEUE, QUEUE_SELECT " WHERE id > ?1 ORDER BY id LIMIT ?2", after, NULL, rows, max);
 }
 
 int catalogue_queue_due(struct catalogue *c, int64_t now, int64_t after, struct queue_row *rows, size_t max)
 {
-    struct cat_connection *k;
-    int r = cat_read_begin(c, &k);
-    if (r < 0)
-        return r;
-    struct cat_query q;
-    cat_query_start(&q, k, QUEUE_SELECT " NOT INDEXED WHERE id > ?1 AND next_try <= ?2 ORDER BY id LIMIT ?3");
-    cat_bind_int(&q, after);
-    cat_bind_int(&q, now);
-    cat_bind_limit(&q, max);
-    r = collect_queue(&q, rows, max);
-    cat_read_end(c, k);
-    return r;
+    return page(c, &QUEUE, QUEUE_SELECT " NOT INDEXED WHERE id > ?1 AND next_try <= ?3 ORDER BY id LIMIT ?2", after, &now, rows, max);
 }
 
 int64_t catalogue_queue_next_time(struct catalogue *c, int64_t now)
@@ -174,17 +218,6 @@ int catalogue_queue_failed(struct catalogue *c, int64_t row, const char *error, 
     return r < 0 ? r : 0;
 }
 
-static int remove_name(struct catalogue *c, const char *sql, const char *name)
-{
-    struct cat_connection *k;
-    int r = cat_write_begin(c, &k);
-    if (r < 0)
-        return r;
-    r = cat_run_name(k, sql, name);
-    r = cat_write_end(c, r == 0 ? -ENOENT : r);
-    return r < 0 ? r : 0;
-}
-
 int catalogue_queue_remove(struct catalogue *c, const char *name)
 {
     return remove_name(c, "DELETE FROM queue WHERE name = ?1", name);
@@ -194,35 +227,18 @@ int catalogue_queue_remove(struct catalogue *c, const char *name)
 
 #define INVALID_SELECT "SELECT id, name, since, bytes, reason FROM invalid"
 
-static int collect_invalid(struct cat_query *q, struct invalid_row *rows, size_t max)
+static void read_invalid_row(struct cat_query *q, void *to, const char **ret_name)
 {
-    size_t n = 0;
-    int r = 0;
-    while (n < max && (r = cat_step(q)) > 0) {
-        struct invalid_row *row = &rows[n++];
-        row->row = cat_int(q, 0);
-        cat_text(q, 1, row->name, sizeof row->name);
-        row->when = cat_int(q, 2);
-        row->bytes = cat_unsigned(q, 3);
-        cat_text(q, 4, row->reason, sizeof row->reason);
-        if (!image_id_valid(row->name)) {
-            r = -EBADMSG;
-            break;
-        }
-    }
-    cat_query_end(q);
-    return r < 0 ? r : (int)n;
+    struct invalid_row *row = to;
+    row->row = cat_int(q, 0);
+    cat_text(q, 1, row->name, sizeof row->name);
+    row->when = cat_int(q, 2);
+    row->bytes = cat_unsigned(q, 3);
+    cat_text(q, 4, row->reason, sizeof row->reason);
+    *ret_name = row->name;
 }
 
-static int one_invalid(struct cat_query *q, struct invalid_row *ret)
-{
-    struct invalid_row row;
-    int r = collect_invalid(q, &row, 1);
-    if (r <= 0)
-        return r < 0 ? r : -ENOENT;
-    *ret = row;
-    return 0;
-}
+static const struct kind INVALID = {sizeof(struct invalid_row), read_invalid_row};
 
 static int invalid_put(struct cat_connection *k, const char *name, const char *reason, uint64_t bytes, int64_t now)
 {
@@ -254,45 +270,17 @@ int catalogue_invalid_put(struct catalogue *c, const char *name, const char *rea
 
 int catalogue_invalid_find(struct catalogue *c, const char *name, struct invalid_row *ret)
 {
-    struct cat_connection *k;
-    int r = cat_read_begin(c, &k);
-    if (r < 0)
-        return r;
-    struct cat_query q;
-    cat_query_start(&q, k, INVALID_SELECT " WHERE name = ?1");
-    cat_bind_text(&q, name);
-    r = one_invalid(&q, ret);
-    cat_read_end(c, k);
-    return r;
+    return find_by_name(c, &INVALID, INVALID_SELECT " WHERE name = ?1", name, ret);
 }
 
 int catalogue_invalid_get(struct catalogue *c, int64_t row, struct invalid_row *ret)
 {
-    struct cat_connection *k;
-    int r = cat_read_begin(c, &k);
-    if (r < 0)
-        return r;
-    struct cat_query q;
-    cat_query_start(&q, k, INVALID_SELECT " WHERE id = ?1");
-    cat_bind_int(&q, row);
-    r = one_invalid(&q, ret);
-    cat_read_end(c, k);
-    return r;
+    return find_by_id(c, &INVALID, INVALID_SELECT " WHERE id = ?1", row, ret);
 }
 
 int catalogue_invalid_page(struct catalogue *c, int64_t after, struct invalid_row *rows, size_t max)
 {
-    struct cat_connection *k;
-    int r = cat_read_begin(c, &k);
-    if (r < 0)
-        return r;
-    struct cat_query q;
-    cat_query_start(&q, k, INVALID_SELECT " WHERE id > ?1 ORDER BY id LIMIT ?2");
-    cat_bind_int(&q, after);
-    cat_bind_limit(&q, max);
-    r = collect_invalid(&q, rows, max);
-    cat_read_end(c, k);
-    return r;
+    return page(c, &INVALID, INVALID_SELECT " WHERE id > ?1 ORDER BY id LIMIT ?2", after, NULL, rows, max);
 }
 
 int catalogue_invalid_remove(struct catalogue *c, const char *name)
