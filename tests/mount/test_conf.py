@@ -324,3 +324,18 @@ def test_install(tmp_path):
     assert conf.read_text() == open(os.path.join(CONF, "glance-cache.conf")).read()
     conf.write_text("# mine\n")
     assert run(*command).returncode == 0 and conf.read_text() == "# mine\n"
+
+
+def test_the_guide_names_what_there_is():
+    """Options and metrics that doc/OPERATORS.md speaks of."""
+    text = open(os.path.join(DOC, "OPERATORS.md")).read()
+    table = open(os.path.join(TOP, "fs", "config_options.c")).read()
+    options = set(re.findall(r"`([a-z]+_[a-z_]+)(?: = [^`]*)?`", text)) - {"allow_other"}
+    assert len(options) > 8
+    for option in options:
+        assert re.search(rf"\b{option}\b", table), option
+    names = set(re.findall(r"glance_cache_([a-z_]+)", text))
+    assert len(names) > 5
+    metrics = open(os.path.join(TOP, "api", "metrics.c")).read()
+    for name in names:
+        assert f'"{name}"' in metrics, name
