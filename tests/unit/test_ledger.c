@@ -132,6 +132,29 @@ static void a_release_that_comes_late_closes_nothing(void **state)
     ledger_close(l);
 }
 
+/* A worker killed while it closes a handle must leave it open or closed: half closed, the RELEASE sent again would not find it. */
+static void closing_is_a_single_store(void **state)
+{
+    struct ledger *l = worker();
+    struct stat st;
+    (void)state;
+    uint64_t handle = open_handle(l, 1, 10, false);
+    assert_int_equal(fstat(memory, &st), 0);
+    size_t words = (size_t)st.st_size / sizeof(uint64_t), changed = 0;
+    uint64_t *before = malloc(words * sizeof(*before));
+    assert_non_null(before);
+    assert_int_equal(pread(memory, before, words * sizeof(*before), 0), words * sizeof(*before));
+    assert_int_equal(ledger_close_handle(l, handle, 1), 0);
+    uint64_t *after = mmap(NULL, words * sizeof(*after), PROT_READ, MAP_SHARED, memory, 0);
+    assert_true(after != MAP_FAILED);
+    for (size_t i = 0; i < words; i++)
+        changed += before[i] != after[i];
+    assert_int_equal(changed, 1);
+    munmap(after, words * sizeof(*after));
+    free(before);
+    ledger_close(l);
+}
+
 static void the_first_handle_decides_the_mode(void **state)
 {
     struct ledger *l = worker();
@@ -334,6 +357,7 @@ int main(void)
         ledger_test(the_next_worker_finds_the_handles),
         ledger_test(a_resent_open_gets_the_handle_it_had),
         ledger_test(a_release_that_comes_late_closes_nothing),
+        ledger_test(closing_is_a_single_store),
         ledger_test(the_first_handle_decides_the_mode),
         ledger_test(a_full_table_says_so),
         ledger_test(random_opens_and_closes),
