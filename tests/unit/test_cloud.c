@@ -301,6 +301,7 @@ static void a_login_fails(void **state)
         { "300", "", -EPROTO, 0 },
         { "503", "", -EAGAIN, 0 },
         { "201", "", -EPROTO, 0 },
+        { "201\nX-Subject-Token: a\rb", "", -EPROTO, 0 }, /* no request could be made with it */
         { "201\nX-Subject-Token: x", "<html>", 0, -EPROTO },
         { "201\nX-Subject-Token: x", "{\"token\": {\"catalog\": []}}", 0, -ENXIO },
     };
