@@ -168,23 +168,13 @@ static int check_file(struct adoption *a, const char *name, const struct image_m
 /* What the file says of itself. -ENODATA: nothing we can use. */
 static int read_label(struct adoption *a, const char *name, struct image_meta *ret)
 {
-    struct image_meta meta = {.size = 0};
-    char label[512], algorithm[16], hex[DIGEST_HEX_MAX + 1];
-    int fd, version, used = 0;
-
-    int r = store_open_image(a->e->store, STORE_COMPLETE, name, &fd);
+    char label[IMAGE_LABEL_MAX];
+    int fd, r = store_open_image(a->e->store, STORE_COMPLETE, name, &fd);
     if (r < 0)
         return r;
     r = store_get_label(fd, label, sizeof(label));
     close(fd);
-    if (r < 0 || sscanf(label, "%d %" SCNu64 " %15s %128s %n", &version, &meta.size, algorithm, hex, &used) != 4 || version != 1)
-        return -ENODATA;
-    if (strcmp(algorithm, "-") != 0 && digest_set(digest_algorithm_by_name(algorithm), hex, strlen(hex), &meta.digest) < 0)
-        return -ENODATA;
-    if (used > 0)
-        snprintf(meta.etag, sizeof(meta.etag), "%.127s", label + used);
-    *ret = meta;
-    return 0;
+    return r < 0 || image_label_read(label, ret) < 0 ? -ENODATA : 0;
 }
 
 struct blocking {

@@ -28,7 +28,7 @@ struct glance_index {
     sqlite3 *db;
 };
 
-enum { GLANCE_BUSY_MS = 2000 };
+enum { GLANCE_BUSY_MS = 2000, GLANCE_VALUE_MAX = 1 << 20 /* bytes; of a row, too */ };
 
 static const char find_sql[] =
     "SELECT size, hits, last_accessed, last_modified, checksum FROM cached_images WHERE image_id = ?1";
@@ -79,7 +79,10 @@ static int open_with(const char *path, const char *options, sqlite3 **ret)
     free(uri);
     if (code == SQLITE_OK) {
         sqlite3_busy_timeout(db, GLANCE_BUSY_MS);
+        /* What somebody else wrote is data: no view in place of the table that computes for ever, no value without bounds. */
         sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+        sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
+        sqlite3_limit(db, SQLITE_LIMIT_LENGTH, GLANCE_VALUE_MAX);
         sqlite3_exec(db, "PRAGMA cache_size = -512", NULL, NULL, NULL);
         sqlite3_stmt *statement;
         code = sqlite3_prepare_v2(db, find_sql, -1, &statement, NULL);

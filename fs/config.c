@@ -366,35 +366,6 @@ int config_load(const char *path, struct config **ret, char message[CONFIG_MESSA
     return config_load_copy(path, path, ret, message);
 }
 
-/* ---- other files */
-
-struct ini {
-    config_ini_fn *fn;
-    void *context;
-    int result;
-};
-
-static int ini_line(void *context, const char *section, const char *name, const char *value)
-{
-    struct ini *ini = context;
-    if (ini->result == 0)
-        ini->result = ini->fn(ini->context, section, name, value);
-    return ini->result == 0;
-}
-
-int config_read_ini(const char *path, config_ini_fn *fn, void *context)
-{
-    struct ini ini = {.fn = fn, .context = context};
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return -errno;
-    int r = ini_parse_file(file, ini_line, &ini);
-    fclose(file);
-    if (ini.result != 0)
-        return ini.result;
-    return r == -2 ? -ENOMEM : r != 0 ? -EINVAL : 0;
-}
-
 /* ---- the end */
 
 void config_free(struct config *config)

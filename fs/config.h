@@ -183,7 +183,8 @@ void config_dump_sample(FILE *out);
 
 /*
  * Reads another INI file, such as shared credentials for S3: FN for each line with a name, its values valid for the call; non-zero
- * ends the reading and is returned. Else 0, -EINVAL (it is no INI file), -ENOMEM or what open(2) said. Blocks on the disk.
+ * ends the reading and is returned. Lines may be of any length; one that stands further in than the name above it belongs to that
+ * and is passed over. Else 0, -EINVAL (it is no INI file), -ENOMEM or what open(2) and read(2) said. Blocks on the disk.
  */
 typedef int config_ini_fn(void *context, const char *section, const char *name, const char *value);
 int config_read_ini(const char *path, config_ini_fn *fn, void *context);

@@ -131,10 +131,8 @@ static void publish_failed(void *context)
 /* What the file itself says it is, for the day the catalogue is lost. */
 static void label_file(const struct image *image, int fd)
 {
-    char label[512];
-    const struct digest *d = &image->meta.digest;
-    snprintf(label, sizeof(label), "1 %llu %s %s %s", (unsigned long long)image->meta.size,
-             d->algorithm ? digest_algorithm_name(d->algorithm) : "-", d->algorithm ? d->hex : "-", image->meta.etag);
+    char label[IMAGE_LABEL_MAX];
+    image_label_write(&image->meta, label, sizeof(label));
     store_set_label(fd, label); /* where it cannot be kept, the backend is asked instead */
 }
 

@@ -4,6 +4,7 @@
 #define GCFS_IMAGE_META_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "digest.h"
@@ -29,5 +30,14 @@ bool image_meta_same_version(const struct image_meta *a, const struct image_meta
 
 /* A strong validator for If-Match: meta's etag when it has one that is not weak; NULL. */
 const char *image_meta_strong_etag(const struct image_meta *meta);
+
+/*
+ * What a complete file says of itself, in an attribute, for the day the catalogue is lost: "1 SIZE ALGORITHM HEX ETAG", "-" in place
+ * of a digest that is not known. The label of META, cut to SIZE (IMAGE_LABEL_MAX holds all).
+ */
+enum { IMAGE_LABEL_MAX = 512 };
+void image_label_write(const struct image_meta *meta, char *ret, size_t size);
+/* Size, digest and etag from a label; the rest is empty. -EBADMSG: it is none. */
+int image_label_read(const char *label, struct image_meta *ret);
 
 #endif

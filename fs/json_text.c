@@ -10,8 +10,8 @@
 /* The length of the longest start of TEXT (≤ 4 bytes) that jansson takes as one character; 0: none. */
 static size_t character(const char *text)
 {
-    size_t length = strlen(text);
-    for (size_t n = 1; n <= 4 && n <= length; n++) {
+    size_t length = strnlen(text, 4);
+    for (size_t n = 1; n <= length; n++) {
         json_t *s = json_stringn(text, n);
         if (s != NULL) {
             json_decref(s);

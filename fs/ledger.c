@@ -4,7 +4,7 @@
  *
  * A slot is free when its row is 0. It is taken by writing all else first and the row last, freed by writing the row 0: a worker
  * that is killed in between leaves it free or taken, never half. A handle is generation << 32 | slot; the generation goes up each
- * time a slot is freed, so that a late RELEASE of an older handle is told apart.
+ * time a slot is taken, so that a late RELEASE of an older handle is told apart.
  *
  * Which slots are free, and the handles of each row, are in this worker's own memory, under `lock`.
  */
@@ -225,6 +225,7 @@ int ledger_open_handle(struct ledger *l, int64_t row, uint64_t unique, bool rese
         r = take_slot_locked(l, &slot);
         if (r == 0) {
             const struct row_count *c = row_get(l, row, false);
+            slot->generation++;
             slot->unique = unique;
             slot->caching = c == NULL ? !passthrough : c->caching > 0;
             r = count_slot_locked(l, row, slot->caching);
@@ -254,7 +255,6 @@ unsigned ledger_close_handle(struct ledger *l, uint64_t handle, int64_t row)
         else
             c->passthrough--;
         l->handles--;
-        slot->generation++;
         atomic_store(&slot->row, 0);
         push_free_locked(l, index); /* without memory the slot is lost until the next worker; nothing breaks */
     }

@@ -96,7 +96,7 @@ static void end_tail(struct page *p)
     char *end;
     errno = 0;
     unsigned long long size = strtoull(at, &end, 10);
-    if (errno == 0 && end[strspn(end, " \r")] == '\0') /* "20K" is rounded, and "-" is a folder's */
+    if (errno == 0 && size <= INT64_MAX && end[strspn(end, " \r")] == '\0') /* "20K" is rounded, and "-" is a folder's */
         p->size = size;
 }
 

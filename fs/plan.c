@@ -52,7 +52,7 @@ bool plan_gap(const struct chunkmap *map, const struct span *busy, size_t busy_c
         }
         uint64_t end = min_u64(chunkmap_next_present(map, c) * chunk, next_busy(busy, busy_count, first));
         uint64_t want = (to + chunk - 1) / chunk * chunk;
-        uint64_t most = (max + chunk - 1) / chunk * chunk;
+        uint64_t most = (min_u64(max, size) + chunk - 1) / chunk * chunk;
         end = min_u64(min_u64(end, want), min_u64(first + (most ? most : chunk), size));
         *ret = (struct span){first, end};
         return true;

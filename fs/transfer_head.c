@@ -68,6 +68,10 @@ void transfer_headers_add(struct transfer_headers *headers, const char *line, si
         end--;
     }
     size_t rest = end - value;
+    /* A carriage return in between is no part of a value and must not become part of a request of ours (RFC 9110, 5.5). */
+    if (memchr(line, '\r', end - line)) {
+        return;
+    }
     if (!reserve(headers, name + rest + 2)) {
         return;
     }

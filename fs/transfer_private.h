@@ -48,7 +48,8 @@ struct transfer_headers {
 
 void transfer_headers_reset(struct transfer_headers *headers); /* empty, memory kept */
 void transfer_headers_clear(struct transfer_headers *headers); /* empty, memory freed */
-/* Keeps LINE ("Name: value", with or without its end of line). Other lines, and what does not fit, are dropped. */
+/* Keeps LINE ("Name: value", with or without its end of line). Other lines, those that hold a NUL or carriage return, and what does
+ * not fit, are dropped. */
 void transfer_headers_add(struct transfer_headers *headers, const char *line, size_t length);
 const char *transfer_headers_get(const struct transfer_headers *headers, const char *name); /* the last one; NULL */
 /* The status of "HTTP/1.1 206 …"; 0: not a status line. */

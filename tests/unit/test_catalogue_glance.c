@@ -111,12 +111,36 @@ static void test_damaged(void **state)
     assert_null(g);
 }
 
+/* A view of the table's name would run for ever, and a value may claim any length. */
+static void test_hostile(void **state)
+{
+    struct glance_index *g = NULL;
+    struct glance_row row;
+    sqlite3 *db;
+    const char *path = scratch_path(*state, "view.db");
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "CREATE VIEW cached_images AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+                                  " SELECT 'x' AS image_id, i AS size, 0 AS hits, 0 AS last_accessed, 0 AS last_modified,"
+                                  " NULL AS checksum FROM n", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    assert_true(glance_index_open(path, &g) < 0);
+    assert_null(g);
+
+    path = scratch_path(*state, "long.db");
+    sqlite3_close(make_glance(path, "INSERT INTO cached_images (image_id, checksum) VALUES ('long', zeroblob(16 << 20))"));
+    assert_int_equal(glance_index_open(path, &g), 0);
+    assert_true(glance_index_find(g, "long", &row) < 0);
+    assert_int_equal(glance_index_find(g, "a", &row), 0);
+    glance_index_close(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         scratch_test(test_read),
         scratch_test(test_in_use),
         scratch_test(test_damaged),
+        scratch_test(test_hostile),
     };
     return cmocka_run_group_tests_name("catalogue: Glance's index", tests, NULL, NULL);
 }

@@ -301,6 +301,7 @@ static void a_login_fails(void **state)
         { "300", "", -EPROTO, 0 },
         { "503", "", -EAGAIN, 0 },
         { "201", "", -EPROTO, 0 },
+        { "201\nX-Subject-Token: a\rb", "", -EPROTO, 0 }, /* no request could be made with it */
         { "201\nX-Subject-Token: x", "<html>", 0, -EPROTO },
         { "201\nX-Subject-Token: x", "{\"token\": {\"catalog\": []}}", 0, -ENXIO },
     };
@@ -432,6 +433,23 @@ static void s3_finds_its_key(void **state)
     assert_string_equal(c.session_token, "tok==");
     s3_credentials_clear(&c);
     config_free(config);
+
+    /* Tokens of the security token service are long, and another client's nested settings are no names of ours. */
+    char token[1500], text[2000];
+    memset(token, '=', sizeof(token));
+    token[sizeof(token) - 1] = '\0';
+    snprintf(text, sizeof(text), "[ default ]\r\n  aws_access_key_id = T ; of today\r\n  aws_secret_access_key: S;#\r\ns3 =\n"
+             "  aws_access_key_id = no\naws_session_token = %s\n", token);
+    put_file("credentials", text);
+    config = configured("type = s3\nbucket = b\ncredentials_file = @/credentials\n");
+    assert_int_equal(s3_credentials_read(config, &c, message), 0);
+    assert_string_equal(c.user_password, "T:S;#");
+    assert_string_equal(c.session_token, token);
+    s3_credentials_clear(&c);
+    config_free(config);
+    put_file("credentials", "[default]\naws_access_key_id\n");
+    expect_refused("type = s3\nbucket = b\ncredentials_file = @/credentials\n", "cannot be read");
+    put_file("credentials", "[half]\naws_access_key_id = AK\n");
 
     config = configured("type = s3\nbucket = b\n");
     assert_int_equal(s3_credentials_read(config, &c, message), 0);

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Redirects: wherever a Location leads, nothing that is secret goes to another scheme, host or port. */
+#include "config-auto.h"
+
+#include "fuzz.h"
+
+#include <errno.h>
+#include <strings.h>
+
+#include "transfer_private.h"
+
+/* "scheme host port", as libcurl would connect; free() it. */
+static char *origin_of(const char *url)
+{
+    CURLU *parts = curl_url();
+    char *scheme = NULL, *host = NULL, *port = NULL, *text;
+    assert(parts && curl_url_set(parts, CURLUPART_URL, url, CURLU_PATH_AS_IS) == CURLUE_OK);
+    assert(curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK);
+    assert(curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK);
+    assert(curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK);
+    assert(asprintf(&text, "%s %s %s", scheme, host, port) > 0);
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(parts);
+    return text;
+}
+
+static void fill(struct transfer_request *q, const char *url, bool post)
+{
+    q->url = strdup(url);
+    q->user_password = strdup("user:secret");
+    q->aws_sigv4 = strdup("aws:amz:r:s3");
+    assert(transfer_request_header(q, "X-Auth-Token", "secret") == 0 && transfer_request_header(q, "If-Match", "\"e\"") == 0);
+    if (post) {
+        q->method = "POST";
+        q->body = strdup("secret");
+        q->body_length = 6;
+    }
+}
+
+static void follow(struct transfer *t, const char *url, bool post)
+{
+    char *before = origin_of(url);
+    transfer_apply_redirect(t);
+    const struct transfer_request *q = &t->request;
+    assert(q->url && !t->redirect && transfer_http_check_url(q->url) == 0);
+    for (const char *c = q->url; *c; c++)
+        assert((unsigned char) *c > ' ' && *c != 0x7f);
+    char *after = origin_of(q->url);
+    bool same = strcasecmp(before, after) == 0;
+    assert(same || (!q->user_password && !q->aws_sigv4 && !q->body && !transfer_request_find(q, "X-Auth-Token")));
+    assert(!same || (q->user_password && transfer_request_find(q, "X-Auth-Token")));
+    assert(transfer_request_find(q, "If-Match") && (post || !q->method) && (!q->body || q->method));
+    free(before);
+    free(after);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const int statuses[] = {301, 302, 303, 307, 308, 300, 200, 304};
+    struct input in = {data, size};
+    struct transfer t = {.fd = -1, .head.status = statuses[fuzz_number(&in, 1) % 8]};
+    bool post = size % 2;
+    char *url = fuzz_line(&in);
+    if (transfer_http_check_url(url) == 0) {
+        fill(&t.request, url, post);
+        transfer_headers_add(&t.headers, (const char *) in.data, in.size);
+        int r = transfer_plan_redirect(&t);
+        assert(r == 1 || r == 0 || r == -EPROTO);
+        if (r == 1)
+            follow(&t, url, post);
+        else if (r == 0) /* the answer: what comes next may be the same request once more */
+            assert(t.request.user_password && !t.redirect);
+    }
+    free(t.redirect);
+    transfer_request_clear(&t.request);
+    transfer_headers_clear(&t.headers);
+    free(url);
+    return 0;
+}
