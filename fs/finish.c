@@ -177,6 +177,8 @@ static void publish(void *context)
     pthread_mutex_lock(&image->lock);
     space_count(image, -image->unwritten, 0);
     image->state = IMAGE_COMPLETE;
+    bool dirty = image->dirty; /* there is nothing left to checkpoint: evicting it must not wait for that */
+    image->dirty = false;
     image->finishing = false;
     image->whole = false;
     image->error[0] = '\0';
@@ -193,6 +195,8 @@ static void publish(void *context)
         ledger_count_fetch(e->ledger, (double)(clock_monotonic() - began) / (double)NS_PER_S);
     prefetch_done(image, 0);
     fetch_visit(image);
+    if (dirty)
+        image_put(image); /* the reference that came with being dirty */
     image_put(image);
 }
 
