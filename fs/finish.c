@@ -213,7 +213,9 @@ static void set_invalid(void *context)
     int r = catalogue_retire(e->catalogue, image->row, false, clock_now(), NULL);
     if (r == 0)
         r = store_quarantine(e->store, STORE_PARTIAL, image->name);
-    if (r == 0 && (again || strcmp(before.reason, image->error) != 0)) /* else it stands there since the first time */
+    if (r == 0 && !again && strcmp(before.reason, image->error) == 0) /* it stands there since the first time */
+        r = catalogue_invalid_set_bytes(e->catalogue, image->name, image->meta.size);
+    else if (r == 0)
         r = catalogue_invalid_put(e->catalogue, image->name, image->error, image->meta.size, clock_now());
     if (r < 0)
         log_errno(r, "%s: the image that failed verification could not be put into invalid/", image->name);

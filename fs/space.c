@@ -4,9 +4,9 @@
  *
  * Before a request for bytes is made, or those are kept that came with a look-up, their room is reserved: what the catalogue counts, what it
  * does not count yet (received since the last checkpoint, or still under way) and the new ones together may not exceed
- * image_cache_max_size, and what they take from the disk must leave min_free. When they would, the rows thread evicts: the images used
- * longest ago first, never one that is open or pinned, then partial images that nobody reads or fetches. An image for which no room can
- * be made goes straight through (through.c).
+ * image_cache_max_size, and what they take from the disk must leave min_free. When they would, the rows thread evicts: what is invalid
+ * first, then the images used longest ago, never one that is open or pinned, then partial images that nobody reads or fetches. An image
+ * for which no room can be made goes straight through (through.c).
  */
 #include "config-auto.h"
 
@@ -26,7 +26,7 @@ static uint64_t used(struct engine *e)
     int64_t more = atomic_load(&e->unwritten);
     if (catalogue_totals(e->catalogue, &t) < 0)
         return 0;
-    return t.complete_bytes + t.partial_bytes + t.retired_bytes + (more > 0 ? (uint64_t)more : 0);
+    return t.complete_bytes + t.partial_bytes + t.retired_bytes + t.invalid_bytes + (more > 0 ? (uint64_t)more : 0);
 }
 
 /* Never less than what the file system may need to keep a file besides its bytes. */
@@ -54,6 +54,25 @@ static uint64_t shortage(struct engine *e, uint64_t length)
 }
 
 /* ---- evicting, on the rows thread */
+
+/* The files of what is invalid; why it is, stays. */
+static uint64_t drop_invalid(struct engine *e, uint64_t need)
+{
+    struct invalid_row *rows = malloc(PAGE * sizeof(*rows));
+    int64_t after = 0;
+    uint64_t freed = 0;
+    int n;
+    while (rows != NULL && freed < need && (n = catalogue_invalid_page(e->catalogue, after, rows, PAGE)) > 0) {
+        for (int i = 0; i < n && freed < need; i++) {
+            if (rows[i].bytes > 0 && catalogue_invalid_set_bytes(e->catalogue, rows[i].name, 0) == 0 &&
+                store_remove(e->store, STORE_INVALID, rows[i].name) == 0)
+                freed += rows[i].bytes;
+        }
+        after = rows[n - 1].row;
+    }
+    free(rows);
+    return freed;
+}
 
 static uint64_t evict_complete(struct engine *e, uint64_t need)
 {
@@ -131,7 +150,9 @@ static void await_room(struct engine *e, uint64_t length)
 static void evict_for(struct engine *e, uint64_t length, uint64_t need)
 {
     touches_flush(e->touches, e->catalogue); /* the order is by access */
-    uint64_t freed = evict_complete(e, need);
+    uint64_t freed = drop_invalid(e, need);
+    if (freed < need)
+        freed += evict_complete(e, need - freed);
     if (freed < need)
         freed += drop_idle_partial(e, need - freed);
     if (freed > 0)
