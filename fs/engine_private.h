@@ -330,6 +330,7 @@ void prefetch_free_all(struct engine *e); /* at the end, with no thread left */
 
 /* ---- evict.c */
 
+int evict_for_another_version(struct engine *e, const char *name); /* as engine_evict(); a pin goes to the new version */
 void evict_reap(struct engine *e, int64_t row); /* blocks: removes a retired row and its file when nobody has it open */
 
 /* ---- space.c */

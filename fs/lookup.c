@@ -92,7 +92,7 @@ static void confirm(struct engine *e, int64_t row)
 /* A cached image that the backend does not have like that any more. */
 static bool evict_outdated(struct engine *e, const char *name, const char *what)
 {
-    if (e->config->revalidate == CONFIG_NEVER || engine_evict(e, name) < 0)
+    if (e->config->revalidate == CONFIG_NEVER || evict_for_another_version(e, name) < 0)
         return false;
     log_notice("%s: %s at the backend, so that the cached image was evicted", name, what);
     return true;
