@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import threading
 
 import pytest
 
@@ -73,17 +74,40 @@ class Disk:
 
 
 def allocated(cache):
-    """Bytes on the disk of the images in the cache directory, whole or in part, also of those in the way of being removed."""
-    total = 0
+    """Bytes that images take on the disk, whole ones and parts, and those that are evicted and still open."""
+    files = {}  # by inode: a file may be moved while we look
     for folder, _, names in os.walk(cache.dir):
         for name in names:
             if name.startswith((".catalogue", ".lock", ".ballast")):
                 continue
             try:
-                total += os.stat(os.path.join(folder, name)).st_blocks * 512
+                st = os.stat(os.path.join(folder, name))
+                files[st.st_ino] = st.st_blocks * 512
             except FileNotFoundError:
                 pass
-    return total
+    return sum(files.values())
+
+
+class Sampler(threading.Thread):
+    """Looks again and again, until the end of the with block; worst: the largest value seen."""
+
+    def __init__(self, look):
+        super().__init__(daemon=True)
+        self.look, self.worst, self.samples, self.ended = look, None, 0, threading.Event()
+
+    def run(self):
+        while not self.ended.wait(0.002):
+            value = self.look()
+            self.worst = value if self.worst is None else max(self.worst, value)
+            self.samples += 1
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.join()
 
 
 def write_large(path, size):
