@@ -146,6 +146,7 @@ struct lookup {
     bool settling; /* in the hands of the rows thread; protected by engine->lock */
     struct image_meta meta;
     struct transfer_head head; /* a copy, without the headers */
+    size_t probe; /* bytes of the image asked for with it: PROBE_BYTES; 1 when only its version is in question */
     unsigned char *body; /* PROBE_BYTES */
     size_t length;
 };
