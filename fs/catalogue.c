@@ -11,11 +11,45 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "catalogue_private.h"
+
+/*
+ * ---- a full disk
+ *
+ * What makes room (an eviction) and what does without it (passing an image through) must be committed, too, and then the disk may not
+ * have a free block. So blocks are put by while there are some: for the log, which is kept within them while the disk is nearly full,
+ * and for the database that it is copied back into.
+ */
+
+/* Best effort, as everything here: a disk that is full already has nothing to put by. */
+static void reserve_blocks(struct catalogue *c)
+{
+    sqlite3_int64 size = CAT_GROW;
+    sqlite3_file_control(c->writer->db, "main", SQLITE_FCNTL_SIZE_HINT, &size);
+
+    char *path;
+    if (asprintf(&path, "%s-wal", c->path) < 0)
+        return;
+    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC); /* SQLite's locks are on the other two files */
+    free(path);
+    if (fd < 0)
+        return;
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)CAT_RESERVE_PAGES * CAT_PAGE) < 0)
+        errno = 0;
+    close(fd);
+}
+
+static bool is_disk_full(const struct catalogue *c)
+{
+    struct statvfs st;
+    return statvfs(c->path, &st) == 0 && (uint64_t)st.f_bavail * st.f_frsize < (uint64_t)CAT_LOG_PAGES_MAX * CAT_PAGE;
+}
 
 /* SQLite would make the file world-readable; its -wal and -shm take over the mode they find here. Only a new file is
  * opened here: closing a descriptor of one that is in use would drop SQLite's locks on it. */
@@ -61,6 +95,7 @@ static int open_database(const char *path, bool check, struct catalogue **ret)
         return r;
     }
     sqlite3_wal_hook(c->writer->db, note_log_pages, c);
+    reserve_blocks(c);
     *ret = c;
     return 0;
 }
@@ -216,6 +251,8 @@ int cat_write_end(struct catalogue *c, int result)
     int pages = c->log_pages;
     if (pages > CAT_LOG_PAGES_MAX)
         sqlite3_wal_checkpoint_v2(c->writer->db, NULL, SQLITE_CHECKPOINT_FULL, NULL, NULL);
+    else if (r != -ENOSPC && pages > CAT_RESERVE_PAGES / 2 && is_disk_full(c))
+        sqlite3_wal_checkpoint_v2(c->writer->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
     c->log_pages = 0;
     give_turn(c);
     if (pages > CAT_LOG_PAGES && pages <= CAT_LOG_PAGES_MAX)

@@ -80,7 +80,7 @@ int catalogue_least_recent(struct catalogue *c, int64_t accessed, int64_t row, s
 
 struct catalogue_totals {
     uint64_t known, partial, complete, retired, queued, invalid; /* rows */
-    uint64_t complete_bytes, partial_bytes, retired_bytes;
+    uint64_t complete_bytes, partial_bytes, retired_bytes, invalid_bytes;
 };
 /* From counters that every change keeps: no scan, whatever the number of rows. */
 int catalogue_totals(struct catalogue *c, struct catalogue_totals *ret);
@@ -161,6 +161,7 @@ struct invalid_row {
 };
 /* Replaces an older one; a new row id. */
 int catalogue_invalid_put(struct catalogue *c, const char *name, const char *reason, uint64_t bytes, int64_t now);
+int catalogue_invalid_set_bytes(struct catalogue *c, const char *name, uint64_t bytes); /* -ENOENT */
 int catalogue_invalid_find(struct catalogue *c, const char *name, struct invalid_row *ret); /* -ENOENT */
 int catalogue_invalid_get(struct catalogue *c, int64_t row, struct invalid_row *ret);       /* -ENOENT */
 int catalogue_invalid_page(struct catalogue *c, int64_t after, struct invalid_row *rows, size_t max);

@@ -190,8 +190,8 @@ int catalogue_totals(struct catalogue *c, struct catalogue_totals *ret)
     uint64_t images[4] = { 0 }, bytes[4] = { 0 };
     struct catalogue_totals totals = { 0 };
     struct cat_query q;
-    cat_query_start(&q, k, "SELECT state, images, bytes, (SELECT count(*) FROM queue), (SELECT count(*) FROM invalid)"
-                           " FROM totals");
+    cat_query_start(&q, k, "SELECT state, images, bytes, (SELECT count(*) FROM queue), (SELECT count(*) FROM invalid),"
+                           " (SELECT sum(bytes) FROM invalid) FROM totals");
     while ((r = cat_step(&q)) > 0) {
         int64_t state = cat_int(&q, 0);
         if (state < IMAGE_KNOWN || state > IMAGE_RETIRED)
@@ -200,6 +200,7 @@ int catalogue_totals(struct catalogue *c, struct catalogue_totals *ret)
         bytes[state] = cat_unsigned(&q, 2);
         totals.queued = cat_unsigned(&q, 3);
         totals.invalid = cat_unsigned(&q, 4);
+        totals.invalid_bytes = cat_unsigned(&q, 5);
     }
     cat_query_end(&q);
     cat_read_end(c, k);

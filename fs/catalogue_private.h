@@ -22,6 +22,9 @@ enum {
     CAT_BUSY_MS = 10000,      /* only another process, such as a person's sqlite3, makes us wait */
     CAT_LOG_PAGES = 2000,     /* of the write-ahead log: more are copied back into the database beside other work, */
     CAT_LOG_PAGES_MAX = 8000, /* and more than this while writers wait */
+    CAT_PAGE = 4096,          /* bytes of a page */
+    CAT_GROW = 1 << 20,       /* bytes; the database takes its blocks in steps of this */
+    CAT_RESERVE_PAGES = 512,  /* of the log: their blocks are put by for when the disk is full */
 };
 
 struct cat_connection {

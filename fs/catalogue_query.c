@@ -116,6 +116,8 @@ int cat_connection_open(const char *path, struct cat_connection **ret)
                  "PRAGMA cell_size_check = 1; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 16777216",
                  CAT_CACHE_KIB);
         r = cat_execute(k->db, sql);
+        int grow = CAT_GROW;
+        sqlite3_file_control(k->db, "main", SQLITE_FCNTL_CHUNK_SIZE, &grow);
     }
     if (r < 0) {
         cat_connection_close(k);

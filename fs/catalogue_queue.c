@@ -268,6 +268,22 @@ int catalogue_invalid_put(struct catalogue *c, const char *name, const char *rea
     return r < 0 ? r : 0;
 }
 
+int catalogue_invalid_set_bytes(struct catalogue *c, const char *name, uint64_t bytes)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    struct cat_query q;
+    cat_query_start(&q, k, "UPDATE invalid SET bytes = ?2 WHERE name = ?1");
+    cat_bind_text(&q, name);
+    cat_bind_int(&q, (int64_t)bytes);
+    r = cat_run(&q);
+    cat_query_end(&q);
+    r = cat_write_end(c, r);
+    return r < 0 ? r : r > 0 ? 0 : -ENOENT;
+}
+
 int catalogue_invalid_find(struct catalogue *c, const char *name, struct invalid_row *ret)
 {
     return find_by_name(c, &INVALID, INVALID_SELECT " WHERE name = ?1", name, ret);

@@ -147,6 +147,7 @@ struct lookup {
     bool settling; /* in the hands of the rows thread; protected by engine->lock */
     struct image_meta meta;
     struct transfer_head head; /* a copy, without the headers */
+    size_t probe; /* bytes of the image asked for with it: PROBE_BYTES; 1 when only its version is in question */
     unsigned char *body; /* PROBE_BYTES */
     size_t length;
 };
@@ -337,12 +338,15 @@ void prefetch_free_all(struct engine *e); /* at the end, with no thread left */
 
 /* ---- evict.c */
 
+int evict_for_another_version(struct engine *e, const char *name); /* as engine_evict(); a pin goes to the new version */
 void evict_reap(struct engine *e, int64_t row); /* blocks: removes a retired row and its file when nobody has it open */
 
 /* ---- space.c */
 
 /* May LENGTH more bytes of IMAGE be asked for? False: room is being made, or it goes through now. On the fetch thread. */
 bool space_reserve(struct image *image, uint64_t length);
+/* The same for the first LENGTH bytes, which are here already, on the rows thread; evicts itself. True: they are counted as under way. */
+bool space_reserve_first(struct image *image, uint64_t length);
 bool space_can_hold(struct engine *e, uint64_t size); /* could an image of SIZE ever be kept? */
 /* Bytes of IMAGE not counted by the catalogue became more or fewer; of them, those under way. image->lock held. */
 void space_count(struct image *image, int64_t unwritten, int64_t reserved);

@@ -46,14 +46,26 @@ static int find_complete(struct engine *e, const char *name, struct image_row *r
     return r == 0 && ret->state != IMAGE_COMPLETE ? -ENOENT : r;
 }
 
-int engine_evict(struct engine *e, const char *name)
+/* The row of the complete image NAME is retired, and a new one takes the name, pinned as the old one if KEEP_PIN. */
+static int retire(struct engine *e, const char *name, bool keep_pin, struct image_row *ret)
 {
-    struct image_row row;
-    int r = find_complete(e, name, &row);
+    int64_t fresh;
+    int r = find_complete(e, name, ret);
     if (r == 0)
-        r = catalogue_retire(e->catalogue, row.row, true, clock_now(), NULL);
+        r = catalogue_retire(e->catalogue, ret->row, true, clock_now(), &fresh);
     if (r < 0)
         return r == -ESTALE ? -ENOENT : r; /* another was faster */
+    if (keep_pin && ret->pinned && catalogue_set_pinned(e->catalogue, fresh, true) < 0)
+        log_warning("%s: it was pinned, and its new version could not be", name);
+    return 0;
+}
+
+static int evict(struct engine *e, const char *name, bool keep_pin)
+{
+    struct image_row row;
+    int r = retire(e, name, keep_pin, &row);
+    if (r < 0)
+        return r;
     mark_retired(e, row.row);
     r = store_retire(e->store, STORE_COMPLETE, name, row.row);
     if (r < 0 && r != -ENOENT)
@@ -65,14 +77,22 @@ int engine_evict(struct engine *e, const char *name)
     return 0;
 }
 
+int engine_evict(struct engine *e, const char *name)
+{
+    return evict(e, name, false);
+}
+
+int evict_for_another_version(struct engine *e, const char *name)
+{
+    return evict(e, name, true);
+}
+
 int engine_quarantine(struct engine *e, const char *name, const char *reason)
 {
     struct image_row row;
-    int r = find_complete(e, name, &row);
-    if (r == 0)
-        r = catalogue_retire(e->catalogue, row.row, true, clock_now(), NULL);
+    int r = retire(e, name, true, &row);
     if (r < 0)
-        return r == -ESTALE ? -ENOENT : r;
+        return r;
     mark_retired(e, row.row);
     r = store_quarantine(e->store, STORE_COMPLETE, name);
     if (r == 0)

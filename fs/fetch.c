@@ -94,6 +94,7 @@ void fetch_stop_ranges(struct image *image)
 struct beginning {
     struct image *image;
     int status;
+    bool no_room;
 };
 
 static void began(void *context)
@@ -101,8 +102,8 @@ static void began(void *context)
     struct beginning *b = context;
     struct image *image = b->image;
     image->beginning = false;
-    if (b->status == -ENOSPC || b->status == -EDQUOT) {
-        through_start(image, "the disk is full");
+    if (b->no_room || b->status == -ENOSPC || b->status == -EDQUOT) {
+        through_start(image, b->no_room ? "no room can be made in the cache" : "the disk is full");
         fetch_schedule(image->engine);
     } else if (b->status < 0) {
         char why[IMAGE_ERROR_MAX + 1];
@@ -133,7 +134,8 @@ static void write_probe(struct image *image, int fd, struct chunkmap *map)
     free(bytes);
 }
 
-static int make_file(struct image *image)
+/* FIRST bytes are reserved for it; when this fails they still are. */
+static int make_file(struct image *image, uint64_t first)
 {
     struct engine *e = image->engine;
     int fd;
@@ -159,7 +161,7 @@ static int make_file(struct image *image)
     image_dirty_locked(image);
     image->written = 0;
     image->fetched += chunkmap_present(map);
-    space_count(image, (int64_t)chunkmap_present(map), 0);
+    space_count(image, (int64_t)chunkmap_present(map) - (int64_t)first, -(int64_t)first);
     image->last_progress = clock_now();
     image_take_ready_locked(image, 0, &ready);
     pthread_mutex_unlock(&image->lock);
@@ -171,9 +173,16 @@ static int make_file(struct image *image)
 static void begin(void *context)
 {
     struct beginning *b = context;
-    b->status = make_file(b->image);
-    if (b->status < 0)
-        catalogue_reset(b->image->engine->catalogue, b->image->row);
+    struct image *image = b->image;
+    uint64_t first = image->meta.size < PROBE_BYTES ? image->meta.size : PROBE_BYTES;
+    b->no_room = !space_reserve_first(image, first);
+    b->status = b->no_room ? -ENOSPC : make_file(image, first);
+    if (b->status < 0 && !b->no_room) {
+        pthread_mutex_lock(&image->lock);
+        space_count(image, -(int64_t)first, -(int64_t)first);
+        pthread_mutex_unlock(&image->lock);
+        catalogue_reset(image->engine->catalogue, image->row);
+    }
     if (!engine_post(b->image->engine, began, b)) {
         image_put(b->image);
         free(b);

@@ -175,6 +175,8 @@ static void publish(void *context)
     pthread_mutex_lock(&image->lock);
     space_count(image, -image->unwritten, 0);
     image->state = IMAGE_COMPLETE;
+    bool dirty = image->dirty; /* there is nothing left to checkpoint: evicting it must not wait for that */
+    image->dirty = false;
     image->finishing = false;
     image->whole = false;
     image->error[0] = '\0';
@@ -192,6 +194,8 @@ static void publish(void *context)
         ledger_count_fetch(e->ledger, (double)(clock_monotonic() - began) / (double)NS_PER_S);
     prefetch_done(image, 0);
     fetch_visit(image);
+    if (dirty)
+        image_put(image); /* the reference that came with being dirty */
     image_put(image);
 }
 
@@ -208,7 +212,9 @@ static void set_invalid(void *context)
     int r = catalogue_retire(e->catalogue, image->row, false, clock_now(), NULL);
     if (r == 0)
         r = store_quarantine(e->store, STORE_PARTIAL, image->name);
-    if (r == 0 && (again || strcmp(before.reason, image->error) != 0)) /* else it stands there since the first time */
+    if (r == 0 && !again && strcmp(before.reason, image->error) == 0) /* it stands there since the first time */
+        r = catalogue_invalid_set_bytes(e->catalogue, image->name, image->meta.size);
+    else if (r == 0)
         r = catalogue_invalid_put(e->catalogue, image->name, image->error, image->meta.size, clock_now());
     if (r < 0)
         log_errno(r, "%s: the image that failed verification could not be put into invalid/", image->name);

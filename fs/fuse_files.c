@@ -255,10 +255,13 @@ void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file
 void files_release(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file)
 {
     struct fuse_world *w = world_of(request);
-    if (node_kind(node) == KIND_IMAGE)
+    if (node_kind(node) == KIND_IMAGE) {
+        if ((file->flags & O_NOATIME) == 0) /* what the kernel read by itself is not seen here: it was in use until now */
+            engine_touch(w->view.engine, node_row(node));
         drop_handle(w, node_row(node), file->fh);
-    else if (file->fh != 0)
+    } else if (file->fh != 0) {
         close_document(w, file->fh);
+    }
     fuse_reply_err(request, 0);
 }
 

@@ -92,7 +92,7 @@ static void confirm(struct engine *e, int64_t row)
 /* A cached image that the backend does not have like that any more. */
 static bool evict_outdated(struct engine *e, const char *name, const char *what)
 {
-    if (e->config->revalidate == CONFIG_NEVER || engine_evict(e, name) < 0)
+    if (e->config->revalidate == CONFIG_NEVER || evict_for_another_version(e, name) < 0)
         return false;
     log_notice("%s: %s at the backend, so that the cached image was evicted", name, what);
     return true;
@@ -112,7 +112,8 @@ static int write_found(struct lookup *l)
     if (r < 0)
         return log_errno(r, "%s: what the backend says of it could not be written to the catalogue", l->name);
     confirm(e, row.row);
-    if (row.state == IMAGE_KNOWN && e->ops->describe_has_bytes && !l->again && l->length > 0 && row.meta.size > 0) {
+    bool worth = l->probe == PROBE_BYTES && l->length > 0 && !l->again;
+    if (row.state == IMAGE_KNOWN && e->ops->describe_has_bytes && worth && row.meta.size > 0) {
         probe_keep(e, row.row, l->body, l->length);
         l->body = NULL;
     }
@@ -220,7 +221,7 @@ static int on_head(void *context, const struct transfer_head *head)
 static int on_data(void *context, const struct transfer_head *head, const void *data, size_t length)
 {
     struct lookup *l = context;
-    size_t room = PROBE_BYTES - l->length;
+    size_t room = (l->engine->ops->describe_has_bytes ? l->probe : PROBE_BYTES) - l->length;
     size_t n = length < room ? length : room;
 
     (void)head;
@@ -303,7 +304,7 @@ static void ask_endpoint(struct lookup *l)
     l->credential = auth_credential(e);
     int r = l->body != NULL || (l->body = malloc(PROBE_BYTES)) != NULL ? 0 : -ENOMEM;
     if (r == 0)
-        r = e->ops->describe(e->backend, l->endpoint, l->name, PROBE_BYTES, &request);
+        r = e->ops->describe(e->backend, l->endpoint, l->name, l->probe, &request);
     if (r == 0)
         r = transfer_start(e->transfers, &request, &lookup_ops, l, &l->transfer);
     transfer_request_clear(&request);
@@ -340,8 +341,8 @@ static void ask_posted(void *context)
 
 /* ---- for the view */
 
-/* Parks W on the look-up of NAME; starts one unless it is under way. */
-static int park(struct engine *e, const char *name, struct waiter *w)
+/* Parks W on the look-up of NAME; starts one unless it is under way, with PROBE bytes. */
+static int park(struct engine *e, const char *name, size_t probe, struct waiter *w)
 {
     struct lookup *l, *new = calloc(1, sizeof(*new));
     bool started = false;
@@ -350,6 +351,7 @@ static int park(struct engine *e, const char *name, struct waiter *w)
     if (new == NULL)
         return -ENOMEM;
     new->engine = e;
+    new->probe = probe;
     snprintf(new->name, sizeof(new->name), "%s", name);
     TAILQ_INIT(&new->waiters);
     pthread_mutex_lock(&e->lock);
@@ -392,7 +394,7 @@ int engine_lookup(struct engine *e, const char *name, struct waiter *w, struct i
 {
     int r = catalogue_find(e->catalogue, name, ret);
     if (r == -ENOENT || (r == 0 && is_stale(e, ret)))
-        return park(e, name, w);
+        return park(e, name, PROBE_BYTES, w);
     return r;
 }
 
@@ -419,7 +421,7 @@ int engine_revalidate(struct engine *e, int64_t row, struct waiter *w)
         return error == -ENOENT ? -ESTALE : error;
     if (r.state != IMAGE_COMPLETE || clock_now() - r.described < (int64_t)e->config->revalidate * NS_PER_S)
         return 0;
-    return park(e, r.name, w);
+    return park(e, r.name, 1, w);
 }
 
 int engine_revalidate_result(struct engine *e, int64_t row, int status)

@@ -2,20 +2,22 @@
 /*
  * Room in the cache: the limits hold without cron.
  *
- * Before a request for bytes is made, its bytes are reserved: what the catalogue counts, what it does not count yet (received since the last
- * checkpoint, or still under way) and the new ones together may not exceed image_cache_max_size, and what they take from the disk must leave
- * min_free. When they would, the rows thread evicts: the images used longest ago first, never one that is open or pinned, then
- * partial images that nobody reads or fetches. An image for which no room can be made goes straight through (through.c).
+ * Before a request for bytes is made, or those are kept that came with a look-up, their room is reserved: what the catalogue counts, what it
+ * does not count yet (received since the last checkpoint, or still under way) and the new ones together may not exceed
+ * image_cache_max_size, and what they take from the disk must leave min_free. When they would, the rows thread evicts: what is invalid
+ * first, then the images used longest ago, never one that is open or pinned, then partial images that nobody reads or fetches. An image
+ * for which no room can be made goes straight through (through.c).
  */
 #include "config-auto.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "engine_private.h"
 #include "log.h"
 
-enum { PAGE = 64 };
+enum { PAGE = 64, FREED_PAUSE_MS = 5, FREED_WITHIN_MS = 2000, DISK_SLACK = 1 << 20 };
 
 /* Bytes the cache takes, all of it. */
 static uint64_t used(struct engine *e)
@@ -24,13 +26,15 @@ static uint64_t used(struct engine *e)
     int64_t more = atomic_load(&e->unwritten);
     if (catalogue_totals(e->catalogue, &t) < 0)
         return 0;
-    return t.complete_bytes + t.partial_bytes + t.retired_bytes + (more > 0 ? (uint64_t)more : 0);
+    return t.complete_bytes + t.partial_bytes + t.retired_bytes + t.invalid_bytes + (more > 0 ? (uint64_t)more : 0);
 }
 
+/* Never less than what the file system may need to keep a file besides its bytes. */
 static uint64_t min_free(const struct engine *e, uint64_t total)
 {
-    uint64_t share = e->config->min_free;
-    return (share & CONFIG_PERCENT) != 0 ? total / 100 * (share & ~CONFIG_PERCENT) : share;
+    uint64_t share = e->config->min_free, least = total / 100 < DISK_SLACK ? total / 100 : DISK_SLACK;
+    uint64_t bytes = (share & CONFIG_PERCENT) != 0 ? total / 100 * (share & ~CONFIG_PERCENT) : share;
+    return bytes > least ? bytes : least;
 }
 
 /* How many bytes must go before LENGTH more fit. */
@@ -50,6 +54,25 @@ static uint64_t shortage(struct engine *e, uint64_t length)
 }
 
 /* ---- evicting, on the rows thread */
+
+/* The files of what is invalid; why it is, stays. */
+static uint64_t drop_invalid(struct engine *e, uint64_t need)
+{
+    struct invalid_row *rows = malloc(PAGE * sizeof(*rows));
+    int64_t after = 0;
+    uint64_t freed = 0;
+    int n;
+    while (rows != NULL && freed < need && (n = catalogue_invalid_page(e->catalogue, after, rows, PAGE)) > 0) {
+        for (int i = 0; i < n && freed < need; i++) {
+            if (rows[i].bytes > 0 && catalogue_invalid_set_bytes(e->catalogue, rows[i].name, 0) == 0 &&
+                store_remove(e->store, STORE_INVALID, rows[i].name) == 0)
+                freed += rows[i].bytes;
+        }
+        after = rows[n - 1].row;
+    }
+    free(rows);
+    return freed;
+}
 
 static uint64_t evict_complete(struct engine *e, uint64_t need)
 {
@@ -111,17 +134,57 @@ static void room_made(void *context)
     fetch_schedule(e);
 }
 
-static void make_room(void *context)
+/*
+ * Bytes of a removed file are not free at once: XFS frees them in the background, and a file that is read just now goes a moment later.
+ * Waited for, or the image would go straight through although there is room.
+ */
+static void await_room(struct engine *e, uint64_t length)
 {
-    struct engine *e = context;
-    uint64_t need = e->room_needed;
+    const struct timespec pause = {.tv_nsec = FREED_PAUSE_MS * NS_PER_S / 1000};
+    int64_t end = clock_monotonic() + FREED_WITHIN_MS * (NS_PER_S / 1000);
+    while (shortage(e, length) > 0 && clock_monotonic() < end && !atomic_load(&e->stopping))
+        nanosleep(&pause, NULL);
+}
+
+/* Evicts until LENGTH more bytes fit, NEED bytes at least. */
+static void evict_for(struct engine *e, uint64_t length, uint64_t need)
+{
     touches_flush(e->touches, e->catalogue); /* the order is by access */
-    uint64_t freed = evict_complete(e, need);
+    uint64_t freed = drop_invalid(e, need);
+    if (freed < need)
+        freed += evict_complete(e, need - freed);
     if (freed < need)
         freed += drop_idle_partial(e, need - freed);
     if (freed > 0)
         log_info("evicted %llu bytes to make room", (unsigned long long)freed);
+    if (freed >= need)
+        await_room(e, length);
+}
+
+static void make_room(void *context)
+{
+    struct engine *e = context;
+    evict_for(e, e->room_length, e->room_needed);
     engine_post(e, room_made, e);
+}
+
+bool space_reserve_first(struct image *image, uint64_t length)
+{
+    struct engine *e = image->engine;
+    uint64_t need;
+
+    pthread_mutex_lock(&image->lock);
+    space_count(image, (int64_t)length, (int64_t)length);
+    pthread_mutex_unlock(&image->lock);
+    if (!e->config->evict_inline || (need = shortage(e, 0)) == 0)
+        return true;
+    evict_for(e, 0, need);
+    if (shortage(e, 0) == 0)
+        return true;
+    pthread_mutex_lock(&image->lock);
+    space_count(image, -(int64_t)length, -(int64_t)length);
+    pthread_mutex_unlock(&image->lock);
+    return false;
 }
 
 bool space_reserve(struct image *image, uint64_t length)
@@ -147,7 +210,12 @@ bool space_reserve(struct image *image, uint64_t length)
 
 bool space_can_hold(struct engine *e, uint64_t size)
 {
-    return !e->config->evict_inline || size <= e->config->image_cache_max_size;
+    uint64_t total, available;
+    if (!e->config->evict_inline)
+        return true;
+    if (size > e->config->image_cache_max_size)
+        return false;
+    return store_space(e->store, &total, &available) < 0 || (total > min_free(e, total) && size <= total - min_free(e, total));
 }
 
 void space_count(struct image *image, int64_t unwritten, int64_t reserved)

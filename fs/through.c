@@ -24,13 +24,21 @@
 
 enum { THROUGH_WINDOW = 8 << 20, THROUGH_PAUSE_S = 60 };
 
-/* On the rows thread: the bytes that were kept so far go; the disk may need them more. */
+/*
+ * On the rows thread: the bytes that were kept so far go; the disk may need them more. Also when the catalogue cannot be told because it is
+ * full: a row whose file is gone is known again as soon as somebody looks.
+ */
 static void forget_kept(void *context)
 {
     struct image *image = context;
     struct engine *e = image->engine;
-    if (catalogue_reset(e->catalogue, image->row) == 0)
+    int r = catalogue_reset(e->catalogue, image->row);
+    if (r == 0 || r == -ENOSPC)
         store_remove(e->store, STORE_PARTIAL, image->name);
+    if (r == -ENOSPC)
+        r = catalogue_reset(e->catalogue, image->row);
+    if (r < 0 && r != -ESTALE)
+        log_errno(r, "%s: the bytes of it that were kept could not be taken out of the catalogue", image->name);
     prefetch_done(image, -ENOSPC);
     image_put(image);
 }

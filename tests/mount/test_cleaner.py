@@ -220,12 +220,21 @@ def test_verifying_is_no_use_of_an_image(cache, origin):
     assert {n: (os.stat(cache.path("cached", n)).st_atime_ns, cache.xattr(n, "hits")) for n in names} == before
 
 
-def test_the_file_is_cut_short(cache, origin):
+@pytest.mark.parametrize("held", [True, False])
+def test_the_file_is_cut_short(cache, origin, held):
+    """Found by reading it while it is open; found when it is opened, else, and then fetched again at once."""
     verifiable(cache, origin, 1, MIB)
+    fd = os.open(cache.image("image-0"), os.O_RDONLY) if held else -1
     os.truncate(os.path.join(cache.dir, "image-0"), MIB // 2)
     value = report(cache, "cleaner", "--verify")
-    assert value["verified"]["rotten"] == 1 and cache.ls("invalid") == ["image-0"]
+    if held:
+        assert value["verified"]["rotten"] == 1 and cache.ls("invalid") == ["image-0"]
+        os.close(fd)
+    else:
+        assert value["verified"]["rotten"] == 0 and "cut short" in cache.logged()
     same(cache.read("image-0"), blob(MIB, 0))
+    cache.wait_cached("image-0")
+    same(cache.stored("image-0"), blob(MIB, 0))
 
 
 def test_stopped(cache, origin):

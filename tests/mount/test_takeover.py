@@ -151,7 +151,9 @@ def damage(cache, how):
     elif how == "empty":
         os.truncate(path, 0)
     elif how == "cut in half":
-        os.truncate(path, size // 2)
+        with open(path, "rb") as f:  # what follows its pages is only put by for a full disk
+            pages = int.from_bytes(f.read(32)[28:], "big")
+        os.truncate(path, pages // 2 * 4096)
     elif how == "garbage":
         write(cache, ".catalogue.db", random.Random(1).randbytes(size))
     elif how == "a broken page":
