@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uthash.h>
 
@@ -21,15 +22,22 @@ struct backing {
 
 struct backings {
     int fuse_fd;
+    dev_t device; /* of the cache directory, */
+    uid_t owner;  /* and whose it is */
     struct backing *table;
 };
 
-struct backings *backings_new(int fuse_fd)
+int backings_new(int fuse_fd, const char *dir, struct backings **ret)
 {
-    struct backings *b = calloc(1, sizeof(*b));
-    if (b != NULL)
-        b->fuse_fd = fuse_fd;
-    return b;
+    struct stat st;
+    if (stat(dir, &st) < 0)
+        return -errno;
+    struct backings *b = malloc(sizeof(*b));
+    if (b == NULL)
+        return -ENOMEM;
+    *b = (struct backings){.fuse_fd = fuse_fd, .device = st.st_dev, .owner = st.st_uid};
+    *ret = b;
+    return 0;
 }
 
 void backings_free(struct backings *b)
@@ -60,12 +68,20 @@ static void drop(struct backings *b, struct backing *entry)
     free(entry);
 }
 
+static bool is_of_cache(const struct backings *b, int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_dev == b->device && st.st_uid == b->owner;
+}
+
 /* The id of ROW, which FD is the file of. A row is one version of an image, its file never changes. */
 static int open_row(struct backings *b, int64_t row, int fd)
 {
     struct backing *entry = find(b, row);
     if (entry != NULL)
         return entry->id;
+    if (!is_of_cache(b, fd))
+        return -EACCES;
     if ((entry = malloc(sizeof(*entry))) == NULL)
         return -ENOMEM;
     struct gcfs_backing_map map = {.fd = fd};

@@ -155,8 +155,8 @@ int keeper_put_up(struct keeper *k)
         r = mountpoint_clean(k->path, device(k));
     if (r == 0)
         r = mount_up(k->mount, k->path, &k->fuse_fd);
-    if (r == 0 && (k->backings = backings_new(k->fuse_fd)) == NULL)
-        r = log_errno(-ENOMEM, "%s cannot be mounted", k->path);
+    if (r == 0 && (r = backings_new(k->fuse_fd, k->edition->config->image_cache_dir, &k->backings)) < 0)
+        r = log_errno(r, "%s cannot be mounted", k->path);
     return r;
 }
 
