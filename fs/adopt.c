@@ -3,7 +3,7 @@
  * Making catalogue and cache directory agree, in the background after the start: a thread that ends when all is done.
  *
  * A row without a file goes back to known. A file without a row is adopted after its size and digest check out: against its own label
- * (we made it, and the catalogue was lost) or against the backend (a Glance cache directory is taken over that way, with hits and
+ * (we made it, and the catalogue was lost) or, after all of those, against the backend (a Glance cache directory is taken over that way, with hits and
  * times from its cache.db). Until then it is not served; what does not check out goes to invalid/, nothing is deleted. Leftovers of an
  * interrupted eviction or fetch that no row knows are removed. Glance's queue is taken over.
  */
@@ -43,7 +43,7 @@ static void check_complete_row(struct engine *e, const struct image_row *row)
     int r = store_stat(e->store, STORE_COMPLETE, row->name, &file);
     if (r == -ENOENT) {
         log_warning("%s: its file is gone from the cache directory; it will be fetched again", row->name);
-        catalogue_reset(e->catalogue, row->row);
+        catalogue_reset(e->catalogue, row->row, IMAGE_COMPLETE);
     } else if (r == 0 && file.size != row->meta.size) {
         engine_quarantine(e, row->name, "the size of its file in the cache directory is wrong");
     }
@@ -55,30 +55,47 @@ static void check_partial_row(struct engine *e, const struct image_row *row)
     struct image *image;
     if (store_stat(e->store, STORE_PARTIAL, row->name, &file) == -ENOENT) {
         /* Published, but killed before the commit: adopted like any file without a row. */
-        catalogue_reset(e->catalogue, row->row);
+        catalogue_reset(e->catalogue, row->row, IMAGE_PARTIAL);
     } else if (row->bytes == row->meta.size && image_load(e, row->row, &image) == 0) {
         fetch_visit(image); /* all of it is here: verify and publish */
         image_put(image);
     }
 }
 
-static void check_retired_row(struct engine *e, const struct image_row *row)
+/*
+ * Retired in the catalogue, but killed before its file moved away. Not when the file is another version's: one that is complete, or that was
+ * published but not committed (a partial row without a partial file).
+ */
+static bool is_left_behind(struct engine *e, const struct image_row *row)
 {
     struct image_row live;
-    bool taken = catalogue_find(e->catalogue, row->name, &live) == 0 && live.state == IMAGE_COMPLETE;
-    if (!taken) /* committed, but killed before its file moved */
+    struct store_file file;
+    int fd;
+    if (store_open_retired(e->store, row->row, &fd) == 0) {
+        close(fd);
+        return false;
+    }
+    if (catalogue_find(e->catalogue, row->name, &live) < 0)
+        return true;
+    return live.state == IMAGE_KNOWN ||
+           (live.state == IMAGE_PARTIAL && store_stat(e->store, STORE_PARTIAL, row->name, &file) == 0);
+}
+
+static void check_retired_row(struct engine *e, const struct image_row *row)
+{
+    if (is_left_behind(e, row))
         store_retire(e->store, STORE_COMPLETE, row->name, row->row);
     evict_reap(e, row->row);
 }
 
-static void each_row(struct adoption *a, enum catalogue_view view, void (*fn)(struct engine *, const struct image_row *))
+static void each_row(struct engine *e, enum catalogue_view view, void (*fn)(struct engine *, const struct image_row *))
 {
     struct image_row *rows = malloc(PAGE * sizeof(*rows));
     int64_t after = 0;
     int n;
-    while (rows != NULL && !stopping(a) && (n = catalogue_page(a->e->catalogue, view, after, rows, PAGE)) > 0) {
-        for (int i = 0; i < n && !stopping(a); i++)
-            fn(a->e, &rows[i]);
+    while (rows != NULL && !atomic_load(&e->stopping) && (n = catalogue_page(e->catalogue, view, after, rows, PAGE)) > 0) {
+        for (int i = 0; i < n && !atomic_load(&e->stopping); i++)
+            fn(e, &rows[i]);
         after = rows[n - 1].row;
     }
     free(rows);
@@ -229,9 +246,9 @@ static int commit(struct adoption *a, const struct image_row *row, const struct 
 {
     struct engine *e = a->e;
     struct glance_row g = {.last_accessed = file->accessed, .last_modified = file->modified};
-    int r = catalogue_complete(e->catalogue, row->row, &meta->digest, clock_now());
+    int r = catalogue_adopt(e->catalogue, row->row, &meta->digest, clock_now());
     if (r < 0)
-        return r;
+        return r == -ESTALE ? -EBUSY : r; /* it is being fetched by now */
     if (a->glance != NULL)
         glance_index_find(a->glance, row->name, &g);
     catalogue_set_history(e->catalogue, row->row, g.hits, g.last_accessed, g.last_modified);
@@ -263,7 +280,9 @@ static int adopt_by_backend(struct adoption *a, const char *name, const struct s
     if (r < 0)
         return r;
     if (row.meta.digest.algorithm == DIGEST_NONE)
-        lister_digest_now(a->e, name, &row.meta.digest);
+        r = lister_digest_now(a->e, name, &row.meta.digest);
+    if (r < 0 && r != -ENOENT) /* it may be published: not taken over by its size, but looked at again at the next start */
+        return r;
     if (row.meta.digest.algorithm == DIGEST_NONE && a->glance != NULL && glance_index_find(a->glance, name, &g) == 0)
         row.meta.digest = g.checksum;
     r = check_file(a, name, &row.meta, file, why);
@@ -286,21 +305,39 @@ static bool is_busy(struct adoption *a, const char *name)
     return row.state == IMAGE_COMPLETE || row.state == IMAGE_PARTIAL || image != NULL;
 }
 
-static int adopt_file(void *context, const char *name, const struct store_file *file)
+static void tell_failure(const char *name, int r)
+{
+    if (r != -ECANCELED && r != -EBUSY)
+        log_errno(r, "%s: a file in the cache directory could not be taken over", name);
+}
+
+/* First those that say themselves what they are: for them the backend need not be there. */
+static int adopt_labelled_file(void *context, const char *name, const struct store_file *file)
 {
     struct adoption *a = context;
     struct image_meta meta;
     char why[128];
 
+    if (is_busy(a, name) || read_label(a, name, &meta) < 0)
+        return stopping(a);
+    int r = check_file(a, name, &meta, file, why);
+    if (r == 0)
+        r = adopt_labelled(a, name, &meta, file);
+    if (r == -EBADMSG)
+        quarantine_file(a, name, file, why);
+    else if (r < 0 && r != -ESTALE) /* -ESTALE: the backend has told of another version meanwhile */
+        tell_failure(name, r);
+    return stopping(a);
+}
+
+static int adopt_other_file(void *context, const char *name, const struct store_file *file)
+{
+    struct adoption *a = context;
     if (is_busy(a, name))
         return stopping(a);
-    int r = read_label(a, name, &meta);
-    if (r == 0 && check_file(a, name, &meta, file, why) == 0)
-        r = adopt_labelled(a, name, &meta, file);
-    else
-        r = adopt_by_backend(a, name, file);
-    if (r < 0 && r != -ECANCELED)
-        log_errno(r, "%s: a file in the cache directory could not be taken over", name);
+    int r = adopt_by_backend(a, name, file);
+    if (r < 0)
+        tell_failure(name, r);
     return stopping(a);
 }
 
@@ -312,18 +349,18 @@ static void adopt(void *context)
     struct engine *e = a->e;
     char path[4096];
 
-    each_row(a, CATALOGUE_RETIRED, check_retired_row);
     store_scan_retired(e->store, check_retired_file, a);
-    each_row(a, CATALOGUE_INCOMPLETE, check_partial_row);
+    each_row(e, CATALOGUE_INCOMPLETE, check_partial_row);
     store_scan(e->store, STORE_PARTIAL, check_partial_file, a);
-    each_row(a, CATALOGUE_CACHED, check_complete_row);
+    each_row(e, CATALOGUE_CACHED, check_complete_row);
     store_scan(e->store, STORE_INVALID, check_invalid_file, a);
     store_scan(e->store, STORE_QUEUE, take_queue_file, a);
     prefetch_kick(e);
     if (store_glance_index_path(e->store, e->config->image_cache_sqlite_db, path, sizeof(path)) == 0 &&
         glance_index_open(path, &a->glance) < 0)
         a->glance = NULL;
-    store_scan(e->store, STORE_COMPLETE, adopt_file, a);
+    store_scan(e->store, STORE_COMPLETE, adopt_labelled_file, a);
+    store_scan(e->store, STORE_COMPLETE, adopt_other_file, a);
     glance_index_close(a->glance);
     if (a->adopted > 0 || a->quarantined > 0)
         log_notice("took over %" PRIu64 " images that lay in the cache directory, %" PRIu64 " went to invalid/", a->adopted,
@@ -340,6 +377,7 @@ int adopt_start(struct engine *e)
     if (a == NULL)
         return -ENOMEM;
     a->e = e;
+    each_row(e, CATALOGUE_RETIRED, check_retired_row); /* before anything can be published where their files may still lie */
     e->adopting = true;
     int r = tasks_new("adopt", &e->adopt);
     if (r < 0) {

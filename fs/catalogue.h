@@ -91,12 +91,14 @@ int catalogue_load_map(struct catalogue *c, int64_t row, void **ret_bits, size_t
 /* ---- images: writing */
 
 /*
- * The backend described NAME: makes the live row (known) or updates a known one. A partial or complete row of the same
- * version gets what it did not know yet (a digest, …); of another version: -ESTALE, nothing changed (retire it first).
- * A size of IMAGE_SIZE_UNKNOWN is -EINVAL. Sets `described` to NOW.
+ * The backend described NAME: makes the live row (known), or adds to that of the same version what it did not know yet (a digest, …).
+ * A known row of another version becomes a new row, since the kernel may still have pages of the old one; for a partial or complete row
+ * it is -ESTALE, nothing changed (retire it first). A size of IMAGE_SIZE_UNKNOWN is -EINVAL. Sets `described` to NOW.
  */
 int catalogue_learn(struct catalogue *c, const char *name, const struct image_meta *meta, int64_t now,
                     struct image_row *ret);
+/* The version of a row that had none, as the first answer for its bytes told it. -ESTALE when the row is gone. */
+int catalogue_describe(struct catalogue *c, int64_t row, const struct image_meta *meta, int64_t now);
 /* known → partial, with an empty map; -ESTALE from any other state, or when the size is not known. */
 int catalogue_begin(struct catalogue *c, int64_t row, int64_t now);
 /* BITS (LENGTH bytes) and BYTES of a partial row, after its data was synced. -ESTALE when the row is not partial. */
@@ -106,6 +108,8 @@ int catalogue_checkpoint(struct catalogue *c, int64_t row, const void *bits, siz
  * invalid entries of its name, in one transaction. last_accessed becomes NOW when it was earlier, so that an image
  * fetched ahead of its first reader is not the first to be evicted. -ESTALE from any other state, or without a size. */
 int catalogue_complete(struct catalogue *c, int64_t row, const struct digest *digest, int64_t now);
+/* The same for a file that was found: known → complete only, as somebody may be fetching it. */
+int catalogue_adopt(struct catalogue *c, int64_t row, const struct digest *digest, int64_t now);
 /*
  * live → retired, its map dropped, its bytes kept as they are. With KEEP_KNOWN a new known row takes the name, with the
  * old one's meta and listing mark, in the same transaction: *ret_new (may be NULL) is its id, else 0. -ESTALE when not
@@ -113,8 +117,8 @@ int catalogue_complete(struct catalogue *c, int64_t row, const struct digest *di
  */
 int catalogue_retire(struct catalogue *c, int64_t row, bool keep_known, int64_t now, int64_t *ret_new);
 int catalogue_forget(struct catalogue *c, int64_t row); /* deletes the row; fine when there is none */
-/* partial or complete → known, same row, no bytes: its file is gone. Fine when it is known; -ESTALE otherwise. */
-int catalogue_reset(struct catalogue *c, int64_t row);
+/* → known, same row, no bytes: its file is gone. From known (fine), partial, or also complete when FROM is that; else -ESTALE. */
+int catalogue_reset(struct catalogue *c, int64_t row, enum image_state from);
 /* "" clears; cut to IMAGE_ERROR_MAX, between characters. -ENOENT. */
 int catalogue_set_error(struct catalogue *c, int64_t row, const char *error);
 int catalogue_set_pinned(struct catalogue *c, int64_t row, bool pinned);      /* -ENOENT */
@@ -176,7 +180,7 @@ struct listed_image {
 };
 /* A listing is begun, put in batches (one transaction each), and ended; only then do its rows replace the former ones
  * in CATALOGUE_IMAGES. Names must be valid ids. A new name of unknown size gets a row with IMAGE_SIZE_UNKNOWN. A known
- * row takes the listing's size, and when that differs loses etag, modified and digest; other rows keep what they have.
+ * row of another size becomes a new row, without etag, modified and digest; other rows keep what they have.
  * One listing at a time: beginning another gives up the one under way, whose put and end are -ESTALE from then on. */
 int catalogue_listing_begin(struct catalogue *c, int64_t *ret_generation);
 int catalogue_listing_put(struct catalogue *c, int64_t generation, const struct listed_image *images, size_t n,

@@ -88,8 +88,50 @@ static int update_meta(struct cat_connection *k, int64_t id, const struct image_
     return cat_run(&q);
 }
 
-static int learn(struct cat_connection *k, const char *name, const struct image_meta *meta, int64_t now,
-                 struct image_row *ret)
+/* A new row, known, with what the row ID has; that one is retired. */
+static int insert_successor(struct cat_connection *k, int64_t id, int64_t now, int64_t *ret_new)
+{
+    int r = changed_or(cat_run_int(k, "UPDATE images SET state = 3 WHERE id = ?1 AND state < 3", id), -ESTALE);
+    if (r >= 0)
+        r = cat_run_int2(k, "INSERT INTO images (name, state, size, endpoint, etag, modified, digest, title, disk_format,"
+                            " described, listed0, listed1, created, last_modified)"
+                            " SELECT name, 0, size, endpoint, etag, modified, digest, title, disk_format,"
+                            " described, listed0, listed1, ?2, ?2 FROM images WHERE id = ?1", id, now);
+    if (r >= 0)
+        *ret_new = sqlite3_last_insert_rowid(k->db);
+    return r;
+}
+
+/*
+ * Another version of an image that is known only: a new row, as the kernel may still have bytes of the old one in its pages, from when it
+ * was fetched or passed through.
+ */
+static int renew(struct cat_connection *k, struct image_row *row, int64_t now)
+{
+    int64_t fresh;
+    if (row->meta.size == IMAGE_SIZE_UNKNOWN) /* never read */
+        return 0;
+    int r = insert_successor(k, row->row, now, &fresh);
+    if (r >= 0 && row->pinned)
+        r = cat_run_int(k, "UPDATE images SET pinned = 1 WHERE id = ?1", fresh);
+    if (r >= 0)
+        r = cat_run_int(k, "DELETE FROM images WHERE id = ?1", row->row);
+    if (r < 0)
+        return r;
+    row->row = fresh;
+    return 0;
+}
+
+int cat_renew(struct cat_connection *k, const char *name, int64_t now)
+{
+    struct image_row row;
+    int r = cat_image_find(k, name, &row);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    return row.state == IMAGE_KNOWN ? renew(k, &row, now) : 0;
+}
+
+int cat_learn(struct cat_connection *k, const char *name, const struct image_meta *meta, int64_t now, struct image_row *ret)
 {
     struct image_row row;
     int r = cat_image_find(k, name, &row);
@@ -100,6 +142,8 @@ static int learn(struct cat_connection *k, const char *name, const struct image_
         bool same = image_meta_same_version(&row.meta, meta);
         if (!same && row.state != IMAGE_KNOWN)
             return -ESTALE;
+        if (!same && (r = renew(k, &row, now)) < 0)
+            return r;
         if (same && row.state == IMAGE_KNOWN) {
             fill_meta(&merged, &row.meta);
         } else if (same) {
@@ -121,11 +165,20 @@ int catalogue_learn(struct catalogue *c, const char *name, const struct image_me
     if (r < 0)
         return r;
     struct image_row row;
-    r = cat_write_end(c, learn(k, name, meta, now, &row));
+    r = cat_write_end(c, cat_learn(k, name, meta, now, &row));
     if (r < 0)
         return r;
     *ret = row;
     return 0;
+}
+
+int catalogue_describe(struct catalogue *c, int64_t row, const struct image_meta *meta, int64_t now)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    return cat_write_end(c, changed_or(update_meta(k, row, meta, now), -ESTALE));
 }
 
 /* ---- from state to state */
@@ -190,17 +243,19 @@ int catalogue_checkpoint(struct catalogue *c, int64_t row, const void *bits, siz
     return cat_write_end(c, checkpoint(k, row, bits, length, bytes, now));
 }
 
-static int complete(struct cat_connection *k, int64_t id, const struct digest *digest, int64_t now)
+/* From known, or from partial, too. */
+static int complete(struct cat_connection *k, int64_t id, enum image_state from, const struct digest *digest, int64_t now)
 {
     char text[CAT_DIGEST_TEXT];
     cat_digest_text(digest, text);
     CAT_QUERY q;
     cat_query_start(&q, k, "UPDATE images SET state = 2, bytes = size, last_modified = ?2, error = '',"
                            " last_accessed = max(last_accessed, ?2), digest = CASE ?3 WHEN '' THEN digest ELSE ?3 END"
-                           " WHERE id = ?1 AND state IN (0, 1) AND size >= 0");
+                           " WHERE id = ?1 AND state <= ?4 AND size >= 0");
     cat_bind_int(&q, id);
     cat_bind_int(&q, now);
     cat_bind_text(&q, text);
+    cat_bind_int(&q, from);
     int r = changed_or(cat_run(&q), -ESTALE);
     if (r >= 0)
         r = cat_run_int(k, "DELETE FROM queue WHERE name = (SELECT name FROM images WHERE id = ?1)", id);
@@ -209,29 +264,31 @@ static int complete(struct cat_connection *k, int64_t id, const struct digest *d
     return r;
 }
 
-int catalogue_complete(struct catalogue *c, int64_t row, const struct digest *digest, int64_t now)
+static int complete_from(struct catalogue *c, int64_t row, enum image_state from, const struct digest *digest, int64_t now)
 {
     struct cat_connection *k;
     int r = cat_write_begin(c, &k);
     if (r < 0)
         return r;
-    r = cat_write_end(c, complete(k, row, digest, now));
+    r = cat_write_end(c, complete(k, row, from, digest, now));
     return r < 0 ? r : 0;
+}
+
+int catalogue_complete(struct catalogue *c, int64_t row, const struct digest *digest, int64_t now)
+{
+    return complete_from(c, row, IMAGE_PARTIAL, digest, now);
+}
+
+int catalogue_adopt(struct catalogue *c, int64_t row, const struct digest *digest, int64_t now)
+{
+    return complete_from(c, row, IMAGE_KNOWN, digest, now);
 }
 
 static int retire(struct cat_connection *k, int64_t id, bool keep_known, int64_t now, int64_t *ret_new)
 {
-    int r = cat_run_int(k, "UPDATE images SET state = 3 WHERE id = ?1 AND state < 3", id);
-    r = changed_or(r, -ESTALE);
-    if (r < 0 || !keep_known)
-        return r;
-    r = cat_run_int2(k, "INSERT INTO images (name, state, size, endpoint, etag, modified, digest, title, disk_format,"
-                        " described, listed0, listed1, created, last_modified)"
-                        " SELECT name, 0, size, endpoint, etag, modified, digest, title, disk_format,"
-                        " described, listed0, listed1, ?2, ?2 FROM images WHERE id = ?1", id, now);
-    if (r >= 0)
-        *ret_new = sqlite3_last_insert_rowid(k->db);
-    return r;
+    if (keep_known)
+        return insert_successor(k, id, now, ret_new);
+    return changed_or(cat_run_int(k, "UPDATE images SET state = 3 WHERE id = ?1 AND state < 3", id), -ESTALE);
 }
 
 int catalogue_retire(struct catalogue *c, int64_t row, bool keep_known, int64_t now, int64_t *ret_new)
@@ -286,10 +343,10 @@ static int change_text(struct catalogue *c, const char *sql, int64_t id, const c
     return cat_write_end(c, r);
 }
 
-int catalogue_reset(struct catalogue *c, int64_t row)
+int catalogue_reset(struct catalogue *c, int64_t row, enum image_state from)
 {
-    return change(c, "UPDATE images SET state = 0, bytes = ?2, last_modified = created WHERE id = ?1 AND state < 3",
-                  row, 0, -ESTALE);
+    return change(c, "UPDATE images SET state = 0, bytes = 0, last_modified = created WHERE id = ?1 AND state <= ?2",
+                  row, from, -ESTALE);
 }
 
 int catalogue_set_error(struct catalogue *c, int64_t row, const char *error)

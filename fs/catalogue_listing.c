@@ -59,7 +59,7 @@ static int check_generation(struct cat_connection *k, int64_t generation)
 /* The common case first, so that it writes nothing but the mark. */
 #define MARK(column)                                                                                                 \
     "UPDATE images SET " column " = ?2 WHERE name = ?1 AND state < 3 AND (state > 0 OR ?3 < 0 OR size = ?3)"
-/* Nothing was marked: a new image, or a known row with another size: what we know of its old bytes no longer holds. */
+/* Nothing was marked: a new image, or a known row with another size: a new row by now, and what we know of its old bytes no longer holds. */
 #define PUT(column)                                                                                                  \
     "INSERT INTO images (name, " column ", size, created, last_modified, state) VALUES (?1, ?2, ?3, ?4, ?4, 0)"      \
     " ON CONFLICT (name) WHERE state < 3 DO UPDATE SET " column " = ?2, size = ?3, etag = '', modified = '',"        \
@@ -85,33 +85,20 @@ static int put_with(struct cat_connection *k, const char *sql, const struct list
     return cat_run(&q);
 }
 
-/* The listing told what describing would. Rows with bytes keep the version that the bytes are of. */
-static int describe_one(struct cat_connection *k, const struct listed_image *image, int64_t now)
-{
-    char digest[CAT_DIGEST_TEXT];
-    const struct image_meta *meta = image->meta;
-    cat_digest_text(&meta->digest, digest);
-    CAT_QUERY q;
-    cat_query_start(&q, k, "UPDATE images SET endpoint = ?2, etag = ?3, modified = ?4, digest = ?5, title = ?6,"
-                           " disk_format = ?7, described = ?8 WHERE name = ?1 AND state = 0");
-    cat_bind_text(&q, image->name);
-    cat_bind_int(&q, meta->endpoint);
-    cat_bind_text(&q, meta->etag);
-    cat_bind_text(&q, meta->modified);
-    cat_bind_text(&q, digest);
-    cat_bind_text(&q, meta->title);
-    cat_bind_text(&q, meta->disk_format);
-    cat_bind_int(&q, now);
-    return cat_run(&q);
-}
-
 static int put_one(struct cat_connection *k, const struct listed_image *image, int64_t generation, int64_t now)
 {
     int column = generation & 1;
-    int r = put_with(k, listing_sql[column].mark, image, generation, NULL);
+    struct image_row row;
+    int r = 0;
+    if (image->meta != NULL && image->meta->size <= INT64_MAX) /* the listing told what describing would */
+        r = cat_learn(k, image->name, image->meta, now, &row);
+    if (r >= 0 || r == -ESTALE) /* a row with bytes keeps the version that the bytes are of */
+        r = put_with(k, listing_sql[column].mark, image, generation, NULL);
+    if (r == 0)
+        r = cat_renew(k, image->name, now);
     if (r == 0)
         r = put_with(k, listing_sql[column].put, image, generation, &now);
-    return r >= 0 && image->meta ? describe_one(k, image, now) : r;
+    return r;
 }
 
 static int by_name(const void *a, const void *b)

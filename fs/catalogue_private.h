@@ -108,6 +108,13 @@ void cat_copy_text(char *to, size_t size, const char *from);
 enum { CAT_DIGEST_TEXT = 8 + 1 + DIGEST_HEX_MAX + 1 };
 void cat_digest_text(const struct digest *digest, char text[CAT_DIGEST_TEXT]);
 
+/* ---- rows (catalogue_changes.c), within the caller's transaction */
+
+/* As catalogue_learn(). */
+int cat_learn(struct cat_connection *k, const char *name, const struct image_meta *meta, int64_t now, struct image_row *ret);
+/* A known row of NAME becomes a new one, for another version. */
+int cat_renew(struct cat_connection *k, const char *name, int64_t now);
+
 /* ---- schema (catalogue_schema.c) */
 
 /* Checks the database just opened, creates or migrates the tables, turns WAL on. */

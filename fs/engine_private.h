@@ -98,10 +98,11 @@ struct image {
     bool digest_settled;     /* meta.digest is what there is; until then the tail is held back */
     bool finishing;          /* all chunks here, in the hands of hash and sync */
     bool verified;
+    bool disk_failed;        /* some of its bytes could not be written: its file is not believed any more */
+    bool row_retired;        /* its row is: whoever puts it last removes what is left */
     bool tail_shown;         /* the last chunk was given out unverified, see image_held_locked() */
     bool digest_asked;       /* the lister settles it */
     bool dirty;              /* chunks arrived since the last checkpoint; holds a reference, which the checkpoint gives back */
-    bool syncing;            /* a checkpoint of it is under way */
     bool attending;          /* a visit of the fetch thread is on its way */
     uint64_t hashed;         /* bytes the digest has seen */
     bool hashing;            /* the hash thread has it on its list */
@@ -188,6 +189,7 @@ struct engine {
     atomic_bool stopping;
     atomic_int_least64_t unwritten; /* bytes of images, here or under way, that the catalogue does not count yet */
     atomic_int_least64_t reserved;  /* those of them that are under way */
+    atomic_uint_least64_t retirements; /* goes up after a row was: what was loaded from it before is not entered, see image_load() */
     atomic_bool digests_distrusted; /* an image did not match: read the published digests again */
 
     pthread_mutex_t lock;
@@ -239,6 +241,8 @@ struct image_file *image_file_new(int fd); /* takes FD; on no memory closes it a
 struct image_file *image_file_ref(struct image_file *file);
 /* Loads the image of ROW or finds it, with one reference more. -ESTALE when there is no such row. Blocks on the disk. */
 int image_load(struct engine *e, int64_t row, struct image **ret);
+/* The row of an image known in memory turned out to be complete, or to have been that: takes its file. Blocks on the disk. -ESTALE: gone. */
+int image_reload(struct image *image);
 struct image *image_find(struct engine *e, int64_t row); /* with one reference more; NULL when it is not in memory */
 struct image *image_ref(struct image *image);
 void image_put(struct image *image); /* any thread; the last one frees it, and reaps a retired image nobody has open */
@@ -316,7 +320,7 @@ void probe_free_all(struct engine *e);
 void finish_hash_locked(struct image *image);   /* any thread: let the digest follow what is here by now */
 void finish_start(struct image *image);         /* on the fetch thread: all chunks are here and the digest is settled */
 void finish_checkpoint_all(struct engine *e);   /* on the sync thread, about once a second */
-void finish_checkpoint_last(struct engine *e);  /* at the end, with only the rows thread left */
+void finish_checkpoint_last(struct engine *e);  /* at the end, with only the rows thread left, which ends it */
 
 /* ---- lister.c */
 

@@ -28,14 +28,20 @@ void evict_reap(struct engine *e, int64_t row)
     catalogue_forget(e->catalogue, row);
 }
 
-/* In memory, too, the image is not the live one any more. */
+/*
+ * In memory, too, the image is not the live one any more. One that is being published has all of its file; one that was loaded before its
+ * file was found and taken over has none yet, see image_reload().
+ */
 static void mark_retired(struct engine *e, int64_t row)
 {
+    atomic_fetch_add(&e->retirements, 1);
     struct image *image = image_find(e, row);
     if (image == NULL)
         return;
     pthread_mutex_lock(&image->lock);
-    image->state = IMAGE_RETIRED;
+    image->row_retired = true;
+    if (image->state == IMAGE_COMPLETE || image->finishing)
+        image->state = IMAGE_RETIRED;
     pthread_mutex_unlock(&image->lock);
     image_put(image);
 }
@@ -144,7 +150,7 @@ static void drop_bytes(void *context)
     struct image *image = d->image;
     struct engine *e = d->engine;
 
-    int r = catalogue_reset(e->catalogue, image->row);
+    int r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL);
     if (r == 0)
         r = store_remove(e->store, STORE_PARTIAL, image->name);
     pthread_mutex_lock(&image->lock);

@@ -160,6 +160,7 @@ static int make_file(struct image *image, uint64_t first)
     image_track_locked(image);
     image_dirty_locked(image);
     image->written = 0;
+    image->disk_failed = false;
     image->fetched += chunkmap_present(map);
     space_count(image, (int64_t)chunkmap_present(map) - (int64_t)first, -(int64_t)first);
     image->last_progress = clock_now();
@@ -181,7 +182,10 @@ static void begin(void *context)
         pthread_mutex_lock(&image->lock);
         space_count(image, -(int64_t)first, -(int64_t)first);
         pthread_mutex_unlock(&image->lock);
-        catalogue_reset(image->engine->catalogue, image->row);
+        if (b->status == -ESTALE)
+            b->status = image_reload(image);
+        else
+            catalogue_reset(image->engine->catalogue, image->row, IMAGE_PARTIAL);
     }
     if (!engine_post(b->image->engine, began, b)) {
         image_put(b->image);
@@ -222,7 +226,8 @@ void fetch_attend(struct image *image)
     bool dead = image->dead != 0, filling = state == IMAGE_PARTIAL && !dead && !image->through;
     if (filling && !image->digest_settled && !image->digest_asked)
         image->digest_asked = settle = true;
-    if (filling && image->digest_settled && !image->finishing && chunkmap_full(image->map) && TAILQ_EMPTY(&image->ranges))
+    bool whole = filling && image->digest_settled && chunkmap_full(image->map) && TAILQ_EMPTY(&image->ranges);
+    if (whole && !image->finishing && !image->stopping)
         image->finishing = finish = true;
     pthread_mutex_unlock(&image->lock);
 

@@ -106,14 +106,14 @@ void finish_hash_locked(struct image *image)
 /* Learned from the first answer for bytes: which version this is. */
 static void write_version(struct image *image)
 {
-    struct image_row row;
     pthread_mutex_lock(&image->lock);
     bool needed = image->described == 0 && (image->meta.etag[0] != '\0' || image->meta.modified[0] != '\0');
     struct image_meta meta = image->meta;
     image->described = needed ? clock_now() : image->described;
     pthread_mutex_unlock(&image->lock);
-    if (needed && catalogue_learn(image->engine->catalogue, image->name, &meta, clock_now(), &row) == -ESTALE)
-        log_debug("%s: its version is in the catalogue already", image->name);
+    int r = needed ? catalogue_describe(image->engine->catalogue, image->row, &meta, clock_now()) : 0;
+    if (r < 0 && r != -ESTALE)
+        log_errno(r, "%s: which version it is could not be written to the catalogue", image->name);
 }
 
 /* ---- publishing */
@@ -136,14 +136,57 @@ static void label_file(const struct image *image, int fd)
     store_set_label(fd, label); /* where it cannot be kept, the backend is asked instead */
 }
 
+/* On the fetch thread: what the disk did not take may read back as anything. It is served without the disk then. */
+static void leave_disk(void *context)
+{
+    struct image *image = context;
+    pthread_mutex_lock(&image->lock);
+    bool failed = image->disk_failed && !image->finishing && image->state == IMAGE_PARTIAL && image->dead == 0;
+    pthread_mutex_unlock(&image->lock);
+    if (failed && !image->stopping)
+        through_start(image, "the disk did not take its bytes");
+    fetch_schedule(image->engine);
+    image_put(image);
+}
+
+/*
+ * Bytes of IMAGE on the disk. Linux tells of a failure once, drops what it could not write, and says that all is well the next time: after
+ * a failure nothing of the file is believed any more.
+ */
+static int sync_data(struct image *image, int fd)
+{
+    int r = fdatasync(fd) < 0 ? -errno : 0;
+    if (r < 0)
+        log_errno(r, "%s: its bytes could not be written to the disk; they are dropped", image->name);
+    pthread_mutex_lock(&image->lock);
+    image->disk_failed = image->disk_failed || r < 0;
+    r = image->disk_failed ? -EIO : 0;
+    pthread_mutex_unlock(&image->lock);
+    return r;
+}
+
+/* After sync_data() failed; DONE: its publishing ended with that. */
+static void forsake_disk(struct image *image, bool done)
+{
+    pthread_mutex_lock(&image->lock);
+    if (done)
+        image->finishing = false;
+    pthread_mutex_unlock(&image->lock);
+    if (!engine_post(image->engine, leave_disk, image_ref(image)))
+        image_put(image);
+}
+
 static int publish_file(struct image *image, int fd)
 {
     struct engine *e = image->engine;
     write_version(image);
     label_file(image, fd);
-    if (fdatasync(fd) < 0)
-        return log_errno(-errno, "%s: fdatasync", image->name);
-    int r = store_publish(e->store, image->name);
+    int r = sync_data(image, fd);
+    if (r < 0) {
+        forsake_disk(image, true);
+        return -ECANCELED;
+    }
+    r = store_publish(e->store, image->name);
     if (r < 0)
         return log_errno(r, "%s: renaming it into place", image->name);
     r = catalogue_complete(e->catalogue, image->row, &image->meta.digest, clock_now());
@@ -167,14 +210,16 @@ static void publish(void *context)
     struct engine *e = image->engine;
     struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
 
-    if (publish_file(image, image->file->fd) < 0) {
-        if (!engine_post(e, publish_failed, image))
+    int r = publish_file(image, image->file->fd); /* nobody takes the file away while it is finishing */
+    if (r < 0) {
+        if (r == -ECANCELED || /* leave_disk() goes on */ !engine_post(e, publish_failed, image))
             image_put(image);
         return;
     }
     pthread_mutex_lock(&image->lock);
     space_count(image, -image->unwritten, 0);
-    image->state = IMAGE_COMPLETE;
+    if (image->state == IMAGE_PARTIAL) /* else it was evicted since the commit */
+        image->state = IMAGE_COMPLETE;
     bool dirty = image->dirty; /* there is nothing left to checkpoint: evicting it must not wait for that */
     image->dirty = false;
     image->finishing = false;
@@ -295,84 +340,123 @@ void finish_start(struct image *image)
 
 /* ---- checkpoints */
 
-/* Data, then the map. Takes FILE and MAP. */
-static void write_map(struct image *image, struct image_file *file, struct chunkmap *map)
+/* A map whose bytes are on the disk, on its way to the catalogue. Holds the reference that came with being dirty. */
+struct map_write {
+    struct image *image;
+    struct image_file *file; /* that the map is of */
+    struct chunkmap *map;
+};
+
+/*
+ * On the rows thread, as everything that gives a row another file: the map of a file that was dropped meanwhile must not become that of
+ * the next one.
+ */
+static void commit_map(void *context)
 {
+    struct map_write *w = context;
+    struct image *image = w->image;
     size_t length;
-    const void *bits = chunkmap_bits(map, &length);
-    int r = fdatasync(file->fd) < 0 ? -errno : 0;
-    if (r == 0)
-        r = catalogue_checkpoint(image->engine->catalogue, image->row, bits, length, chunkmap_present(map), clock_now());
+    const void *bits = chunkmap_bits(w->map, &length);
+    int r = 0;
+
+    pthread_mutex_lock(&image->lock);
+    bool same = image->file == w->file && image->state == IMAGE_PARTIAL;
+    pthread_mutex_unlock(&image->lock);
+    if (same) {
+        write_version(image);
+        r = catalogue_checkpoint(image->engine->catalogue, image->row, bits, length, chunkmap_present(w->map), clock_now());
+    }
     if (r < 0 && r != -ESTALE)
         log_errno(r, "%s: a checkpoint failed; what arrived since the last one would be fetched again after a restart", image->name);
     pthread_mutex_lock(&image->lock);
-    if (r == 0 && image->file == file) {
-        space_count(image, -(int64_t)(chunkmap_present(map) - image->written), 0);
-        image->written = chunkmap_present(map);
+    if (same && r == 0 && image->file == w->file) {
+        space_count(image, -(int64_t)(chunkmap_present(w->map) - image->written), 0);
+        image->written = chunkmap_present(w->map);
     } else if (r < 0 && r != -ESTALE) {
         image_dirty_locked(image);
     }
     pthread_mutex_unlock(&image->lock);
-    image_file_put(file);
-    chunkmap_free(map);
+    image_file_put(w->file);
+    chunkmap_free(w->map);
+    image_put(image);
+    free(w);
 }
 
+/* On the sync thread: data, then the map. */
 static void checkpoint(struct image *image)
 {
-    struct chunkmap *map = NULL;
-    struct image_file *file = NULL;
+    struct map_write w = {.image = image};
 
-    write_version(image);
     pthread_mutex_lock(&image->lock);
     bool dirty = image->dirty && !image->finishing;
     bool partial = image->state == IMAGE_PARTIAL && !image->through && image->dead == 0;
-    if (dirty && partial && chunkmap_copy(image->map, &map) == 0)
-        file = image_file_ref(image->file);
+    if (dirty && partial && chunkmap_copy(image->map, &w.map) == 0)
+        w.file = image_file_ref(image->file);
     if (dirty)
         image->dirty = false;
     pthread_mutex_unlock(&image->lock);
-    if (map != NULL)
-        write_map(image, file, map);
-    if (dirty)
-        image_put(image); /* the reference that came with being dirty */
+    if (!dirty)
+        return;
+    int r = w.map == NULL ? -ENOMEM : sync_data(image, w.file->fd);
+    struct map_write *task = r < 0 ? NULL : malloc(sizeof(*task));
+    if (task != NULL) {
+        *task = w;
+        tasks_add(image->engine->rows, commit_map, task);
+        return;
+    }
+    if (r == -EIO)
+        forsake_disk(image, false);
+    image_file_put(w.file);
+    chunkmap_free(w.map);
+    image_put(image); /* the reference that came with being dirty */
 }
 
-/* The dirty images, with a reference each: the table may not stay locked while the disk works. */
-static size_t dirty_images(struct engine *e, struct image **list, size_t max)
+/* Images that are in memory, with a reference each: the table may not stay locked while the disk works. free() it. */
+static struct image **all_images(struct engine *e, size_t *ret_count)
 {
     size_t n = 0;
     struct image *image, *next;
     pthread_mutex_lock(&e->lock);
-    HASH_ITER(hh, e->images, image, next) {
-        pthread_mutex_lock(&image->lock);
-        bool dirty = image->dirty && !image->finishing;
-        pthread_mutex_unlock(&image->lock);
-        if (dirty && n < max)
+    struct image **list = calloc(HASH_COUNT(e->images) + 1, sizeof(struct image *));
+    if (list != NULL) {
+        HASH_ITER(hh, e->images, image, next) {
             list[n++] = image_ref(image);
+        }
     }
     pthread_mutex_unlock(&e->lock);
-    return n;
+    *ret_count = n;
+    return list;
 }
 
-void finish_checkpoint_all(struct engine *e)
+static void checkpoint_images(struct engine *e)
 {
-    struct image *list[64];
-    size_t n = dirty_images(e, list, sizeof(list) / sizeof(list[0]));
+    size_t n;
+    struct image **list = all_images(e, &n);
     for (size_t i = 0; i < n; i++) {
         checkpoint(list[i]);
         image_put(list[i]);
     }
+    free(list);
+}
+
+void finish_checkpoint_all(struct engine *e)
+{
+    checkpoint_images(e);
     touches_flush(e->touches, e->catalogue);
 }
 
 /* What was on its way to be published stays partial, with all its chunks; the next start goes on from there. */
 void finish_checkpoint_last(struct engine *e)
 {
-    struct image *image, *next;
-    for (image = e->images; image != NULL; image = next) {
-        next = image->hh.next;
-        image->finishing = false;
-        checkpoint(image);
+    size_t n;
+    struct image **list = all_images(e, &n);
+    for (size_t i = 0; i < n; i++) {
+        pthread_mutex_lock(&list[i]->lock);
+        list[i]->finishing = false;
+        pthread_mutex_unlock(&list[i]->lock);
+        image_put(list[i]);
     }
+    free(list);
+    checkpoint_images(e);
     touches_flush(e->touches, e->catalogue);
 }

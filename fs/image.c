@@ -56,8 +56,7 @@ int image_file_fd(const struct image_file *file)
 
 static void image_free(struct image *image)
 {
-    assert(TAILQ_EMPTY(&image->ranges) && TAILQ_EMPTY(&image->waiters));
-    track_free(image->engine->arrivals, image->track);
+    assert(TAILQ_EMPTY(&image->ranges) && TAILQ_EMPTY(&image->waiters) && image->track == NULL);
     image_file_put(image->file);
     chunkmap_free(image->map);
     digest_stream_free(image->digest);
@@ -68,7 +67,14 @@ static void image_free(struct image *image)
 void image_discard(struct image *image)
 {
     HASH_DEL(image->engine->images, image);
+    image_untrack_locked(image);
     image_free(image);
+}
+
+static bool has_size(int fd, uint64_t size)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && (uint64_t)st.st_size == size;
 }
 
 static int load_partial(struct engine *e, const struct image_row *row, struct image *image, int *ret_fd)
@@ -84,15 +90,11 @@ static int load_partial(struct engine *e, const struct image_row *row, struct im
     else if (r == -ENOENT)
         r = chunkmap_new(row->meta.size, &image->map);
     free(bits);
+    if (r == 0 && !has_size(*ret_fd, row->meta.size))
+        r = -EBADMSG;
     if (r < 0)
         close(*ret_fd);
     return r;
-}
-
-static bool has_size(int fd, uint64_t size)
-{
-    struct stat st;
-    return fstat(fd, &st) == 0 && (uint64_t)st.st_size == size;
 }
 
 /* Opens what the row says is here. What the row says but the disk does not have makes the image known again. */
@@ -122,7 +124,7 @@ static int load_file(struct engine *e, struct image_row *row, struct image *imag
     }
     if ((r == -ENOENT || r == -EBADMSG) && row->state != IMAGE_RETIRED) {
         log_warning("%s: its file or chunk map is gone, cut short or damaged; it will be fetched again", row->name);
-        r = catalogue_reset(e->catalogue, row->row);
+        r = catalogue_reset(e->catalogue, row->row, row->state);
         if (r == 0)
             row->state = IMAGE_KNOWN;
         return r;
@@ -195,12 +197,12 @@ static void take_arrivals(struct image *image)
     }
 }
 
-/* Enters NEW, unless another thread was faster. */
-static struct image *enter(struct engine *e, struct image *new)
+/* Enters NEW, unless another thread was faster. NULL: rows were retired since there were RETIREMENTS, and NEW's may be one of them. */
+static struct image *enter(struct engine *e, struct image *new, uint64_t retirements)
 {
     pthread_mutex_lock(&e->lock);
     struct image *image = find_locked(e, new->row);
-    if (image == NULL) {
+    if (image == NULL && atomic_load(&e->retirements) == retirements) {
         image = new;
         atomic_init(&image->refs, 1);
         if (ledger_handles(e->ledger, image->row) > 0) { /* a former worker's handles */
@@ -221,16 +223,45 @@ static struct image *enter(struct engine *e, struct image *new)
 int image_load(struct engine *e, int64_t row, struct image **ret)
 {
     struct image *image = image_find(e, row);
-    if (image == NULL) {
+    while (image == NULL) {
         struct image_row r;
+        uint64_t retirements = atomic_load(&e->retirements);
         int error = catalogue_get(e->catalogue, row, &r);
         if (error == 0)
             error = image_new(e, &r, &image);
         if (error < 0)
             return error == -ENOENT ? -ESTALE : error;
-        image = enter(e, image);
+        image = enter(e, image, retirements);
     }
     *ret = image;
+    return 0;
+}
+
+int image_reload(struct image *image)
+{
+    struct engine *e = image->engine;
+    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
+    struct image_row row;
+    int fd = -1;
+    int r = catalogue_get(e->catalogue, image->row, &row);
+    if (r == 0 && row.state == IMAGE_COMPLETE)
+        r = store_open_image(e->store, STORE_COMPLETE, image->name, &fd);
+    else if (r == 0)
+        r = row.state == IMAGE_RETIRED ? store_open_retired(e->store, row.row, &fd) : -ESTALE;
+    if (r == 0 && !has_size(fd, row.meta.size)) {
+        close(fd);
+        r = -ESTALE;
+    }
+    struct image_file *file = r == 0 ? image_file_new(fd) : NULL;
+    if (file == NULL)
+        return r == 0 ? -ENOMEM : -ESTALE;
+    pthread_mutex_lock(&image->lock);
+    image->file = file;
+    image->meta = row.meta;
+    image->state = row.state == IMAGE_COMPLETE && !image->row_retired ? IMAGE_COMPLETE : IMAGE_RETIRED;
+    image_take_ready_locked(image, 0, &ready);
+    pthread_mutex_unlock(&image->lock);
+    wake_all(&ready);
     return 0;
 }
 
@@ -282,12 +313,14 @@ void image_put(struct image *image)
     pthread_mutex_lock(&e->lock);
     assert(image->refs > 0);
     bool last = atomic_fetch_sub(&image->refs, 1) == 1;
-    if (last)
+    if (last) {
         HASH_DEL(e->images, image);
+        image_untrack_locked(image); /* before another can be loaded from the same row */
+    }
     pthread_mutex_unlock(&e->lock);
     if (!last)
         return;
-    bool retired = image->state == IMAGE_RETIRED || image->dead != 0;
+    bool retired = image->state == IMAGE_RETIRED || image->row_retired || image->dead != 0;
     int64_t row = image->row;
     space_count(image, -image->unwritten, 0);
     image_free(image);
@@ -388,7 +421,7 @@ bool image_available_locked(const struct image *image, uint64_t offset, uint64_t
         const struct range *r;
         if (chunkmap_test(image->map, offset / chunk))
             offset = (offset / chunk + 1) * chunk;
-        else if ((r = range_with(image, offset)) != NULL)
+        else if (!image->through && (r = range_with(image, offset)) != NULL) /* of what goes through, the front may be dropped again */
             offset = r->pos;
         else
             return false;

@@ -102,7 +102,8 @@ static bool evict_outdated(struct engine *e, const char *name, const char *what)
 static int write_found(struct lookup *l)
 {
     struct engine *e = l->engine;
-    struct image_row row;
+    struct image_row row, before;
+    int64_t old = catalogue_find(e->catalogue, l->name, &before) == 0 ? before.row : 0;
     int r = catalogue_learn(e->catalogue, l->name, &l->meta, clock_now(), &row);
     if (r == -ESTALE) {
         if (!evict_outdated(e, l->name, "changed"))
@@ -111,6 +112,8 @@ static int write_found(struct lookup *l)
     }
     if (r < 0)
         return log_errno(r, "%s: what the backend says of it could not be written to the catalogue", l->name);
+    if (old != 0 && old != row.row)
+        engine_tell_name(e, l->name);
     confirm(e, row.row);
     bool worth = l->probe == PROBE_BYTES && l->length > 0 && !l->again;
     if (row.state == IMAGE_KNOWN && e->ops->describe_has_bytes && worth && row.meta.size > 0) {

@@ -92,6 +92,19 @@ static uint64_t evict_complete(struct engine *e, uint64_t need)
     return freed;
 }
 
+/* Somebody may begin to use the image just now; then its file stays, and its row becomes complete from known. */
+static bool forget_partial(struct engine *e, const struct image_row *row)
+{
+    if (catalogue_reset(e->catalogue, row->row, IMAGE_PARTIAL) < 0)
+        return false;
+    atomic_fetch_add(&e->retirements, 1);
+    struct image *image = image_find(e, row->row);
+    if (image == NULL)
+        return store_remove(e->store, STORE_PARTIAL, row->name) == 0;
+    image_put(image);
+    return false;
+}
+
 static uint64_t drop_idle_partial(struct engine *e, uint64_t need)
 {
     struct image_row *rows = malloc(PAGE * sizeof(*rows));
@@ -104,8 +117,7 @@ static uint64_t drop_idle_partial(struct engine *e, uint64_t need)
             if (image != NULL)
                 image_put(image);
             else if (!rows[i].pinned && ledger_handles(e->ledger, rows[i].row) == 0 &&
-                     catalogue_reset(e->catalogue, rows[i].row) == 0 &&
-                     store_remove(e->store, STORE_PARTIAL, rows[i].name) == 0)
+                     forget_partial(e, &rows[i]))
                 freed += rows[i].bytes;
         }
         after = rows[n - 1].row;

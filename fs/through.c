@@ -32,11 +32,11 @@ static void forget_kept(void *context)
 {
     struct image *image = context;
     struct engine *e = image->engine;
-    int r = catalogue_reset(e->catalogue, image->row);
+    int r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL);
     if (r == 0 || r == -ENOSPC)
         store_remove(e->store, STORE_PARTIAL, image->name);
     if (r == -ENOSPC)
-        r = catalogue_reset(e->catalogue, image->row);
+        r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL);
     if (r < 0 && r != -ESTALE)
         log_errno(r, "%s: the bytes of it that were kept could not be taken out of the catalogue", image->name);
     prefetch_done(image, -ENOSPC);

@@ -126,7 +126,7 @@ static int work_once(struct catalogue *c, unsigned *seed)
         r = catalogue_page(c, CATALOGUE_RETIRED, 0, &row, 1);
         return r > 0 ? catalogue_forget(c, row.row) : r;
     case 8:
-        return expected(catalogue_reset(c, row.row));
+        return expected(catalogue_reset(c, row.row, IMAGE_COMPLETE));
     case 9:
         return catalogue_queue_add(c, name, rand_r(seed), &queued);
     case 10:
