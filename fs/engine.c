@@ -188,6 +188,7 @@ void engine_stop(struct engine *e)
     probe_free_all(e);
     free(e->auth.body);
     drop_images(e);
+    e->kernel.stop(e->kernel.context);
     tasks_finish(e->teller);
     prefetch_free_all(e);
     engine_free(e);

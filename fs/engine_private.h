@@ -50,6 +50,7 @@ struct range {
     enum fetch_class class;
     unsigned endpoint;
     struct transfer *transfer;
+    atomic_bool asked; /* it has a transfer: for who counts connections */
     struct auth_waiter auth;
     unsigned credential, auth_tries; /* that it was asked with; with how many since it got somewhere */
     struct image_file *file; /* where its bytes go */

@@ -327,10 +327,32 @@ static const struct fuse_lowlevel_ops OPERATIONS = {
     .create = op_create,
 };
 
+/* The engine has something to tell before the kernel was heard: a name that a former worker showed may be another image's by now. */
+static bool await_connection(struct fuse_world *w)
+{
+    pthread_mutex_lock(&w->lock);
+    while (w->connection == CONNECTION_AWAITED)
+        pthread_cond_wait(&w->changed, &w->lock);
+    bool stands = w->connection == CONNECTION_STANDS;
+    pthread_mutex_unlock(&w->lock);
+    return stands;
+}
+
+static void end_awaiting(struct fuse_world *w, bool connected)
+{
+    pthread_mutex_lock(&w->lock);
+    if (w->connection == CONNECTION_AWAITED)
+        w->connection = connected ? CONNECTION_STANDS : CONNECTION_NONE;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
 static void forget_name(void *context, const char *name)
 {
     static const uint64_t folders[] = {NODE_IMAGES, NODE_CACHED, NODE_INCOMPLETE};
     struct fuse_world *w = context;
+    if (!await_connection(w))
+        return;
     fuse_io_part_descriptors();
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
         fuse_lowlevel_notify_inval_entry(w->session, folders[i], name, strlen(name)); /* -ENOENT: it was not kept */
@@ -339,8 +361,15 @@ static void forget_name(void *context, const char *name)
 static void forget_bytes(void *context, int64_t row, uint64_t offset, uint64_t length)
 {
     struct fuse_world *w = context;
+    if (!await_connection(w))
+        return;
     fuse_io_part_descriptors();
     fuse_lowlevel_notify_inval_inode(w->session, node_make(KIND_IMAGE, row), (off_t)offset, (off_t)length);
+}
+
+static void stop_awaiting(void *context)
+{
+    end_awaiting(context, false);
 }
 
 int fuse_world_new(struct ledger *ledger, bool allow_other, bool debug, struct fuse_world **ret)
@@ -350,11 +379,12 @@ int fuse_world_new(struct ledger *ledger, bool allow_other, bool debug, struct f
     if (w == NULL)
         return -ENOMEM;
     pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->changed, NULL);
     w->ledger = ledger;
     w->view.uid = geteuid();
     w->view.gid = getegid();
     w->view.why_no_passthrough = "off";
-    w->notify = (struct kernel_notify){.forget_name = forget_name, .forget_bytes = forget_bytes, .context = w};
+    w->notify = (struct kernel_notify){.forget_name = forget_name, .forget_bytes = forget_bytes, .stop = stop_awaiting, .context = w};
     int failed = fuse_opt_add_arg(&args, "glance-cache-fs");
     if (allow_other)
         failed |= fuse_opt_add_arg(&args, "-oallow_other,default_permissions");
@@ -389,6 +419,7 @@ void fuse_world_start(struct fuse_world *w, struct engine *engine, struct catalo
     w->view.passthrough = passthrough;
     w->view.why_no_passthrough = why_not;
     w->passthrough = passthrough;
+    end_awaiting(w, true);
 }
 
 void fuse_world_hand_over(struct fuse_world *w)
@@ -402,6 +433,7 @@ void fuse_world_free(struct fuse_world *w)
         return;
     files_free_documents(w);
     fuse_session_destroy(w->session);
+    pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->lock);
     free(w);
 }

@@ -22,7 +22,7 @@ struct fuse_world;
 int fuse_world_new(struct ledger *ledger, bool allow_other, bool debug, struct fuse_world **ret);
 struct fuse_session *fuse_world_session(struct fuse_world *w);
 const struct kernel_notify *fuse_world_notify(struct fuse_world *w);
-/* Before the session's loop runs. PASSTHROUGH may be NULL; WHY_NOT is shown in .status then. */
+/* After INIT was answered, before the session's loop runs. PASSTHROUGH may be NULL; WHY_NOT is shown in .status then. */
 void fuse_world_start(struct fuse_world *w, struct engine *engine, struct catalogue *catalogue, struct passthrough *passthrough,
                       const char *why_not);
 /*

@@ -28,6 +28,8 @@ struct fuse_world {
     struct kernel_notify notify;
     atomic_bool handing_over;
     pthread_mutex_t lock;       /* a leaf */
+    pthread_cond_t changed;     /* of connection */
+    enum { CONNECTION_AWAITED, CONNECTION_STANDS, CONNECTION_NONE } connection; /* to the kernel; protected by lock */
     struct document *documents; /* protected by lock */
     uint64_t next_document;     /* protected by lock */
 };

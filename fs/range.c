@@ -402,6 +402,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     struct engine *e = range->image->engine;
 
     range->transfer = NULL;
+    atomic_store(&range->asked, false);
     e->connections--;
     int flushed = range->broken < 0 ? range->broken : error == -ECANCELED ? 0 : flush(range, range->gathered);
     if (error == 0)
@@ -452,6 +453,7 @@ static int ask_endpoint(struct range *range)
     transfer_request_clear(&request);
     if (r < 0)
         return log_errno(r, "%s: a request for its bytes could not be made", image->name);
+    atomic_store(&range->asked, true);
     e->connections++;
     return 0;
 }

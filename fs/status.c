@@ -80,7 +80,7 @@ static json_t *fetch_document_locked(const struct image *image)
     unsigned streams = 0;
     const struct range *r;
     TAILQ_FOREACH(r, &image->ranges, link) {
-        streams += r->transfer != NULL;
+        streams += atomic_load(&r->asked);
     }
     const char *why = image->queue_row > 0 ? "prefetch" : image->whole ? "whole" : "demand";
     return json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:b}", "image", json_text(image->name), "size", (json_int_t)image->meta.size,

@@ -37,7 +37,7 @@ def test_what_went_through_changes(cache, origin):
 def test_what_was_dropped_changes(cache, origin):
     old, new = blob(4 * MIB, 1), blob(4 * MIB, 2)
     origin.put("x", old)
-    cache.configure(origin, list_ttl=0, fetch_policy="demand").mount()
+    cache.configure(origin, list_ttl=0, fetch_policy="demand", read_ahead_max="0").mount()
     same(cache.read("x", MIB), old[:MIB])
     inode = os.stat(cache.image("x")).st_ino
     os.unlink(cache.path("incomplete", "x"))
