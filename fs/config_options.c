@@ -213,7 +213,8 @@ static const struct config_option options[] = {
      .text = "With auth = token: a file with one line, the token that management and downloads need, as X-Auth-Token "
              "or Authorization: Bearer."},
     {API(reader_token_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/reader-token",
-     .text = "With auth = token: a file with one line, a token that is good for downloads only."},
+     .text = "With auth = token: a file with one line, a token that is good for downloads and for looking at the state of "
+             "the cache, but changes nothing."},
     {API(server_names), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.server_name_count),
      .example = "images.example.org",
      .text = "With auth = none: names under which a browser may reach the server, besides addresses and localhost. "
