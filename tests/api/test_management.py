@@ -194,6 +194,10 @@ def test_images(folder, api):
     assert sorted(ids) == [f"image-{i:02}" for i in range(30)] and "next" not in rest
     assert len(api.get("/v2/images?limit=7").json["images"]) == 7
     assert [i["id"] for i in api.get("/v2/images?name=image-03").json["images"]] == ["image-03"]
+    # what filters a page filters the next
+    [page] = [api.get("/v2/images?visibility=public&limit=7&marker=image-02").json]
+    assert page["next"].startswith("/v2/images?visibility=public&limit=7&marker=") and "image-02" not in page["next"]
+    assert api.get("/v2/images?os_hidden=True").json["images"] == [] and len(api.get("/v2/images?os_hidden=false").json["images"]) == 25
     assert api.get("/v2/images?marker=nobody").status == 400 and api.get("/v2/images?limit=x").status == 400
     one = api.get("/v2/images/image-03").json
     assert one["size"] == 3 and one["status"] == "active" and one["file"] == "/v2/images/image-03/file"
