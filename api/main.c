@@ -14,10 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#ifdef HAVE_SYSTEMD
-#include <systemd/sd-daemon.h>
-#endif
-
 #include "api.h"
 #include "auth.h"
 #include "connections.h"
@@ -25,12 +21,13 @@
 #include "listener.h"
 #include "log.h"
 #include "mount.h"
+#include "notify.h"
 
 enum { PEM_MAX = 1024 * 1024 };
 static const char DEFAULT_CONFIG[] = "/etc/glance/glance-cache.conf";
 
 static const char USAGE[] =
-    "usage: glance-cache-api [--config-file FILE] [--mount DIRECTORY] [--debug]\n"
+    "Usage: glance-cache-api [--config-file FILE] [--mount DIRECTORY] [--debug]\n"
     "Serves a mounted image cache over HTTP: downloads, management, metrics, a status page.\n"
     "\n"
     "  --config-file FILE   the configuration; default: /etc/glance/glance-cache.conf\n"
@@ -106,15 +103,6 @@ static void raise_descriptor_limit(const struct config *config)
                     (unsigned long long)limit.rlim_cur, (unsigned long long)config->api.max_connections, (unsigned long long)wanted);
 }
 
-static void tell(const char *state)
-{
-#ifdef HAVE_SYSTEMD
-    sd_notify(0, state);
-#else
-    (void)state;
-#endif
-}
-
 /* Until a signal to end. Once a second: those who wait too long, and the history. */
 static void run(struct api *api, const sigset_t *signals)
 {
@@ -168,9 +156,9 @@ static int serve(struct api *api)
     if (r == 0)
         r = start_listeners(api, listeners);
     if (r == 0) {
-        tell("READY=1");
+        notify_tell("READY=1");
         run(api, &signals);
-        tell("STOPPING=1");
+        notify_tell("STOPPING=1");
     }
     for (size_t i = 0; listeners != NULL && i < api->config->api.listen_count; i++)
         listener_stop(listeners[i]);
