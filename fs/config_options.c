@@ -201,7 +201,7 @@ static const struct config_option options[] = {
      .text = "The pause before the first retry. It doubles with each, with some chance in it, up to 30 seconds; a "
              "longer Retry-After of the server is honoured."},
 
-    {API(mount), .type = CONFIG_PATH, .example = "/var/lib/glance/images",
+    {API(mount), .type = CONFIG_PATH, .example = "/srv/glance",
      .text = "For glance-cache-api: where the cache is mounted. Its option --mount goes before it."},
     {API(listen), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.listen_count),
      .fallback = "127.0.0.1:9292",

@@ -29,7 +29,7 @@ static const struct option LONGS[] = {
 
 void options_help(FILE *out)
 {
-    fputs("usage: glance-cache-manage [options] command [ID …]\n\nCommands:\n\n", out);
+    fputs("Usage: glance-cache-manage [options] command [ID …]\n\nCommands:\n\n", out);
     commands_list(out);
     fputs("Options:\n\n"
           "    -H, --host HOST             a server: a name, an address, host:port or a url; may be given several times.\n"
@@ -42,11 +42,21 @@ void options_help(FILE *out)
           "        --json                  print JSON\n"
           "    -v, --verbose               say what was done\n"
           "    -d, --debug                 show the requests\n"
-          "        --os-auth-token TOKEN   and --os-username, --os-password, --os-project-id, --os-project-name,\n"
-          "                                --os-user-domain-id, --os-project-domain-id, --os-domain-id, --os-auth-url,\n"
-          "                                --os-region-name: as for OpenStack's clients; default: the environment's\n"
-          "                                OS_AUTH_TOKEN and so on\n"
-          "    -S, --os_auth_strategy WORD keystone or noauth\n"
+          "    -A, --os-auth-token TOKEN   a token; else one is had from Keystone, by what follows. Of each, the\n"
+          "                                environment's OS_AUTH_TOKEN and so on is the default, and safer: options\n"
+          "                                are seen by the other users of the machine\n"
+          "    -N, --os-auth-url URL       Keystone\n"
+          "    -I, --os-username NAME\n"
+          "    -K, --os-password PASSWORD\n"
+          "        --os-user-domain-id ID\n"
+          "        --os-project-id ID\n"
+          "    -T, --os-project-name NAME\n"
+          "        --os-project-domain-id ID\n"
+          "        --os-domain-id ID       of user and project; default: default\n"
+          "    -R, --os-region-name NAME   accepted, and not needed: --host says where\n"
+          "    -S, --os-auth-strategy WORD keystone or noauth\n"
+          "        --os-cacert FILE        as --ca-file\n"
+          "    -h, --help                  this text\n"
           "        --version               the version\n", out);
 }
 
