@@ -218,18 +218,36 @@ static int bind_to(const struct addrinfo *a, int *ret_fd)
     return 0;
 }
 
+static const char *why_not(int error)
+{
+    switch (-error) {
+    case EADDRINUSE:
+        return "another program listens there already (ss -ltnp says which): end it, or name another port";
+    case EACCES:
+        return "ports below 1024 are root's: name a higher one, and put nginx in front (glance-cache-api.nginx)";
+    case EADDRNOTAVAIL:
+        return "this machine has no such address: ip address lists those it has";
+    default:
+        return strerror(-error);
+    }
+}
+
+static int cannot_listen(const char *address, int error, const char *why)
+{
+    log_error("cannot listen as option listen = %s says: %s", address, why);
+    return error;
+}
+
 static int listen_on(const char *address, bool loopback_only, int *ret_fd)
 {
     char host[256];
     const char *port;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
     if (!split_address(address, host, sizeof(host), &port))
-        return log_errno(-EINVAL, "listen = %s: expected address:port, an IPv6 address in brackets", address);
+        return cannot_listen(address, -EINVAL, "expected address:port, an IPv6 address in brackets");
     int gai = getaddrinfo(host, port, &hints, &found);
-    if (gai != 0) {
-        log_error("listen = %s: %s", address, gai_strerror(gai));
-        return -EINVAL;
-    }
+    if (gai != 0)
+        return cannot_listen(address, -EINVAL, gai_strerror(gai));
     int r;
     if (loopback_only && !is_loopback(found->ai_addr)) {
         log_error("listen = %s with auth = none would let everyone who reaches this address manage the cache: listen on 127.0.0.1 or "
@@ -238,7 +256,7 @@ static int listen_on(const char *address, bool loopback_only, int *ret_fd)
     } else {
         r = bind_to(found, ret_fd);
         if (r < 0)
-            log_errno(r, "cannot listen on %s", address);
+            cannot_listen(address, r, why_not(r));
     }
     freeaddrinfo(found);
     return r;
@@ -287,7 +305,8 @@ int listener_start(struct api *api, const char *address, bool loopback_only, con
     }
     l->daemon = serve(api, fd, cert, key);
     if (l->daemon == NULL) {
-        log_error("cannot serve on %s%s; -d tells more", address, cert != NULL ? ": is the certificate, and the key that belongs to it, PEM?" : "");
+        log_error("cannot serve on %s%s; --debug tells more", address,
+                  cert != NULL ? ": are tls_cert_file and tls_key_file PEM, and does the key belong to the certificate?" : "");
         close(fd);
         free(l);
         return -EINVAL;

@@ -24,13 +24,15 @@
 #include "notify.h"
 
 enum { PEM_MAX = 1024 * 1024 };
-static const char DEFAULT_CONFIG[] = "/etc/glance/glance-cache.conf";
+/* That of this installation, or else, if there is only that one, Glance's. */
+static const char OWN_CONFIG[] = SYSCONFDIR "/glance-cache/glance-cache.conf", GLANCES_CONFIG[] = "/etc/glance/glance-cache.conf";
 
 static const char USAGE[] =
     "Usage: glance-cache-api [--config-file FILE] [--mount DIRECTORY] [--debug]\n"
     "Serves a mounted image cache over HTTP: downloads, management, metrics, a status page.\n"
     "\n"
-    "  --config-file FILE   the configuration; default: /etc/glance/glance-cache.conf\n"
+    "  --config-file FILE   the configuration; default: " SYSCONFDIR "/glance-cache/glance-cache.conf,\n"
+    "                       or else /etc/glance/glance-cache.conf\n"
     "  --mount DIRECTORY    where the cache is mounted; default: option mount of section [api]\n"
     "  -d, --debug          log every request\n"
     "  -h, --help           this text\n"
@@ -41,6 +43,12 @@ struct options {
     bool debug;
 };
 
+static int try_help(void)
+{
+    fputs("Try glance-cache-api --help.\n", stderr);
+    return 2;
+}
+
 /* -1: go on; else the exit code. */
 static int read_options(int argc, char **argv, struct options *ret)
 {
@@ -49,7 +57,7 @@ static int read_options(int argc, char **argv, struct options *ret)
         {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0},
     };
     int c;
-    *ret = (struct options){.config = DEFAULT_CONFIG};
+    *ret = (struct options){.config = access(OWN_CONFIG, F_OK) < 0 && access(GLANCES_CONFIG, F_OK) == 0 ? GLANCES_CONFIG : OWN_CONFIG};
     while ((c = getopt_long(argc, argv, "c:m:dh", longs, NULL)) != -1) {
         if (c == 'c')
             ret->config = optarg;
@@ -60,11 +68,11 @@ static int read_options(int argc, char **argv, struct options *ret)
         else if (c == 'h' || c == 'V')
             return fputs(c == 'h' ? USAGE : "glance-cache-api " PACKAGE_VERSION "\n", stdout) < 0;
         else
-            return 2;
+            return try_help();
     }
     if (optind < argc) {
-        fprintf(stderr, "glance-cache-api: unexpected argument %s\n%s", argv[optind], USAGE);
-        return 2;
+        fprintf(stderr, "glance-cache-api: '%s' is more than it takes\n", argv[optind]);
+        return try_help();
     }
     return -1;
 }
@@ -101,6 +109,24 @@ static void raise_descriptor_limit(const struct config *config)
     if (limit.rlim_cur < wanted)
         log_warning("only %llu descriptors may be open; %llu connections may need %llu: raise LimitNOFILE or ulimit -n",
                     (unsigned long long)limit.rlim_cur, (unsigned long long)config->api.max_connections, (unsigned long long)wanted);
+}
+
+/* What an operator should know at the start. None of it is fatal: the mount may come later. */
+static void look_at_mount(const char *mount)
+{
+    json_t *status = NULL;
+    int error = mount_status(mount, &status);
+    json_decref(status);
+    if (error == -ENOTCONN)
+        log_notice("no cache is mounted at %s: clients get 503 until glance-cache-fs is started", mount);
+    else if (error == -EACCES)
+        log_warning("the cache at %s is another user's: clients get 502 until it is mounted with -o allow_other", mount);
+    else if (error < 0)
+        log_warning("the cache at %s does not tell its status: %s", mount, strerror(-error));
+    else if (!mount_may_change(mount))
+        log_warning("this user may read the cache at %s, and not manage it: run as the user who owns the folders there", mount);
+    if (geteuid() == 0)
+        log_notice("this server runs as root and need not: run it as the user who owns the folders in %s", mount);
 }
 
 /* Until a signal to end. Once a second: those who wait too long, and the history. */
@@ -156,6 +182,7 @@ static int serve(struct api *api)
     if (r == 0)
         r = start_listeners(api, listeners);
     if (r == 0) {
+        look_at_mount(api->mount);
         notify_tell("READY=1");
         run(api, &signals);
         notify_tell("STOPPING=1");

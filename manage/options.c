@@ -126,15 +126,22 @@ static bool make_host(const struct options *o, const char *given, struct host *r
     return n >= 0 && ret->name != NULL;
 }
 
+static int wrong(const char *what, const char *value)
+{
+    fprintf(stderr, "glance-cache-manage: %s %s (see --help)\n", what, value);
+    return USAGE + 1;
+}
+
 static int finish(struct options *o, size_t given)
 {
     if (given == 0)
         o->given[given++] = "0.0.0.0";
-    if (o->port != NULL && (o->port[0] == '\0' || strspn(o->port, "0123456789") != strlen(o->port))) {
-        fprintf(stderr, "glance-cache-manage: argument -p/--port: invalid int value: '%s'\n", o->port);
-        return USAGE + 1;
-    }
+    if (o->port != NULL && (strspn(o->port, "0123456789") != strlen(o->port) || strlen(o->port) > 5 || atoi(o->port) < 1 ||
+                            atoi(o->port) > 65535))
+        return wrong("argument -p/--port: not a port from 1 to 65535:", o->port);
     for (; o->host_count < given; o->host_count++) {
+        if (o->given[o->host_count][0] == '\0')
+            return wrong("argument -H/--host: a server must have a name, not", "''");
         if (!make_host(o, o->given[o->host_count], &o->hosts[o->host_count]))
             return FAILURE + 1;
     }
@@ -155,14 +162,12 @@ int options_read(int argc, char **argv, struct options *ret)
                 puts("glance-cache-manage " PACKAGE_VERSION);
             return SUCCESS + 1;
         }
-        if (c == 'H' && given == HOSTS_MAX) {
-            fprintf(stderr, "glance-cache-manage: at most %d hosts\n", HOSTS_MAX);
-            return USAGE + 1;
-        }
+        if (c == 'H' && given == HOSTS_MAX)
+            return wrong("too many hosts, from", optarg);
         if (c == 'H')
             ret->given[given++] = optarg;
         else if (c != 'R' && !set_flag(ret, c) && (optarg == NULL || !set_text(ret, c, optarg)))
-            return USAGE + 1;
+            return fputs("Try glance-cache-manage --help.\n", stderr), USAGE + 1;
     }
     ret->arguments = argv + optind;
     ret->argument_count = argc - optind;
