@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * glance-cache-cleaner(1): cleans, and with --verify reads cached images again and quarantines the rotten ones, so that the next read fetches
- * them afresh.
+ * glance-cache-cleaner(1): cleans, and with --verify reads cached images again and quarantines the rotten ones, so that the next read
+ * fetches them afresh.
  */
 #include "config-auto.h"
 
@@ -139,8 +139,8 @@ static void finish_report(const struct clean *c)
 {
     if (c->run->report == NULL)
         return;
-    json_t *more = json_pack("{s:I, s:I, s:I, s:I}", "invalid_count", (json_int_t)c->cleaned.invalid, "stalled_count", (json_int_t)c->cleaned.stalled,
-                             "stalled_bytes", (json_int_t)c->cleaned.stalled_bytes, "failed_count",
+    json_t *more = json_pack("{s:I, s:I, s:I, s:I}", "invalid_count", (json_int_t)c->cleaned.invalid, "stalled_count",
+                             (json_int_t)c->cleaned.stalled, "stalled_bytes", (json_int_t)c->cleaned.stalled_bytes, "failed_count",
                              (json_int_t)c->failed);
     if (asked.verify)
         json_object_set_new(more, "verified", json_pack("{s:I, s:I, s:I, s:I}", "right", (json_int_t)c->right, "rotten",

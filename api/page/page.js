@@ -203,7 +203,8 @@ function showHistory(samples) {
   svg.setAttribute("viewBox", "0 0 1000 100");
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", "now " + last[1].toFixed(0) + " hits and " + last[2].toFixed(0) + " misses a minute, at most " + top.toFixed(0));
+  svg.setAttribute("aria-label",
+    "now " + last[1].toFixed(0) + " hits and " + last[2].toFixed(0) + " misses a minute, at most " + top.toFixed(0));
   svg.append(polyline(points(2), "miss"), polyline(points(1), "hit"));
   $("history").replaceChildren(svg, make("p", {class: "soft"}, make("span", {class: "key hit"}), "hits a minute  ",
     make("span", {class: "key miss"}), "misses a minute; the last " + Math.ceil(span / 60) + " min, at most " + top.toFixed(0)));
@@ -273,7 +274,8 @@ function showCached(status) {
       " ", action("Evict", "evict", image.id, true,
         () => change("DELETE", image.id, "", "Evicted " + image.id + ".")))));
   const parts = [list.length
-    ? table([{text: "Image"}, {text: "Size", class: "number"}, {text: "Hits", class: "number"}, {text: "Last used"}, {text: "", class: "actions"}], rows)
+    ? table([{text: "Image"}, {text: "Size", class: "number"}, {text: "Hits", class: "number"}, {text: "Last used"},
+      {text: "", class: "actions"}], rows)
     : nothing("Nothing is cached yet.")];
   if (status.cache.images.cached > list.length)
     parts.push(nothing("… and " + (status.cache.images.cached - list.length) + " more."));

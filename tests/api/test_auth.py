@@ -221,7 +221,8 @@ def test_tls(folder, make_api):
     content = folder.put("image", blob(3000 * KIB, 1))
     cert, key = os.path.join(folder.root, "cert.pem"), os.path.join(folder.root, "key.pem")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
-                    "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True)
+                    "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True,
+                   capture_output=True)
     folder.mount()
     api = make_api(folder, tls_cert_file=cert, tls_key_file=key)
     context = ssl.create_default_context(cafile=cert)

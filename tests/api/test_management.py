@@ -207,7 +207,8 @@ def test_images(folder, api):
 
 
 @pytest.mark.parametrize("method,path,allow", [
-    ("PUT", "/v2/cache", "GET, HEAD, DELETE"), ("POST", "/v2/cache", "GET, HEAD, DELETE"), ("POST", "/v2/cache/x", "GET, HEAD, PUT, DELETE"),
+    ("PUT", "/v2/cache", "GET, HEAD, DELETE"), ("POST", "/v2/cache", "GET, HEAD, DELETE"),
+    ("POST", "/v2/cache/x", "GET, HEAD, PUT, DELETE"),
     ("GET", "/v2/queued_images/x", "PUT, DELETE"), ("PUT", "/cached-images/x", "DELETE"), ("DELETE", "/images/x", "GET, HEAD"),
     ("PUT", "/v2/images/x/file", "GET, HEAD"), ("OPTIONS", "/metrics", "GET, HEAD"), ("BREW", "/", "GET, HEAD")])
 def test_methods(api, method, path, allow):

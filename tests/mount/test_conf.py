@@ -148,8 +148,8 @@ def test_the_mount_is_seen_by_all():
     assert not re.search(rf"^({own})=", text, re.M)
 
 
-@pytest.mark.parametrize("unit, worst", [("glance-cache-fs", 5.0), ("glance-cache-api", 3.0), ("glance-cache-pruner", 3.0), ("glance-cache-cleaner", 3.0),
-                                         ("glance-cache-verify", 3.0), ("glance-cache-prefetcher", 3.0)])
+@pytest.mark.parametrize("unit, worst", [("glance-cache-fs", 5.0), ("glance-cache-api", 3.0), ("glance-cache-pruner", 3.0),
+                                         ("glance-cache-cleaner", 3.0),                                         ("glance-cache-verify", 3.0), ("glance-cache-prefetcher", 3.0)])
 def test_units_are_hardened(units, unit, worst):
     needs("systemd-analyze")
     done = run("systemd-analyze", "security", "--offline=yes", str(units / (unit + ".service")))
@@ -324,7 +324,8 @@ def test_install(tmp_path):
     assert sorted(os.listdir(units)) == UNITS
     assert not any("@" in line for name in UNITS for line in open(units / name) if not line.startswith("SystemCallFilter"))
     assert set(PROGRAMS) <= set(os.listdir(completions))
-    assert {"glance-cache.cron", "glance-cache.fstab", "glance-cache.nginx", "glance-cache-api.nginx"} <= set(os.listdir(tmp_path / "doc" / "examples"))
+    examples = set(os.listdir(tmp_path / "doc" / "examples"))
+    assert {"glance-cache.cron", "glance-cache.fstab", "glance-cache.nginx", "glance-cache-api.nginx"} <= examples
     conf = tmp_path / "etc" / "glance-cache" / "glance-cache.conf"
     assert conf.read_text() == open(os.path.join(CONF, "glance-cache.conf")).read()
     conf.write_text("# mine\n")
