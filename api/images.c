@@ -200,14 +200,3 @@ enum MHD_Result images_list(struct request *r)
         return reply_error(r, 400, "there is no image %s to go on behind", p.marker);
     return reply_json(r, 200, document);
 }
-
-/* GET /v2/schemas/image, /v2/schemas/images: clients validate against it, so that it allows everything. */
-enum MHD_Result images_schema(struct request *r)
-{
-    json_t *image = json_pack("{s:s, s:{s:{s:s}}, s:{s:s}}", "name", "image", "properties", "id", "type", "string",
-                              "additionalProperties", "type", "string");
-    if (strcmp(r->segments[2], "image") == 0)
-        return reply_json(r, 200, image);
-    return reply_json(r, 200, json_pack("{s:s, s:{s:{s:s, s:o}}}", "name", "images", "properties", "images", "type", "array", "items",
-                                        image));
-}
