@@ -92,8 +92,14 @@ def test_openstackclient_finds_by_name(cloud, cache, api, made, tmp_path):
     content = harness.blob(MIB, 94)
     ident = made(content, name="an image's name")
 
+    # an operator's file that leads to this server for images, as the catalogue would
+    config = tmp_path / "clouds.yaml"
+    auth = {"auth_url": cloud["OS_AUTH_URL"], "username": "admin", "password": cloud["OS_PASSWORD"], "project_name": "admin",
+            "user_domain_id": "default", "project_domain_id": "default"}
+    config.write_text(json.dumps({"clouds": {"cache": {"auth": auth, "image_endpoint_override": api.url + "/v2"}}}))
+
     def openstack(*arguments):
-        return cloud.client("openstack", *arguments, OS_IMAGE_ENDPOINT_OVERRIDE=api.url + "/v2")
+        return cloud.client("openstack", "--os-cloud", "cache", *arguments, OS_CLIENT_CONFIG_FILE=str(config))
     assert json.loads(openstack("image", "show", "-f", "json", "an image's name"))["id"] == ident
     openstack("image", "save", "--file", str(tmp_path / "got"), "an image's name")
     same((tmp_path / "got").read_bytes(), content)
