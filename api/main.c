@@ -17,6 +17,7 @@
 #include "api.h"
 #include "auth.h"
 #include "connections.h"
+#include "find_mount.h"
 #include "history.h"
 #include "listener.h"
 #include "log.h"
@@ -33,7 +34,8 @@ static const char USAGE[] =
     "\n"
     "  --config-file FILE   the configuration; default: " SYSCONFDIR "/glance-cache/glance-cache.conf,\n"
     "                       or else /etc/glance/glance-cache.conf\n"
-    "  --mount DIRECTORY    where the cache is mounted; default: option mount of section [api]\n"
+    "  --mount DIRECTORY    where the cache is mounted; default: option mount of section [api], or else\n"
+    "                       where the configuration is mounted now\n"
     "  -d, --debug          log every request\n"
     "  -h, --help           this text\n"
     "      --version        the version\n";
@@ -209,12 +211,16 @@ int main(int argc, char **argv)
         return 1;
     }
     log_set_level(options.debug ? LOG_DEBUG : log_level_by_name(config->log_level));
+    struct cache_mount found = {.fd = -1};
     const char *mount = options.mount != NULL ? options.mount : config->api.mount;
-    if (mount == NULL) {
-        fprintf(stderr, "glance-cache-api: where is the cache mounted? Give --mount, or option mount in section [api] of %s\n",
-                options.config);
+    if (mount == NULL && find_mount(NULL, options.config, &found) < 0) { /* which says why */
         config_free(config);
         return 1;
+    }
+    if (mount == NULL) {
+        mount = found.path;
+        close(found.fd); /* which would keep the cache from being unmounted */
+        found.fd = -1;
     }
     mallopt(M_ARENA_MAX, 2); /* a thread a connection must not mean a heap a thread */
     raise_descriptor_limit(config);
@@ -222,6 +228,7 @@ int main(int argc, char **argv)
     struct api api = {.config = config, .mount = mount};
     int r = serve(&api);
     curl_global_cleanup();
+    cache_mount_close(&found);
     config_free(config);
     return r == 0 ? 0 : 1;
 }

@@ -202,7 +202,8 @@ static const struct config_option options[] = {
              "longer Retry-After of the server is honoured."},
 
     {API(mount), .type = CONFIG_PATH, .example = "/srv/glance",
-     .text = "For glance-cache-api: where the cache is mounted. Its option --mount goes before it."},
+     .text = "For glance-cache-api: where the cache is mounted. Its option --mount goes before it. Without either, the "
+             "cache must be mounted when it starts, and is found."},
     {API(listen), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.listen_count),
      .fallback = "127.0.0.1:9292",
      .text = "Where glance-cache-api listens: one or more of address:port; an IPv6 address stands in brackets."},

@@ -54,7 +54,7 @@ def test_no_configuration(tmp_path):
 
 
 @pytest.mark.parametrize("options,words", [
-    ({"mount": None}, ["--mount", "[api]"]),
+    ({"mount": None}, ["no glance-cache-fs with the configuration", "--mount"]),
     ({"listen": "127.0.0.1"}, ["address:port"]), ({"listen": "nosuch.invalid:80"}, ["nosuch.invalid"]),
     ({"listen": "127.0.0.1:80"}, ["below 1024", "nginx"]),
     ({"listen": "192.0.2.77:9292", "auth": "token", "admin_token_file": "TOKEN"}, ["no such address"]),
@@ -94,6 +94,15 @@ def test_says_what_is_wrong_with_the_mount(folder, nobodys):
     assert "cannot open image image: permission denied" in api.logged()
 
 
+def test_finds_the_mount(folder, make_api):
+    """Of its configuration, without being told."""
+    folder.mount()
+    api = make_api(folder, mount=None)
+    assert api.get("/healthcheck").status == 200
+    folder.unmount()  # which nothing of the server's holds up
+    assert api.get("/healthcheck").status == 503
+
+
 def test_says_when_it_may_not_manage(folder, nobodys):
     folder.put("image", blob(KIB, 1))
     folder.write_conf({"image_cache_dir": folder.dir, **folder.DEFAULTS, "user": "daemon"}, {"type": "file", "path": folder.folder})
@@ -101,6 +110,7 @@ def test_says_when_it_may_not_manage(folder, nobodys):
     api = nobodys()
     assert "not manage it: run as the user who owns the folders there" in api.logged()
     assert api.get("/images/image").status == 200
+    folder.wait_cached("image")
     for method, path in (("PUT", "/v2/cache/image"), ("DELETE", "/v2/cache/image"), ("DELETE", "/v2/cache")):
         answer = api.ask(method, path)
         assert answer.status == 502 and "does not let this server change anything" in answer.message and " :" not in answer.message
