@@ -8,7 +8,7 @@ import pytest
 
 from harness import KIB, blob
 from server import Api, binary
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_until
 
 
 def as_nobody(command):
@@ -22,6 +22,10 @@ def run(*arguments):
 
 class Nobodys(Api):
     """A server that runs as nobody."""
+
+    def says(self, words):
+        """At its start, soon after it listens."""
+        wait_until(lambda: words in self.logged(), what=f"the server to say: {words}")
 
     def command(self, *more):
         return as_nobody(super().command(*more))
@@ -85,10 +89,10 @@ def test_port_in_use(folder):
 def test_says_what_is_wrong_with_the_mount(folder, nobodys):
     """Which may come later; so the server starts, and says what clients get until then."""
     folder.put("image", blob(KIB, 1))
-    assert "no cache is mounted at" in nobodys().logged()
+    nobodys().says("no cache is mounted at")
     folder.mount()
     api = nobodys()
-    assert "another user's: clients get 502 until it is mounted with -o allow_other" in api.logged()
+    api.says("another user's: clients get 502 until it is mounted with -o allow_other")
     answer = api.get("/images/image")
     assert answer.status == 502 and " :" not in answer.message
     assert "cannot open image image: permission denied" in api.logged()
@@ -108,7 +112,7 @@ def test_says_when_it_may_not_manage(folder, nobodys):
     folder.write_conf({"image_cache_dir": folder.dir, **folder.DEFAULTS, "user": "daemon"}, {"type": "file", "path": folder.folder})
     folder.mount("-o", "allow_other")
     api = nobodys()
-    assert "not manage it: run as the user who owns the folders there" in api.logged()
+    api.says("not manage it: run as the user who owns the folders there")
     assert api.get("/images/image").status == 200
     folder.wait_cached("image")
     for method, path in (("PUT", "/v2/cache/image"), ("DELETE", "/v2/cache/image"), ("DELETE", "/v2/cache")):
@@ -121,5 +125,5 @@ def test_says_nothing_when_all_is_well(folder, nobodys):
     folder.write_conf({"image_cache_dir": folder.dir, **folder.DEFAULTS, "user": "nobody"}, {"type": "file", "path": folder.folder})
     folder.mount("-o", "allow_other")
     api = nobodys()
-    assert api.logged().splitlines() == [
-        f"glance-cache-api: listening on {api.options['listen']}"]
+    api.close()
+    assert api.logged().splitlines() == [f"glance-cache-api: listening on {api.options['listen']}", "glance-cache-api: ending"]
