@@ -51,6 +51,7 @@ enum permission {
     MAY_ALL,      /* no token needed */
     MAY_READ,     /* images: downloads and what describes them */
     MAY_METRICS,
+    MAY_WATCH,    /* the state of the cache, all images by their names: for who sees them all */
     MAY_MANAGE,
 };
 

@@ -201,6 +201,8 @@ bool auth_allows(struct request *r, enum permission may, unsigned *ret_status, c
         return deny(ret_status, 503, message, size, "the identity service does not answer");
     if (may == MAY_MANAGE && !r->who.admin)
         return deny(ret_status, 403, message, size, "this token may not manage the cache");
+    if (may == MAY_WATCH && !r->who.reader)
+        return deny(ret_status, 403, message, size, "this token may not see the state of the cache");
     return true;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The connections there are, and how long each may take to send a whole request. The server's library times out silence only; a client that
- * sends a byte now and then would stay for ever. A connection waits for a request from its start, and from the end of each answer, until the
- * request is whole; one that waits too long is shut down.
+ * sends a byte now and then would stay for ever. A connection waits for a request from its start, and from the end of each answer, until
+ * the request is whole; one that waits too long is shut down.
  *
  * Any thread; the lock inside is a leaf.
  */

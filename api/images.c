@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "api.h"
 #include "auth.h"
@@ -118,6 +119,13 @@ static bool take(void *context, const char *id)
     return json_array_append_new(p->images, image_document(id, &f)) == 0;
 }
 
+/* Only hidden images are asked for; here none is. Clients look among them for what they found nowhere else. */
+static bool asks_hidden(const struct request *r)
+{
+    char text[8];
+    return request_argument(r, "os_hidden", text, sizeof(text)) && strcasecmp(text, "true") == 0;
+}
+
 static bool read_arguments(const struct request *r, struct page *p)
 {
     char text[32];
@@ -135,14 +143,37 @@ static bool read_arguments(const struct request *r, struct page *p)
     return true;
 }
 
+/* The query that was asked, with another marker: what filtered this page filters the next one. */
+static char *next_page(const struct page *p)
+{
+    char encoded[3 * IMAGE_ID_MAX + 1], *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    if (out == NULL)
+        return NULL;
+    fputs("/v2/images?", out);
+    for (const char *c = p->r->query; *c != '\0';) {
+        size_t n = strcspn(c, "&");
+        if (n > 0 && strncmp(c, "marker=", 7) != 0)
+            fprintf(out, "%.*s&", (int)n, c);
+        c += n + (c[n] == '&');
+    }
+    text_encode(p->last, encoded);
+    fprintf(out, "marker=%s", encoded);
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
 static json_t *list_document(const struct page *p)
 {
-    char encoded[3 * IMAGE_ID_MAX + 1], next[sizeof(encoded) + 64];
     json_t *document = json_pack("{s:O, s:s, s:s}", "images", p->images, "first", "/v2/images", "schema", "/v2/schemas/images");
     if (p->more && document != NULL && p->last[0] != '\0') {
-        text_encode(p->last, encoded);
-        snprintf(next, sizeof(next), "/v2/images?limit=%zu&marker=%s", p->limit, encoded);
-        json_object_set_new(document, "next", json_string(next));
+        char *next = next_page(p);
+        json_object_set_new(document, "next", json_text(next != NULL ? next : ""));
+        free(next);
     }
     return document;
 }
@@ -159,7 +190,8 @@ enum MHD_Result images_list(struct request *r)
     if (!read_arguments(r, &p))
         return reply_error(r, 400, "limit must be a number");
     p.images = json_array();
-    int error = mount_each(r->api->mount, FOLDER_IMAGES, take, &p);
+    int error = asks_hidden(r) ? 0 : mount_each(r->api->mount, FOLDER_IMAGES, take, &p);
+    p.waiting = p.waiting && !asks_hidden(r);
     json_t *document = error == 0 && !p.waiting ? list_document(&p) : NULL;
     json_decref(p.images);
     if (error < 0)
@@ -167,15 +199,4 @@ enum MHD_Result images_list(struct request *r)
     if (p.waiting)
         return reply_error(r, 400, "there is no image %s to go on behind", p.marker);
     return reply_json(r, 200, document);
-}
-
-/* GET /v2/schemas/image, /v2/schemas/images: clients validate against it, so that it allows everything. */
-enum MHD_Result images_schema(struct request *r)
-{
-    json_t *image = json_pack("{s:s, s:{s:{s:s}}, s:{s:s}}", "name", "image", "properties", "id", "type", "string",
-                              "additionalProperties", "type", "string");
-    if (strcmp(r->segments[2], "image") == 0)
-        return reply_json(r, 200, image);
-    return reply_json(r, 200, json_pack("{s:s, s:{s:{s:s, s:o}}}", "name", "images", "properties", "images", "type", "array", "items",
-                                        image));
 }

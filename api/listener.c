@@ -11,20 +11,17 @@
 
 #include "listener.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "connections.h"
 #include "log.h"
 
-enum { STACK_BYTES = 512 * 1024, POOL_BYTES = 16 * 1024, BACKLOG = 1024 };
+enum { STACK_BYTES = 512 * 1024, POOL_BYTES = 16 * 1024 };
 
 struct listener {
     struct MHD_Daemon *daemon;
@@ -171,79 +168,6 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 
 /* ---- listening */
 
-static bool is_loopback(const struct sockaddr *a)
-{
-    if (a->sa_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
-    return a->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
-}
-
-/* "host:port" or "[host]:port". */
-static bool split_address(const char *address, char *host, size_t size, const char **ret_port)
-{
-    const char *colon = strrchr(address, ':');
-    if (colon == NULL || colon == address || colon[1] == '\0')
-        return false;
-    const char *start = address;
-    size_t length = (size_t)(colon - address);
-    if (start[0] == '[' && start[length - 1] == ']') {
-        start++;
-        length -= 2;
-    } else if (memchr(start, ':', length) != NULL) {
-        return false;
-    }
-    if (length == 0 || length >= size)
-        return false;
-    memcpy(host, start, length);
-    host[length] = '\0';
-    *ret_port = colon + 1;
-    return true;
-}
-
-static int bind_to(const struct addrinfo *a, int *ret_fd)
-{
-    int one = 1;
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (a->ai_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-    if (bind(fd, a->ai_addr, a->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
-        int r = -errno;
-        close(fd);
-        return r;
-    }
-    *ret_fd = fd;
-    return 0;
-}
-
-static int listen_on(const char *address, bool loopback_only, int *ret_fd)
-{
-    char host[256];
-    const char *port;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
-    if (!split_address(address, host, sizeof(host), &port))
-        return log_errno(-EINVAL, "listen = %s: expected address:port, an IPv6 address in brackets", address);
-    int gai = getaddrinfo(host, port, &hints, &found);
-    if (gai != 0) {
-        log_error("listen = %s: %s", address, gai_strerror(gai));
-        return -EINVAL;
-    }
-    int r;
-    if (loopback_only && !is_loopback(found->ai_addr)) {
-        log_error("listen = %s with auth = none would let everyone who reaches this address manage the cache: listen on 127.0.0.1 or "
-                  "[::1], or set auth to token or keystone", address);
-        r = -EPERM;
-    } else {
-        r = bind_to(found, ret_fd);
-        if (r < 0)
-            log_errno(r, "cannot listen on %s", address);
-    }
-    freeaddrinfo(found);
-    return r;
-}
-
 static struct MHD_Daemon *serve(struct api *api, int fd, const char *cert, const char *key)
 {
     const struct config_api *config = &api->config->api;
@@ -277,7 +201,7 @@ static struct MHD_Daemon *serve(struct api *api, int fd, const char *cert, const
 int listener_start(struct api *api, const char *address, bool loopback_only, const char *cert, const char *key, struct listener **ret)
 {
     int fd;
-    int r = listen_on(address, loopback_only, &fd);
+    int r = address_listen(address, loopback_only, &fd);
     if (r < 0)
         return r;
     struct listener *l = calloc(1, sizeof(*l));
@@ -287,7 +211,8 @@ int listener_start(struct api *api, const char *address, bool loopback_only, con
     }
     l->daemon = serve(api, fd, cert, key);
     if (l->daemon == NULL) {
-        log_error("cannot serve on %s%s; -d tells more", address, cert != NULL ? ": is the certificate, and the key that belongs to it, PEM?" : "");
+        log_error("cannot serve on %s%s; --debug tells more", address,
+                  cert != NULL ? ": are tls_cert_file and tls_key_file PEM, and does the key belong to the certificate?" : "");
         close(fd);
         free(l);
         return -EINVAL;

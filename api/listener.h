@@ -8,8 +8,8 @@
 struct listener;
 
 /*
- * Binds and serves ADDRESS ("127.0.0.1:9292", "[::1]:9292", "name:port") for API. LOOPBACK_ONLY: refuses any other address, -EPERM. CERT and
- * KEY (PEM texts; NULL: plain http) must stay as long as the listener. -errno, logged.
+ * Binds and serves ADDRESS, as address.h has it, for API. CERT and KEY (PEM texts; NULL: plain http) must stay as long as the listener.
+ * -errno, logged.
  */
 int listener_start(struct api *api, const char *address, bool loopback_only, const char *cert, const char *key, struct listener **ret);
 /* Accepts no more, waits for the threads of all connections, frees. NULL is fine. */

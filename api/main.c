@@ -14,27 +14,28 @@
 #include <time.h>
 #include <unistd.h>
 
-#ifdef HAVE_SYSTEMD
-#include <systemd/sd-daemon.h>
-#endif
-
 #include "api.h"
 #include "auth.h"
 #include "connections.h"
+#include "find_mount.h"
 #include "history.h"
 #include "listener.h"
 #include "log.h"
 #include "mount.h"
+#include "notify.h"
 
 enum { PEM_MAX = 1024 * 1024 };
-static const char DEFAULT_CONFIG[] = "/etc/glance/glance-cache.conf";
+/* That of this installation, or else, if there is only that one, Glance's. */
+static const char OWN_CONFIG[] = SYSCONFDIR "/glance-cache/glance-cache.conf", GLANCES_CONFIG[] = "/etc/glance/glance-cache.conf";
 
 static const char USAGE[] =
-    "usage: glance-cache-api [--config-file FILE] [--mount DIRECTORY] [--debug]\n"
+    "Usage: glance-cache-api [--config-file FILE] [--mount DIRECTORY] [--debug]\n"
     "Serves a mounted image cache over HTTP: downloads, management, metrics, a status page.\n"
     "\n"
-    "  --config-file FILE   the configuration; default: /etc/glance/glance-cache.conf\n"
-    "  --mount DIRECTORY    where the cache is mounted; default: option mount of section [api]\n"
+    "  --config-file FILE   the configuration; default: " SYSCONFDIR "/glance-cache/glance-cache.conf,\n"
+    "                       or else /etc/glance/glance-cache.conf\n"
+    "  --mount DIRECTORY    where the cache is mounted; default: option mount of section [api], or else\n"
+    "                       where the configuration is mounted now\n"
     "  -d, --debug          log every request\n"
     "  -h, --help           this text\n"
     "      --version        the version\n";
@@ -44,6 +45,12 @@ struct options {
     bool debug;
 };
 
+static int try_help(void)
+{
+    fputs("Try glance-cache-api --help.\n", stderr);
+    return 2;
+}
+
 /* -1: go on; else the exit code. */
 static int read_options(int argc, char **argv, struct options *ret)
 {
@@ -52,7 +59,7 @@ static int read_options(int argc, char **argv, struct options *ret)
         {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0},
     };
     int c;
-    *ret = (struct options){.config = DEFAULT_CONFIG};
+    *ret = (struct options){.config = access(OWN_CONFIG, F_OK) < 0 && access(GLANCES_CONFIG, F_OK) == 0 ? GLANCES_CONFIG : OWN_CONFIG};
     while ((c = getopt_long(argc, argv, "c:m:dh", longs, NULL)) != -1) {
         if (c == 'c')
             ret->config = optarg;
@@ -63,11 +70,11 @@ static int read_options(int argc, char **argv, struct options *ret)
         else if (c == 'h' || c == 'V')
             return fputs(c == 'h' ? USAGE : "glance-cache-api " PACKAGE_VERSION "\n", stdout) < 0;
         else
-            return 2;
+            return try_help();
     }
     if (optind < argc) {
-        fprintf(stderr, "glance-cache-api: unexpected argument %s\n%s", argv[optind], USAGE);
-        return 2;
+        fprintf(stderr, "glance-cache-api: '%s' is more than it takes\n", argv[optind]);
+        return try_help();
     }
     return -1;
 }
@@ -106,13 +113,22 @@ static void raise_descriptor_limit(const struct config *config)
                     (unsigned long long)limit.rlim_cur, (unsigned long long)config->api.max_connections, (unsigned long long)wanted);
 }
 
-static void tell(const char *state)
+/* What an operator should know at the start. None of it is fatal: the mount may come later. */
+static void look_at_mount(const char *mount)
 {
-#ifdef HAVE_SYSTEMD
-    sd_notify(0, state);
-#else
-    (void)state;
-#endif
+    json_t *status = NULL;
+    int error = mount_status(mount, &status);
+    json_decref(status);
+    if (error == -ENOTCONN)
+        log_notice("no cache is mounted at %s: clients get 503 until glance-cache-fs is started", mount);
+    else if (error == -EACCES)
+        log_warning("the cache at %s is another user's: clients get 502 until it is mounted with -o allow_other", mount);
+    else if (error < 0)
+        log_warning("the cache at %s does not tell its status: %s", mount, strerror(-error));
+    else if (!mount_may_change(mount))
+        log_warning("this user may read the cache at %s, and not manage it: run as the user who owns the folders there", mount);
+    if (geteuid() == 0)
+        log_notice("this server runs as root and need not: run it as the user who owns the folders in %s", mount);
 }
 
 /* Until a signal to end. Once a second: those who wait too long, and the history. */
@@ -168,9 +184,10 @@ static int serve(struct api *api)
     if (r == 0)
         r = start_listeners(api, listeners);
     if (r == 0) {
-        tell("READY=1");
+        look_at_mount(api->mount);
+        notify_tell("READY=1");
         run(api, &signals);
-        tell("STOPPING=1");
+        notify_tell("STOPPING=1");
     }
     for (size_t i = 0; listeners != NULL && i < api->config->api.listen_count; i++)
         listener_stop(listeners[i]);
@@ -194,12 +211,16 @@ int main(int argc, char **argv)
         return 1;
     }
     log_set_level(options.debug ? LOG_DEBUG : log_level_by_name(config->log_level));
+    struct cache_mount found = {.fd = -1};
     const char *mount = options.mount != NULL ? options.mount : config->api.mount;
-    if (mount == NULL) {
-        fprintf(stderr, "glance-cache-api: where is the cache mounted? Give --mount, or option mount in section [api] of %s\n",
-                options.config);
+    if (mount == NULL && find_mount(NULL, options.config, &found) < 0) { /* which says why */
         config_free(config);
         return 1;
+    }
+    if (mount == NULL) {
+        mount = found.path;
+        close(found.fd); /* which would keep the cache from being unmounted */
+        found.fd = -1;
     }
     mallopt(M_ARENA_MAX, 2); /* a thread a connection must not mean a heap a thread */
     raise_descriptor_limit(config);
@@ -207,6 +228,7 @@ int main(int argc, char **argv)
     struct api api = {.config = config, .mount = mount};
     int r = serve(&api);
     curl_global_cleanup();
+    cache_mount_close(&found);
     config_free(config);
     return r == 0 ? 0 : 1;
 }

@@ -5,13 +5,12 @@
 #include "manage.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clean.h"
 #include "json_text.h"
-#include "log.h"
 #include "names.h"
 
 /* ---- listings, written as they are read: there may be very many */
@@ -88,85 +87,48 @@ int manage_clear(const char *mount, enum mount_folder folder, uint64_t *ret_remo
     return r;
 }
 
-/* ---- pruning */
+/* ---- pruning and cleaning: as the programs of these names do */
 
-struct candidate {
-    const char *name;
-    double accessed;
-    uint64_t size;
-};
-
-static int by_age(const void *a, const void *b)
+/* A run of one of them. *HELD is to be closed after it. */
+static int begin_run(const char *mount, struct cache_mount *held, struct tool_run *ret)
 {
-    const struct candidate *x = a, *y = b;
-    return (x->accessed > y->accessed) - (x->accessed < y->accessed);
-}
-
-/* The unpinned ones, and the sum of all. */
-static size_t collect(const char *mount, const struct names *names, struct candidate *ret, uint64_t *ret_sum)
-{
-    size_t count = 0;
-    uint64_t sum = 0;
-    for (size_t i = 0; i < names->count; i++) {
-        struct facts f;
-        if (mount_facts(mount, FOLDER_CACHED, names->list[i], FACT_PINNED, &f) < 0)
-            continue;
-        sum += f.size;
-        if (!f.pinned)
-            ret[count++] = (struct candidate){.name = names->list[i], .accessed = f.accessed, .size = f.size};
+    json_t *status = NULL;
+    int r = mount_status(mount, &status); /* knows a mount from an empty folder */
+    json_decref(status);
+    if (r < 0)
+        return r;
+    *held = (struct cache_mount){.path = strdup(mount), .fd = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (held->path == NULL || held->fd < 0) {
+        r = held->path == NULL ? -ENOMEM : -errno;
+        cache_mount_close(held);
+        return r;
     }
-    *ret_sum = sum;
-    return count;
+    *ret = (struct tool_run){.mount = held};
+    return 0;
 }
 
 int manage_prune(const char *mount, uint64_t max_size, struct pruned *ret)
 {
-    struct names names;
-    uint64_t sum;
-    *ret = (struct pruned){0};
-    int r = names_read(mount, FOLDER_CACHED, &names);
-    struct candidate *list = r == 0 ? calloc(names.count + 1, sizeof(*list)) : NULL;
-    if (r == 0 && list == NULL)
-        r = -ENOMEM;
-    if (r == 0) {
-        size_t count = collect(mount, &names, list, &sum);
-        qsort(list, count, sizeof(*list), by_age);
-        for (size_t i = 0; i < count && sum > max_size; i++) {
-            int error = mount_remove(mount, FOLDER_CACHED, list[i].name);
-            if (error == 0) {
-                ret->images++;
-                ret->bytes += list[i].size;
-            } else if (error != -ENOENT) {
-                log_warning("prune: cannot evict %s: %s; going on with the next", list[i].name, error_text(error));
-                continue;
-            }
-            sum -= list[i].size;
-        }
-    }
-    free(list);
-    names_free(&names);
+    struct cache_mount held;
+    struct tool_run run;
+    struct prune_target to = {.given = true, .value = max_size};
+    int r = begin_run(mount, &held, &run);
+    if (r < 0)
+        return r;
+    r = prune_run(&run, &to, ret);
+    cache_mount_close(&held);
     return r;
 }
 
-/* ---- cleaning */
-
 int manage_clean(const char *mount, uint64_t stall_time)
 {
-    struct names names;
-    uint64_t removed;
-    double now = (double)time(NULL);
-    int r = manage_clear(mount, FOLDER_INVALID, &removed);
-    int error = names_read(mount, FOLDER_INCOMPLETE, &names);
-    for (size_t i = 0; i < names.count; i++) {
-        struct facts f;
-        if (mount_facts(mount, FOLDER_INCOMPLETE, names.list[i], FACT_OPEN, &f) < 0 || f.open > 0)
-            continue;
-        if (now - f.modified <= (double)stall_time)
-            continue;
-        int e = mount_remove(mount, FOLDER_INCOMPLETE, names.list[i]);
-        if (e < 0 && e != -ENOENT && e != -EBUSY && error == 0)
-            error = e;
-    }
-    names_free(&names);
-    return r < 0 ? r : error;
+    struct cache_mount held;
+    struct tool_run run;
+    struct cleaned cleaned;
+    int r = begin_run(mount, &held, &run);
+    if (r < 0)
+        return r;
+    r = clean_run(&run, stall_time, &cleaned);
+    cache_mount_close(&held);
+    return r;
 }

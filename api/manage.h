@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "mount.h"
+#include "prune.h"
 
 /* Writes the JSON arrays of the calls: cached images with hits, times and size; names of queued ones, the first queued first. */
 int manage_write_cached(const char *mount, FILE *out);
@@ -15,10 +16,10 @@ int manage_write_queued(const char *mount, FILE *out);
 /* Removes every entry of a folder. What vanishes meanwhile does not count. */
 int manage_clear(const char *mount, enum mount_folder folder, uint64_t *ret_removed);
 
-struct pruned {
-    uint64_t images, bytes;
-};
-/* Evicts the least recently used, pinned ones excepted, until the cached images take at most MAX_SIZE bytes together. */
+/*
+ * Evicts the least recently used, pinned ones excepted and open ones last, until the cache is at most MAX_SIZE bytes. Waits for a pruner
+ * that is at work.
+ */
 int manage_prune(const char *mount, uint64_t max_size, struct pruned *ret);
 
 /* Empties invalid/, and removes from incomplete/ what nobody reads and what made no progress for STALL_TIME seconds. */

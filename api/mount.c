@@ -214,6 +214,12 @@ int mount_document(const char *mount, enum mount_folder folder, const char *id, 
 
 /* ---- changes */
 
+bool mount_may_change(const char *mount)
+{
+    char path[PATH_MAX];
+    return path_of(path, mount, FOLDER_QUEUED, NULL) == 0 && access(path, W_OK) == 0;
+}
+
 int mount_queue(const char *mount, const char *id)
 {
     char path[PATH_MAX];

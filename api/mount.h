@@ -44,6 +44,8 @@ int mount_each(const char *mount, enum mount_folder folder, mount_each_fn *each,
 int mount_status(const char *mount, json_t **ret);
 int mount_document(const char *mount, enum mount_folder folder, const char *id, json_t **ret);
 
+/* May this user do what follows? Says nothing of a mount that is not there. */
+bool mount_may_change(const char *mount);
 int mount_queue(const char *mount, const char *id);
 int mount_remove(const char *mount, enum mount_folder folder, const char *id);
 int mount_pin(const char *mount, const char *id, bool pinned);

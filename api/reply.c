@@ -132,27 +132,41 @@ enum MHD_Result reply_not_allowed(struct request *r, const char *allow)
     return reply_queue(r, 405, response);
 }
 
+/* The mount is there, and does not let this server: an operator's mistake, or the backend's no. */
+static enum MHD_Result refused(struct request *r, const char *what)
+{
+    bool reads = request_is(r, "GET") || request_is(r, "HEAD");
+    if (reads)
+        log_warning("cannot %s: permission denied, by the backend or by the mount; mount it with -o allow_other, or run this server as the "
+                    "user that mounted it", what);
+    else
+        log_warning("cannot %s: permission denied; run this server as the user who owns the folders in %s", what, r->api->mount);
+    return reply_error(r, 502, reads ? "cannot %s: the backend, or the mount, does not let this server"
+                                     : "cannot %s: the mount does not let this server change anything", what);
+}
+
 enum MHD_Result reply_errno(struct request *r, int error, const char *what)
 {
-    const char *id = r->id != NULL ? r->id : "";
+    char full[MESSAGE_MAX];
+    snprintf(full, sizeof(full), "%s%s%s", what, r->id != NULL ? " " : "", r->id != NULL ? r->id : "");
     switch (-error) {
     case ENOENT:
-        return reply_error(r, 404, "Image %s not found.", id);
+        return reply_error(r, 404, "Image %s not found.", r->id != NULL ? r->id : "");
     case EPERM:
     case EACCES:
-        return reply_error(r, 502, "cannot %s %s: the backend, or the mount, does not let this server", what, id);
+        return refused(r, full);
     case EBUSY:
-        return reply_error(r, 409, "cannot %s %s: it is in use", what, id);
+        return reply_error(r, 409, "cannot %s: it is in use", full);
     case ENOSPC:
-        return reply_error(r, 507, "cannot %s %s: no space is left", what, id);
+        return reply_error(r, 507, "cannot %s: no space is left", full);
     case ENOTCONN:
-        log_warning("cannot %s: no cache is mounted at %s; clients get 503 until glance-cache-fs is started", what, r->api->mount);
+        log_warning("cannot %s: no cache is mounted at %s; clients get 503 until glance-cache-fs is started", full, r->api->mount);
         return reply_error(r, 503, "the cache is not mounted");
     case ENOMEM:
     case EBADMSG:
-        log_warning("cannot %s %s: %s", what, id, strerror(-error));
-        return reply_error(r, 500, "cannot %s %s: %s", what, id, strerror(-error));
+        log_warning("cannot %s: %s", full, strerror(-error));
+        return reply_error(r, 500, "cannot %s: %s", full, strerror(-error));
     default:
-        return reply_error(r, 503, "cannot %s %s: %s", what, id, strerror(-error));
+        return reply_error(r, 503, "cannot %s: %s", full, strerror(-error));
     }
 }

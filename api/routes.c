@@ -25,7 +25,7 @@ static const struct route {
     {"GET", "favicon.ico", MAY_ALL, page_file},
     {"GET", "healthcheck", MAY_ALL, healthcheck_show},
     {"GET", "metrics", MAY_METRICS, metrics_show},
-    {"GET", "status", MAY_MANAGE, status_show},
+    {"GET", "status", MAY_WATCH, status_show},
 
     {"GET", "v2/images/{id}/file", MAY_READ, download_image},
     {"GET", "images/{id}", MAY_READ, download_image},

@@ -81,9 +81,9 @@ enum MHD_Result status_show(struct request *r)
     if (error < 0)
         return reply_errno(r, error, "read the status of the cache");
     history_sample(r->api->history, status);
-    return reply_json(r, 200, json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "mount", r->api->mount, "shown_at_most", SHOWN_MAX,
-                                        "cache", status, "cached", entries(r, FOLDER_CACHED, take_cached), "incomplete",
-                                        entries(r, FOLDER_INCOMPLETE, take_incomplete), "queued", entries(r, FOLDER_QUEUED, take_queued),
-                                        "invalid", entries(r, FOLDER_INVALID, take_invalid), "history",
-                                        history_document(r->api->history)));
+    return reply_json(r, 200, json_pack("{s:s, s:b, s:i, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "mount", r->api->mount, "may_manage", r->who.admin, "shown_at_most", SHOWN_MAX, "cache", status,
+        "cached", entries(r, FOLDER_CACHED, take_cached), "incomplete", entries(r, FOLDER_INCOMPLETE, take_incomplete),
+        "queued", entries(r, FOLDER_QUEUED, take_queued), "invalid", entries(r, FOLDER_INVALID, take_invalid),
+        "history", history_document(r->api->history)));
 }

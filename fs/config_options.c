@@ -201,8 +201,9 @@ static const struct config_option options[] = {
      .text = "The pause before the first retry. It doubles with each, with some chance in it, up to 30 seconds; a "
              "longer Retry-After of the server is honoured."},
 
-    {API(mount), .type = CONFIG_PATH, .example = "/var/lib/glance/images",
-     .text = "For glance-cache-api: where the cache is mounted. Its option --mount goes before it."},
+    {API(mount), .type = CONFIG_PATH, .example = "/srv/glance",
+     .text = "For glance-cache-api: where the cache is mounted. Its option --mount goes before it. Without either, the "
+             "cache must be mounted when it starts, and is found."},
     {API(listen), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.listen_count),
      .fallback = "127.0.0.1:9292",
      .text = "Where glance-cache-api listens: one or more of address:port; an IPv6 address stands in brackets."},
@@ -213,7 +214,8 @@ static const struct config_option options[] = {
      .text = "With auth = token: a file with one line, the token that management and downloads need, as X-Auth-Token "
              "or Authorization: Bearer."},
     {API(reader_token_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/reader-token",
-     .text = "With auth = token: a file with one line, a token that is good for downloads only."},
+     .text = "With auth = token: a file with one line, a token that is good for downloads and for looking at the state of "
+             "the cache, but changes nothing."},
     {API(server_names), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.server_name_count),
      .example = "images.example.org",
      .text = "With auth = none: names under which a browser may reach the server, besides addresses and localhost. "

@@ -129,7 +129,8 @@ void client_ask(const struct options *o, const char *method, const char *url, co
         fprintf(stderr, "%s\n", code != CURLE_OK ? curl_easy_strerror(code) : "answered");
     if (code != CURLE_OK) {
         ret->status = 0;
-        snprintf(ret->message, sizeof(ret->message), "%s", why[0] != '\0' ? why : curl_easy_strerror(code));
+        snprintf(ret->message, sizeof(ret->message), "%s%s", why[0] != '\0' ? why : curl_easy_strerror(code),
+                 code == CURLE_COULDNT_CONNECT ? "; is glance-cache-api, or Glance, running there? --host and --port say where" : "");
     } else {
         ret->ok = ret->status >= 200 && ret->status < 300;
         ret->body = r.length > 0 ? json_loadb(r.text, r.length, JSON_DECODE_ANY, NULL) : NULL;

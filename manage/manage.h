@@ -7,7 +7,8 @@
  *   client     requests; only here: libcurl
  *   identity   a token from Keystone
  *   table      tables as Glance's programs print them (pure)
- *   commands   what each command asks and prints
+ *   commands   what each command asks
+ *   print      what came back
  */
 #ifndef GCFS_MANAGE_H
 #define GCFS_MANAGE_H
@@ -84,6 +85,33 @@ void table_print(const struct table *t, FILE *out);
 void table_free(struct table *t);
 /* "2026-11-22T05:06:20.060413"; no fraction when there is none. */
 void table_time(double seconds, char ret[40]);
+
+/* ---- print.c */
+
+enum kind { CACHED, QUEUED, STATE, CHANGE };
+
+struct command {
+    const char *name;
+    enum kind kind;
+    bool takes_id;
+    const char *method, *path, *behind; /* the id stands between */
+    const char *action;   /* "Failed to …" */
+    const char *question; /* with %s for the id; NULL: none */
+    const char *done;     /* with -v; %s: the id or the number */
+    const char *number;   /* the key of the number in the answer */
+    const char *help;
+};
+
+struct result {
+    const struct host *host;
+    const char *id; /* NULL: the command takes none */
+    struct answer answer;
+};
+
+/* Puts TEXT for the "%s" of FORMAT. */
+void command_text(const char *format, const char *text, char *ret, size_t size);
+/* SUCCESS, or FAILURE when any of them failed. */
+int print_results(const struct options *o, const struct command *c, const struct result *results, size_t count);
 
 /* ---- commands.c */
 

@@ -29,7 +29,7 @@ static const struct option LONGS[] = {
 
 void options_help(FILE *out)
 {
-    fputs("usage: glance-cache-manage [options] command [ID …]\n\nCommands:\n\n", out);
+    fputs("Usage: glance-cache-manage [options] command [ID …]\n\nCommands:\n\n", out);
     commands_list(out);
     fputs("Options:\n\n"
           "    -H, --host HOST             a server: a name, an address, host:port or a url; may be given several times.\n"
@@ -42,11 +42,21 @@ void options_help(FILE *out)
           "        --json                  print JSON\n"
           "    -v, --verbose               say what was done\n"
           "    -d, --debug                 show the requests\n"
-          "        --os-auth-token TOKEN   and --os-username, --os-password, --os-project-id, --os-project-name,\n"
-          "                                --os-user-domain-id, --os-project-domain-id, --os-domain-id, --os-auth-url,\n"
-          "                                --os-region-name: as for OpenStack's clients; default: the environment's\n"
-          "                                OS_AUTH_TOKEN and so on\n"
-          "    -S, --os_auth_strategy WORD keystone or noauth\n"
+          "    -A, --os-auth-token TOKEN   a token; else one is had from Keystone, by what follows. Of each, the\n"
+          "                                environment's OS_AUTH_TOKEN and so on is the default, and safer: options\n"
+          "                                are seen by the other users of the machine\n"
+          "    -N, --os-auth-url URL       Keystone\n"
+          "    -I, --os-username NAME\n"
+          "    -K, --os-password PASSWORD\n"
+          "        --os-user-domain-id ID\n"
+          "        --os-project-id ID\n"
+          "    -T, --os-project-name NAME\n"
+          "        --os-project-domain-id ID\n"
+          "        --os-domain-id ID       of user and project; default: default\n"
+          "    -R, --os-region-name NAME   accepted, and not needed: --host says where\n"
+          "    -S, --os-auth-strategy WORD keystone or noauth\n"
+          "        --os-cacert FILE        as --ca-file\n"
+          "    -h, --help                  this text\n"
           "        --version               the version\n", out);
 }
 
@@ -116,15 +126,22 @@ static bool make_host(const struct options *o, const char *given, struct host *r
     return n >= 0 && ret->name != NULL;
 }
 
+static int wrong(const char *what, const char *value)
+{
+    fprintf(stderr, "glance-cache-manage: %s %s (see --help)\n", what, value);
+    return USAGE + 1;
+}
+
 static int finish(struct options *o, size_t given)
 {
     if (given == 0)
         o->given[given++] = "0.0.0.0";
-    if (o->port != NULL && (o->port[0] == '\0' || strspn(o->port, "0123456789") != strlen(o->port))) {
-        fprintf(stderr, "glance-cache-manage: argument -p/--port: invalid int value: '%s'\n", o->port);
-        return USAGE + 1;
-    }
+    if (o->port != NULL && (strspn(o->port, "0123456789") != strlen(o->port) || strlen(o->port) > 5 || atoi(o->port) < 1 ||
+                            atoi(o->port) > 65535))
+        return wrong("argument -p/--port: not a port from 1 to 65535:", o->port);
     for (; o->host_count < given; o->host_count++) {
+        if (o->given[o->host_count][0] == '\0')
+            return wrong("argument -H/--host: a server must have a name, not", "''");
         if (!make_host(o, o->given[o->host_count], &o->hosts[o->host_count]))
             return FAILURE + 1;
     }
@@ -145,14 +162,12 @@ int options_read(int argc, char **argv, struct options *ret)
                 puts("glance-cache-manage " PACKAGE_VERSION);
             return SUCCESS + 1;
         }
-        if (c == 'H' && given == HOSTS_MAX) {
-            fprintf(stderr, "glance-cache-manage: at most %d hosts\n", HOSTS_MAX);
-            return USAGE + 1;
-        }
+        if (c == 'H' && given == HOSTS_MAX)
+            return wrong("too many hosts, from", optarg);
         if (c == 'H')
             ret->given[given++] = optarg;
         else if (c != 'R' && !set_flag(ret, c) && (optarg == NULL || !set_text(ret, c, optarg)))
-            return USAGE + 1;
+            return fputs("Try glance-cache-manage --help.\n", stderr), USAGE + 1;
     }
     ret->arguments = argv + optind;
     ret->argument_count = argc - optind;

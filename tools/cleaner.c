@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * glance-cache-cleaner(1): empties invalid/, removes from incomplete/ what is stalled, and with --verify reads cached images again and
- * quarantines the rotten ones, so that the next read fetches them afresh.
- *
- * Stalled means: no byte came for the stall time, and nobody has the image open. How old a fetch is does not matter; both are looked at
- * again right before the image goes.
+ * glance-cache-cleaner(1): cleans, and with --verify reads cached images again and quarantines the rotten ones, so that the next read
+ * fetches them afresh.
  */
 #include "config-auto.h"
 
@@ -16,22 +13,18 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clock.h"
+#include "clean.h"
 #include "folder.h"
-#include "json_text.h"
 #include "log.h"
 #include "progress.h"
-#include "tool.h"
 #include "verify.h"
 
 enum { STALL_TIME_DEFAULT = 86400, STALL_TIME_MAX = 10 * 365 * 86400 };
 
 struct clean {
     const struct tool_run *run;
-    int folder; /* the one that is gone through */
-    int invalid_folder;
-    uint64_t stall_time; /* seconds */
-    uint64_t invalid, stalled, stalled_bytes; /* removed */
+    int folder, invalid_folder; /* cached/ and invalid/ */
+    struct cleaned cleaned;
     uint64_t right, rotten, without_digest;
     uint64_t failed;
     struct verifier verifier;
@@ -56,86 +49,10 @@ static int take_option(const char *name, const char *value)
     return 0;
 }
 
-/* ---- telling */
-
-static void report(const struct clean *c, const char *list, const char *name, const char *reason, uint64_t bytes)
-{
-    if (c->run->report == NULL)
-        return;
-    json_t *item = json_pack("{s:o, s:I}", "image", json_text(name), "bytes", (json_int_t)bytes);
-    if (item != NULL && reason != NULL)
-        json_object_set_new(item, "reason", json_text(reason));
-    tool_report(c->run, list, item);
-}
-
 static int failed(struct clean *c, const char *name, const char *what, int r)
 {
     c->failed++;
-    progress_clear();
-    log_error("%s: %s: %s", name, what, error_text(r));
-    report(c, "failed", name, error_text(r), 0);
-    return 0;
-}
-
-/* ---- invalid/ */
-
-static int clean_invalid(void *context, const char *name)
-{
-    struct clean *c = context;
-    json_t *document = NULL;
-    const char *reason = NULL;
-    bool told = c->run->verbose || c->run->report != NULL;
-    if (told && cache_mount_document(c->run->mount, "invalid", name, &document) == 0)
-        reason = json_string_value(json_object_get(document, "reason"));
-    int r = c->run->dry_run ? 0 : folder_remove(c->folder, name);
-    if (r == 0) {
-        c->invalid++;
-        log_debug("invalid/%s: %s (%s)", name, c->run->dry_run ? "would be removed" : "removed",
-                  reason != NULL ? reason : "no reason told");
-        report(c, "invalid_removed", name, reason, 0);
-    } else if (r != -ENOENT) {
-        failed(c, name, "it cannot be removed from invalid/", r);
-    }
-    json_decref(document);
-    return 0;
-}
-
-/* ---- incomplete/ */
-
-static bool is_stalled(const struct clean *c, const char *name, bool fresh, struct folder_entry *ret, int *ret_error)
-{
-    *ret_error = folder_stat(c->folder, name, fresh, ret);
-    int64_t idle = clock_now() - ret->modified;
-    return *ret_error == 0 && idle >= 0 && (uint64_t)idle >= c->stall_time * (uint64_t)NS_PER_S;
-}
-
-static bool is_open(const struct clean *c, const char *name)
-{
-    char text[32];
-    int r = cache_mount_attribute(c->run->mount, "incomplete", name, "open", text, sizeof(text));
-    return r == 0 && strtoull(text, NULL, 10) != 0;
-}
-
-static int clean_incomplete(void *context, const char *name)
-{
-    struct clean *c = context;
-    struct folder_entry entry = {.inode = 0};
-    char idle[QUANTITY_MAX], bytes[QUANTITY_MAX];
-    int r;
-    if (!is_stalled(c, name, false, &entry, &r) || is_open(c, name) || !is_stalled(c, name, true, &entry, &r))
-        return r < 0 && r != -ENOENT ? failed(c, name, "it cannot be looked at", r) : 0;
-    r = c->run->dry_run ? 0 : folder_remove(c->folder, name);
-    if (r == -EBUSY) /* it goes on, or is being verified */
-        log_debug("incomplete/%s: stays, it is busy", name);
-    else if (r < 0 && r != -ENOENT)
-        failed(c, name, "it cannot be removed from incomplete/", r);
-    if (r < 0)
-        return 0;
-    c->stalled++;
-    c->stalled_bytes += entry.blocks;
-    log_info("%s: %s: no progress for %s, %s here", name, c->run->dry_run ? "would be given up" : "given up",
-             format_seconds((uint64_t)((clock_now() - entry.modified) / NS_PER_S), idle), format_bytes(entry.blocks, bytes));
-    report(c, "stalled_removed", name, NULL, entry.blocks);
+    clean_failed(c->run, name, what, r);
     return 0;
 }
 
@@ -158,7 +75,7 @@ static int quarantine(struct clean *c, const char *name, const struct verified *
     progress_clear();
     log_warning("%s: rotten, %s: %s", name, v->why, c->run->dry_run ? "it would be moved to invalid/"
                 : "moved to invalid/, the next read fetches it afresh");
-    report(c, "rotten", name, v->why, entry.size);
+    clean_report(c->run, "rotten", name, v->why, entry.size);
     return 0;
 }
 
@@ -188,16 +105,6 @@ static int verify(void *context, const char *name)
 
 /* ---- one run */
 
-static int each(struct clean *c, const char *folder, folder_fn *fn)
-{
-    int r = cache_mount_folder(c->run->mount, folder, &c->folder);
-    if (r < 0)
-        return r;
-    r = folder_each(c->run->mount, folder, fn, c);
-    close(c->folder);
-    return r;
-}
-
 static int verify_all(struct clean *c)
 {
     json_t *status;
@@ -222,10 +129,7 @@ static int verify_all(struct clean *c)
 
 static void tell(const struct clean *c)
 {
-    char bytes[QUANTITY_MAX], read[QUANTITY_MAX];
-    const char *verb = c->run->dry_run ? "would remove" : "removed";
-    log_info("%s %" PRIu64 " entries from invalid/ and %" PRIu64 " stalled images (%s) from incomplete/", verb, c->invalid, c->stalled,
-             format_bytes(c->stalled_bytes, bytes));
+    char read[QUANTITY_MAX];
     if (asked.verify)
         log_info("verified %" PRIu64 " images, %s: %" PRIu64 " right, %" PRIu64 " rotten; of %" PRIu64 " more no digest is known",
                  c->right + c->rotten, format_bytes(c->verifier.bytes, read), c->right, c->rotten, c->without_digest);
@@ -235,8 +139,9 @@ static void finish_report(const struct clean *c)
 {
     if (c->run->report == NULL)
         return;
-    json_t *more = json_pack("{s:I, s:I, s:I, s:I}", "invalid_count", (json_int_t)c->invalid, "stalled_count", (json_int_t)c->stalled,
-                             "stalled_bytes", (json_int_t)c->stalled_bytes, "failed_count", (json_int_t)c->failed);
+    json_t *more = json_pack("{s:I, s:I, s:I, s:I}", "invalid_count", (json_int_t)c->cleaned.invalid, "stalled_count",
+                             (json_int_t)c->cleaned.stalled, "stalled_bytes", (json_int_t)c->cleaned.stalled_bytes, "failed_count",
+                             (json_int_t)c->failed);
     if (asked.verify)
         json_object_set_new(more, "verified", json_pack("{s:I, s:I, s:I, s:I}", "right", (json_int_t)c->right, "rotten",
                                                         (json_int_t)c->rotten, "without_digest", (json_int_t)c->without_digest,
@@ -248,11 +153,10 @@ static void finish_report(const struct clean *c)
 static enum tool_exit run(struct tool_run *tool_run)
 {
     struct clean c = {.run = tool_run, .folder = -1, .invalid_folder = -1};
-    c.stall_time = asked.has_stall_time ? asked.stall_time
+    uint64_t stall_time = asked.has_stall_time ? asked.stall_time
                    : tool_run->config != NULL ? tool_run->config->image_cache_stall_time : STALL_TIME_DEFAULT;
-    int r = each(&c, "invalid", clean_invalid);
-    if (r == 0)
-        r = each(&c, "incomplete", clean_incomplete);
+    int r = clean_run(tool_run, stall_time, &c.cleaned);
+    c.failed = c.cleaned.failed;
     if (r == 0 && asked.verify)
         r = verify_all(&c);
     tell(&c);

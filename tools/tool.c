@@ -19,12 +19,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifdef HAVE_SYSTEMD
-#include <systemd/sd-daemon.h>
-#endif
-
 #include "clock.h"
 #include "log.h"
+#include "notify.h"
 #include "progress.h"
 
 enum { OWN_FIRST = 1000, OPTIONS_MAX = 24, INTERVAL_MAX = 10 * 365 * 86400 };
@@ -101,17 +98,6 @@ static void sleep_until(int64_t deadline, bool wakes)
 void tool_sleep(int64_t ns)
 {
     sleep_until(clock_monotonic() + ns, false);
-}
-
-/* ---- the service manager */
-
-static void tell(const char *state)
-{
-#ifdef HAVE_SYSTEMD
-    sd_notify(0, state);
-#else
-    (void)state;
-#endif
 }
 
 /* ---- the command line */
@@ -335,19 +321,19 @@ static enum tool_exit run_always(const struct tool *tool, const struct settings 
     enum tool_exit code = run_once(tool, s);
     if (code == TOOL_FAILED && !tool_stopping())
         return code;
-    tell("READY=1");
+    notify_tell("READY=1");
     while (!tool_stopping()) {
         snprintf(text, sizeof(text), "STATUS=The last run %s; the next is in %" PRIu64 " s",
                  code == TOOL_DONE ? "did all there was to do" : code == TOOL_PARTLY ? "could not do all" : "failed", s->interval);
-        tell(text);
+        notify_tell(text);
         again = 0;
         sleep_until(clock_monotonic() + (int64_t)s->interval * NS_PER_S, true);
         if (tool_stopping())
             break;
-        tell("STATUS=At work");
+        notify_tell("STATUS=At work");
         code = run_once(tool, s);
     }
-    tell("STOPPING=1");
+    notify_tell("STOPPING=1");
     return TOOL_DONE;
 }
 

@@ -73,30 +73,54 @@ async function change(method, id, rest, done) {
   ask();
 }
 
-// A button that asks "Sure?" first when it takes something away.
-function action(label, id, careful, run) {
-  const button = make("button", {type: "button", "aria-label": label + " " + id, "data-key": label + " " + id}, label);
-  button.addEventListener("click", () => {
+// A button that asks "Sure?" first when it takes something away. KEY: which button of the image it is, whatever it is called now.
+function action(label, key, id, careful, run) {
+  const button = make("button", {type: "button", "aria-label": label + " " + id, "data-key": key + " " + id}, label);
+  const question = (asked) => {
+    button.classList.toggle("sure", asked);
+    button.textContent = asked ? "Sure?" : label;
+    button.setAttribute("aria-label", (asked ? "Sure? " : "") + label + " " + id);
+  };
+  let patience = 0;
+  button.addEventListener("click", (event) => {
+    if (button.hasAttribute("aria-disabled")) return;
     if (careful && !button.classList.contains("sure")) {
-      button.classList.add("sure");
-      button.textContent = "Sure?";
-      setTimeout(() => { button.classList.remove("sure"); button.textContent = label; }, 4000);
-      return;
+      question(true);
+      clearTimeout(patience);
+      patience = setTimeout(() => question(false), 6000);
+    } else if (!careful || event.detail < 2) { // the second half of a double click is no answer
+      question(false);
+      button.setAttribute("aria-disabled", "true"); // and not disabled, which would lose the focus
+      run();
     }
-    button.disabled = true;
-    run();
+  });
+  button.addEventListener("keydown", (event) => {
+    if (event.repeat && (event.key === "Enter" || event.key === " ")) event.preventDefault(); // neither is a key held down
+    if (event.key === "Escape") question(false);
   });
   return button;
 }
 
-// Puts new children in place without taking the focus from a button that is still there, or a question from the person.
+// Puts CHILDREN in place. What did not change stays, as does a question to the person; the focus stays at the same button, or, when
+// that has gone, at the one that took its place, or at the heading.
 function replace(parent, ...children) {
   if (parent.querySelector("button.sure")) return;
-  const key = parent.contains(document.activeElement) ? document.activeElement.getAttribute("data-key") : null;
-  parent.replaceChildren(...children);
-  if (key) {
-    for (const b of parent.querySelectorAll("button")) if (b.getAttribute("data-key") === key) b.focus();
-  }
+  const old = [...parent.childNodes];
+  if (old.length === children.length && old.every((node, i) => node === children[i] || node.isEqualNode(children[i]))) return;
+  const active = parent.contains(document.activeElement) ? document.activeElement : null;
+  const place = [...parent.querySelectorAll("button")].indexOf(active);
+  arrange(parent, children);
+  if (active === null || document.activeElement === active) return;
+  const buttons = [...parent.querySelectorAll("button")], key = active.getAttribute("data-key");
+  const next = buttons.find((b) => b.getAttribute("data-key") === key) || buttons[Math.min(Math.max(place, 0), buttons.length - 1)] ||
+    parent.closest("section").querySelector("h2");
+  next.focus();
+}
+
+// Nodes that are there already are not moved, unless they must: a node that is moved loses the focus, and its bar jumps.
+function arrange(parent, nodes) {
+  for (const old of [...parent.childNodes]) if (!nodes.includes(old)) old.remove();
+  nodes.forEach((node, i) => { if (parent.childNodes[i] !== node) parent.insertBefore(node, parent.childNodes[i] || null); });
 }
 
 function nothing(text) {
@@ -110,11 +134,11 @@ function idCell(id, name, note) {
 }
 
 function table(names, rows) {
-  const head = make("tr", {}, ...names.map((n) => make("th", {scope: "col", class: n.number ? "number" : null}, n.text)));
+  const head = make("tr", {}, ...names.map((n) => make("th", {scope: "col", class: n.class}, n.text)));
   return make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
 }
 
-// Which parts are here: a hexadecimal digit each, how much of it.
+// Which parts are here: a hexadecimal digit each, how much of it. Equal neighbours are one piece, so that no seam shows.
 function drawMap(map, text) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "map");
@@ -122,14 +146,12 @@ function drawMap(map, text) {
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", text);
-  for (let i = 0; i < map.length; i++) {
-    const level = parseInt(map[i], 16) / 15;
-    if (!(level > 0)) continue;
+  for (const run of map.matchAll(/([1-9a-f])\1*/g)) {
     const rect = document.createElementNS(SVG, "rect");
-    rect.setAttribute("x", i);
-    rect.setAttribute("width", 1.02);
+    rect.setAttribute("x", run.index);
+    rect.setAttribute("width", run[0].length);
     rect.setAttribute("height", 1);
-    rect.setAttribute("opacity", 0.25 + 0.75 * level);
+    rect.setAttribute("opacity", 0.25 + 0.75 * parseInt(run[1], 16) / 15);
     svg.append(rect);
   }
   return svg;
@@ -181,30 +203,51 @@ function showHistory(samples) {
   svg.setAttribute("viewBox", "0 0 1000 100");
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", "now " + last[1].toFixed(0) + " hits and " + last[2].toFixed(0) + " misses a minute, at most " + top.toFixed(0));
+  svg.setAttribute("aria-label",
+    "now " + last[1].toFixed(0) + " hits and " + last[2].toFixed(0) + " misses a minute, at most " + top.toFixed(0));
   svg.append(polyline(points(2), "miss"), polyline(points(1), "hit"));
   $("history").replaceChildren(svg, make("p", {class: "soft"}, make("span", {class: "key hit"}), "hits a minute  ",
     make("span", {class: "key miss"}), "misses a minute; the last " + Math.ceil(span / 60) + " min, at most " + top.toFixed(0)));
 }
 
+// What is being fetched: the rows stay in place while it is, so that their bars move.
+const fetchRows = new Map();
+
+function newFetchRow(id) {
+  const row = {name: make("span", {class: "id"}), bar: make("div", {}), map: make("div", {}), text: make("div", {class: "soft"})};
+  row.meter = make("div", {class: "meter", role: "progressbar", "aria-label": id, "aria-valuemin": 0, "aria-valuemax": 100, "data-id": id},
+    row.bar);
+  row.whole = make("div", {class: "fetch"},
+    make("div", {class: "fetch-line"}, row.name,
+      action("Drop", "drop", id, true, () => change("DELETE", id, "/incomplete", "Dropped " + id + "."))),
+    row.meter, row.map, row.text);
+  return row;
+}
+
+function updateFetchRow(row, image, f) {
+  const here = f ? f.bytes_cached : image.bytes_cached;
+  const percent = image.size ? Math.floor(100 * here / image.size) : 0;
+  let text = bytes(here) + " of " + bytes(image.size) + " (" + percent + " %)";
+  if (f && f.verifying) text += ", being verified";
+  else if (f && f.streams > 0) text += ", " + bytes(f.bytes_per_second) + "/s, " + lasting((image.size - here) / f.bytes_per_second);
+  else text += ", no fetch under way, last progress " + ago(image.last_modified);
+  row.name.textContent = image.name || image.id;
+  row.meter.setAttribute("aria-valuenow", percent);
+  row.bar.style.width = percent + "%";
+  row.text.textContent = text;
+  replace(row.map, drawMap(image.map, percent + " percent of " + image.id + " are here"));
+  row.whole.querySelector("button").removeAttribute("aria-disabled");
+}
+
 function showFetches(status) {
   const under = new Map(status.cache.fetches.map((f) => [f.image, f]));
-  const rows = status.incomplete.map((image) => {
-    const f = under.get(image.id);
-    const here = f ? f.bytes_cached : image.bytes_cached;
-    const percent = image.size ? Math.floor(100 * here / image.size) : 0;
-    let text = bytes(here) + " of " + bytes(image.size) + " (" + percent + " %)";
-    if (f && f.verifying) text += ", being verified";
-    else if (f && f.streams > 0) text += ", " + bytes(f.bytes_per_second) + "/s, " + lasting((image.size - here) / f.bytes_per_second);
-    else text += ", no fetch under way, last progress " + ago(image.last_modified);
-    const meter = make("div", {class: "meter", role: "progressbar", "aria-label": image.id, "aria-valuemin": 0, "aria-valuemax": 100,
-      "aria-valuenow": percent, "data-id": image.id}, make("div", {}));
-    meter.firstElementChild.style.width = percent + "%";
-    return make("div", {class: "fetch"},
-      make("div", {class: "fetch-line"}, make("span", {class: "id"}, image.name || image.id),
-        action("Drop", image.id, true, () => change("DELETE", image.id, "/incomplete", "Dropped " + image.id + "."))),
-      meter, drawMap(image.map, percent + " percent of " + image.id + " are here"), make("div", {class: "soft"}, text));
-  });
+  const ids = new Set(status.incomplete.map((image) => image.id));
+  for (const id of fetchRows.keys()) if (!ids.has(id)) fetchRows.delete(id);
+  for (const image of status.incomplete) {
+    if (!fetchRows.has(image.id)) fetchRows.set(image.id, newFetchRow(image.id));
+    updateFetchRow(fetchRows.get(image.id), image, under.get(image.id));
+  }
+  const rows = status.incomplete.map((image) => fetchRows.get(image.id).whole);
   replace($("fetches"), ...(rows.length ? rows : [nothing("Nothing is being fetched.")]));
 }
 
@@ -212,8 +255,8 @@ function showQueued(list) {
   const rows = list.map((q) => make("tr", {}, idCell(q.id),
     make("td", {"data-name": "State", class: "wide"}, q.state + (q.error ? ": " + q.error : "")),
     make("td", {"data-name": "Since"}, ago(q.queued)),
-    make("td", {class: "actions"}, action("Remove", q.id, false, () => change("DELETE", q.id, "", "Taken off the queue.")))));
-  replace($("queued"), list.length ? table([{text: "Image"}, {text: "State"}, {text: "Queued"}, {text: ""}], rows)
+    make("td", {class: "actions"}, action("Remove", "remove", q.id, false, () => change("DELETE", q.id, "", "Taken off the queue.")))));
+  replace($("queued"), list.length ? table([{text: "Image"}, {text: "State"}, {text: "Queued"}, {text: "", class: "actions"}], rows)
     : nothing("The queue is empty."));
 }
 
@@ -225,11 +268,14 @@ function showCached(status) {
     make("td", {"data-name": "Last used"}, ago(image.last_accessed)),
     make("td", {class: "actions"},
       image.pinned
-        ? action("Unpin", image.id, false, () => change("DELETE", image.id, "/pin", "Unpinned " + image.id + "."))
-        : action("Pin", image.id, false, () => change("PUT", image.id, "/pin", "Pinned " + image.id + ": it is never evicted to make room.")),
-      " ", action("Evict", image.id, true, () => change("DELETE", image.id, "", "Evicted " + image.id + ".")))));
+        ? action("Unpin", "pin", image.id, false, () => change("DELETE", image.id, "/pin", "Unpinned " + image.id + "."))
+        : action("Pin", "pin", image.id, false,
+          () => change("PUT", image.id, "/pin", "Pinned " + image.id + ": it is never evicted to make room.")),
+      " ", action("Evict", "evict", image.id, true,
+        () => change("DELETE", image.id, "", "Evicted " + image.id + ".")))));
   const parts = [list.length
-    ? table([{text: "Image"}, {text: "Size", number: true}, {text: "Hits", number: true}, {text: "Last used"}, {text: ""}], rows)
+    ? table([{text: "Image"}, {text: "Size", class: "number"}, {text: "Hits", class: "number"}, {text: "Last used"},
+      {text: "", class: "actions"}], rows)
     : nothing("Nothing is cached yet.")];
   if (status.cache.images.cached > list.length)
     parts.push(nothing("… and " + (status.cache.images.cached - list.length) + " more."));
@@ -240,8 +286,9 @@ function showInvalid(list) {
   $("invalid-section").hidden = list.length === 0;
   const rows = list.map((image) => make("tr", {}, idCell(image.id), make("td", {class: "bad wide"}, image.reason || ""),
     make("td", {"data-name": "When"}, ago(image.since)),
-    make("td", {class: "actions"}, action("Forget", image.id, false, () => change("DELETE", image.id, "/invalid", "Forgotten.")))));
-  replace($("invalid"), table([{text: "Image"}, {text: "Why"}, {text: "When"}, {text: ""}], rows));
+    make("td", {class: "actions"}, action("Forget", "forget", image.id, false,
+      () => change("DELETE", image.id, "/invalid", "Forgotten.")))));
+  replace($("invalid"), table([{text: "Image"}, {text: "Why"}, {text: "When"}, {text: "", class: "actions"}], rows));
 }
 
 function showBackend(backend) {
@@ -257,6 +304,7 @@ function showBackend(backend) {
 
 function show(status) {
   const cache = status.cache;
+  document.body.classList.toggle("looking", !status.may_manage);
   $("login").hidden = true;
   $("content").hidden = false;
   $("state").className = "";

@@ -50,7 +50,7 @@ class Api:
         self.port = free_port()
         self.conf = os.path.join(cache.root, f"api-{self.port}.conf")
         self.log = os.path.join(cache.root, f"api-{self.port}.log")
-        self.expected_end = False
+        self.debug = True
         options = {"mount": cache.mnt, "listen": f"127.0.0.1:{self.port}", **options}
         self.options = {k: v for k, v in options.items() if v is not None}
         self.process = None
@@ -65,7 +65,8 @@ class Api:
             f.writelines(f"{k} = {v}\n" for k, v in self.options.items())
 
     def command(self, *more):
-        return [binary("GCFS_API_BINARY", "api", "glance-cache-api"), "--debug", "--config-file", self.conf, *more]
+        return [binary("GCFS_API_BINARY", "api", "glance-cache-api"), *(["--debug"] if self.debug else []),
+                "--config-file", self.conf, *more]
 
     def start(self):
         self.write_conf()

@@ -16,7 +16,8 @@ from harness import KIB, blob, same
 MANAGEMENT = [("GET", "/v2/cache"), ("DELETE", "/v2/cache"), ("PUT", "/v2/cache/image"), ("DELETE", "/v2/cache/image"),
               ("GET", "/v2/cache/image"), ("PUT", "/v2/cache/image/pin"), ("POST", "/v2/cache/prune"), ("POST", "/v2/cache/clean"),
               ("GET", "/v2/cache/nodes/image"), ("GET", "/cached-images"), ("DELETE", "/v1/cached_images"),
-              ("PUT", "/v2/queued_images/image"), ("GET", "/status"), ("DELETE", "/v2/cache/image/incomplete")]
+              ("PUT", "/v2/queued_images/image"), ("DELETE", "/v2/cache/image/incomplete")]
+WATCHING = [("GET", "/status")]  # for who sees all images
 READING = [("GET", "/images/image"), ("HEAD", "/v2/images/image/file"), ("GET", "/v2/images"), ("GET", "/v2/images/image"),
            ("GET", "/v1/images/image"), ("GET", "/auth/images/image")]
 OPEN = ["/", "/versions", "/healthcheck", "/page/page.js"]
@@ -43,19 +44,21 @@ def test_token(folder, make_api):
                    reader_token_file=secret(folder, "reader", "reader-secret"))
     for path in OPEN:
         assert api.get(path).status in (200, 300), path
-    for method, path in MANAGEMENT + READING + [("GET", "/metrics")]:
+    for method, path in MANAGEMENT + WATCHING + READING + [("GET", "/metrics")]:
         for headers in ({}, {"X-Auth-Token": "wrong"}, {"X-Auth-Token": "admin-secre"}, {"X-Auth-Token": "admin-secretx"},
                         {"Authorization": "Basic admin-secret"}, {"X-Auth-Token": ""}):
             answer = api.ask(method, path, headers)
             assert answer.status == 401 and answer.headers["WWW-Authenticate"], (method, path)
     for method, path in MANAGEMENT:
         assert api.ask(method, path, {"X-Auth-Token": "reader-secret"}).status == 403, (method, path)
-    for method, path in READING:
+    for method, path in READING + WATCHING:
         for headers in ({"X-Auth-Token": "reader-secret"}, {"Authorization": "Bearer reader-secret"}, {"X-Auth-Token": "admin-secret"}):
             assert api.ask(method, path, headers).status in (200, 204), (method, path)
     for method, path in MANAGEMENT:
         assert api.ask(method, path, {"X-Auth-Token": "admin-secret"}).status in (200, 202, 204, 404, 409), (method, path)
     assert api.get("/metrics", X_Auth_Token="reader-secret").status == 200
+    for token, may in (("reader-secret", False), ("admin-secret", True)):
+        assert api.get("/status", X_Auth_Token=token).json["may_manage"] is may
     assert "admin-secret" not in api.logged() and "reader-secret" not in api.logged()
 
 
@@ -141,13 +144,13 @@ def test_keystone(folder, make_api, openstack):
     api = keystone(folder, make_api, openstack)
     for path in OPEN:
         assert api.get(path).status in (200, 300)
-    for method, path in MANAGEMENT + READING:
+    for method, path in MANAGEMENT + WATCHING + READING:
         for token in (None, "nobody", "old"):
             answer = api.ask(method, path, {} if token is None else {"X-Auth-Token": token})
             assert answer.status == 401 and answer.headers["WWW-Authenticate"].startswith("Keystone uri="), (method, path)
-    for method, path in MANAGEMENT:
+    for method, path in MANAGEMENT + WATCHING:
         assert api.ask(method, path, {"X-Auth-Token": "alice"}).status == 403, (method, path)
-    for method, path in MANAGEMENT:
+    for method, path in MANAGEMENT + WATCHING:
         assert api.ask(method, path, {"X-Auth-Token": "boss"}).status in (200, 202, 204, 404, 409), (method, path)
     same(api.get("/images/image", X_Auth_Token="alice").body, content)
     for path in ("/images/other", "/v1/images/other", "/v2/images/other/file", "/v2/images/other", "/images/nobody"):
@@ -188,7 +191,7 @@ def test_keystone_gone(folder, make_api):
 def test_rebinding(folder, make_api, host, good):
     folder.mount()
     api = make_api(folder, server_names="images.example.org")
-    for method, path in MANAGEMENT + READING + [("GET", "/"), ("GET", "/metrics")]:
+    for method, path in MANAGEMENT + WATCHING + READING + [("GET", "/"), ("GET", "/metrics")]:
         status = api.ask(method, path, {"Host": host}).status
         assert (status != 403) if good else (status == 403), (method, path)
 
@@ -200,7 +203,7 @@ def test_cross_site(folder, api):
     foreign = [{"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.example"}, {"Origin": "null"},
                {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
                {"Origin": "http://evil.example", "X-Glance-Cache": "page"}, {"Origin": "http://127.0.0.1:1"}]
-    for method, path in MANAGEMENT + READING:
+    for method, path in MANAGEMENT + WATCHING + READING:
         for headers in foreign:
             answer = api.ask(method, path, headers)
             assert answer.status == 403 and "Access-Control-Allow-Origin" not in answer.headers, (method, path, headers)
@@ -218,7 +221,8 @@ def test_tls(folder, make_api):
     content = folder.put("image", blob(3000 * KIB, 1))
     cert, key = os.path.join(folder.root, "cert.pem"), os.path.join(folder.root, "key.pem")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
-                    "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True)
+                    "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True,
+                   capture_output=True)
     folder.mount()
     api = make_api(folder, tls_cert_file=cert, tls_key_file=key)
     context = ssl.create_default_context(cafile=cert)

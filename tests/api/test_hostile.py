@@ -163,10 +163,11 @@ def test_more_than_there_may_be(folder, make_api):
 
 WORDS = [b"GET", b"HEAD", b"PUT", b"POST", b"DELETE", b"BREW", b" ", b"/", b"v1", b"v2", b"cache", b"images", b"cached_images",
          b"queued-images", b"image", b"file", b"nodes", b"clean", b"prune", b"pin", b"..", b"%2e%2e", b"%2f", b"%00", b"%", b"?", b"&",
-         b"limit=", b"marker=", b"name=", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/9.9", b"\r\n", b"\n", b"\0", b"\xff\xfe", b"Host:", b" 127.0.0.1",
-         b"Range: bytes=", b"0-", b"-5", b"99999999999999999999", b",", b"If-None-Match: ", b'"', b"W/", b"*", b"If-Range: ", b"Content-Length: ",
-         b"Transfer-Encoding: chunked", b"Expect: 100-continue", b"X-Auth-Token: ", b"x-image-cache-clear-target: ", b"Origin: ",
-         b"Sec-Fetch-Site: ", b"A" * 300, b"\x00" * 10, b"5\r\nhello\r\n", b"0\r\n\r\n", b"Connection: close", b"status", b"metrics", b"page"]
+         b"limit=", b"marker=", b"name=", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/9.9", b"\r\n", b"\n", b"\0", b"\xff\xfe", b"Host:",
+         b" 127.0.0.1", b"Range: bytes=", b"0-", b"-5", b"99999999999999999999", b",", b"If-None-Match: ", b'"', b"W/", b"*", b"If-Range: ",
+         b"Content-Length: ", b"Transfer-Encoding: chunked", b"Expect: 100-continue", b"X-Auth-Token: ", b"x-image-cache-clear-target: ", b"Origin: ",
+         b"Sec-Fetch-Site: ", b"A" * 300, b"\x00" * 10, b"5\r\nhello\r\n", b"0\r\n\r\n", b"Connection: close", b"status",
+         b"metrics", b"page"]
 
 
 def nonsense(random_):

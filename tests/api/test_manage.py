@@ -74,8 +74,12 @@ def test_mistakes(api):
     assert "Image nobody not found." in manage(api, "-f", "queue-image", "nobody", code=1).stdout
     manage(api, code=2)
     manage(api, "--nonsense", code=2)
-    manage(api, "-p", "x", "list-cached", code=2)
-    assert "Failed to show cached images. Got error:" in manage(api, "list-cached", hosts=["-H", "127.0.0.1:1"], code=1).stdout
+    for port in ("x", "0", "65536", "-1"):
+        assert "1 to 65535" in manage(api, "list-cached", hosts=["-p", port], code=2).stderr
+    assert "must have a name" in manage(api, "list-cached", hosts=["-H", ""], code=2).stderr
+    assert "--help" in manage(api, "--nonsense", code=2).stderr
+    out = manage(api, "list-cached", hosts=["-H", "127.0.0.1:1"], code=1).stdout
+    assert "Failed to show cached images. Got error:" in out and "--host and --port say where" in out
     assert "list-cached" in manage(api, "help").stdout and "queue-image <IMAGE_ID>" in manage(api, "help", "queue-image").stdout
     assert "glance-cache-manage" in manage(api, "--version").stdout
 

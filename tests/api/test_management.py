@@ -152,9 +152,10 @@ def test_prune(folder, make_api):
     # a server with a smaller limit than the mount's
     folder.write_conf({"image_cache_dir": folder.dir, "image_cache_max_size": "250K"}, {"type": "file", "path": folder.folder})
     api = make_api(folder)
-    answer = api.post("/v2/cache/prune")
+    with open(folder.image("image-1"), "rb"):  # open ones last
+        answer = api.post("/v2/cache/prune")
     assert answer.status == 200 and answer.json == {"total_files_pruned": 3, "total_bytes_pruned": 300 * KIB}
-    assert folder.ls("cached") == ["image-0", "image-4"]
+    assert folder.ls("cached") == ["image-0", "image-1"]
     assert api.post("/v2/cache/prune").json == {"total_files_pruned": 0, "total_bytes_pruned": 0}
 
 
@@ -194,6 +195,10 @@ def test_images(folder, api):
     assert sorted(ids) == [f"image-{i:02}" for i in range(30)] and "next" not in rest
     assert len(api.get("/v2/images?limit=7").json["images"]) == 7
     assert [i["id"] for i in api.get("/v2/images?name=image-03").json["images"]] == ["image-03"]
+    # what filters a page filters the next
+    [page] = [api.get("/v2/images?visibility=public&limit=7&marker=image-02").json]
+    assert page["next"].startswith("/v2/images?visibility=public&limit=7&marker=") and "image-02" not in page["next"]
+    assert api.get("/v2/images?os_hidden=True").json["images"] == [] and len(api.get("/v2/images?os_hidden=false").json["images"]) == 25
     assert api.get("/v2/images?marker=nobody").status == 400 and api.get("/v2/images?limit=x").status == 400
     one = api.get("/v2/images/image-03").json
     assert one["size"] == 3 and one["status"] == "active" and one["file"] == "/v2/images/image-03/file"
@@ -202,7 +207,8 @@ def test_images(folder, api):
 
 
 @pytest.mark.parametrize("method,path,allow", [
-    ("PUT", "/v2/cache", "GET, HEAD, DELETE"), ("POST", "/v2/cache", "GET, HEAD, DELETE"), ("POST", "/v2/cache/x", "GET, HEAD, PUT, DELETE"),
+    ("PUT", "/v2/cache", "GET, HEAD, DELETE"), ("POST", "/v2/cache", "GET, HEAD, DELETE"),
+    ("POST", "/v2/cache/x", "GET, HEAD, PUT, DELETE"),
     ("GET", "/v2/queued_images/x", "PUT, DELETE"), ("PUT", "/cached-images/x", "DELETE"), ("DELETE", "/images/x", "GET, HEAD"),
     ("PUT", "/v2/images/x/file", "GET, HEAD"), ("OPTIONS", "/metrics", "GET, HEAD"), ("BREW", "/", "GET, HEAD")])
 def test_methods(api, method, path, allow):

@@ -16,13 +16,18 @@ ARTEFACTS = os.environ.get("GCFS_ARTEFACTS") or os.path.join(TOP, "build", "test
 ID = "10000000-0000-4000-8000-000000000002"
 
 
-def chromium(*arguments, profile):
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("chromium is not installed")
-    return subprocess.run([program, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-                           f"--user-data-dir={profile}", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=60 * PATIENCE, check=False)
+@pytest.fixture
+def browser(make_cache, tmp_path):
+    """Gone before the caches are. The page must not have said anything on the browser's console."""
+    from browser import Browser
+    one = Browser(tmp_path / "profile", tmp_path / "browser.log")
+    yield one
+    one.close()
+    assert not one.trouble, one.trouble
+
+
+def shown(name):
+    return os.path.join(ARTEFACTS, f"status-page-{name}.png")
 
 
 def test_files(api):
@@ -41,9 +46,12 @@ def test_files(api):
     assert api.get("/page/../main.c").status == 404 and api.get("/page/%2e%2e").status == 404
 
 
+BAR = f"document.querySelector('[role=progressbar][data-id=\"{ID}\"]')"
+
+
 @pytest.mark.deadline(240)
-def test_in_a_browser(cache, origin, make_api, tmp_path):
-    """What it shows of a fetch under way, at the width of a desk and of a phone."""
+def test_a_live_fetch(cache, origin, make_api, browser):
+    """What the page shows of a fetch under way, at the width of a desk and of a phone; its bar moves by itself."""
     origin.put("debian-12-generic-amd64.qcow2", blob(300 * KIB, 1))
     origin.put(ID, blob(24 * MIB, 2))
     origin.put("<img src=x onerror=alert(1)>", blob(10 * KIB, 3))
@@ -58,32 +66,141 @@ def test_in_a_browser(cache, origin, make_api, tmp_path):
     reader.start()
     try:
         wait_until(lambda: hold.waiting and cache.bytes_cached(ID) > 4 * MIB, what="the fetch to be under way")
-        os.makedirs(ARTEFACTS, exist_ok=True)
-        for name, size in (("desk", "1280,1600"), ("phone", "500,2300")):
-            shot = os.path.join(ARTEFACTS, f"status-page-{name}.png")
-            done = chromium("--virtual-time-budget=5000", f"--window-size={size}", f"--screenshot={shot}", api.url + "/",
-                            profile=tmp_path / "profile")
-            assert os.path.getsize(shot) > 10000, done.stderr
-        page = chromium("--virtual-time-budget=5000", "--dump-dom", api.url + "/", profile=tmp_path / "profile").stdout
+        browser.go(api.url + "/")
+        browser.wait(BAR, "the bar")
+        before = int(browser.eval(BAR + ".getAttribute('aria-valuenow')"))
+        assert 10 < before < 50
+        assert browser.eval("document.querySelectorAll('svg.map rect').length") >= 1, "the map of what is here"
+        for name, size in (("desk", (1280, 900, False)), ("phone", (390, 844, True))):
+            browser.width(*size)
+            for dark in (False, True):
+                browser.dark(dark)
+                browser.shot(shown(name + ("-dark" if dark else "")))
+            assert browser.eval("document.documentElement.scrollWidth <= innerWidth"), f"{name}: no scrolling to the side"
+        assert "<img src=x onerror=alert(1)>" in browser.text() and browser.eval("document.querySelectorAll('img').length") == 0
+        # the bar is one and the same, and moves: nothing is loaded again
+        browser.eval(BAR + ".mark = window.mark = 'the same'")
+        hold.hold_from = 18 * MIB
+        browser.wait(f"+{BAR}.getAttribute('aria-valuenow') > {before}", "the bar to move")
+        browser.wait(f"parseFloat({BAR}.firstElementChild.style.width) == +{BAR}.getAttribute('aria-valuenow')", "its width")
+        assert browser.eval(BAR + ".mark") == browser.eval("window.mark") == "the same"
     finally:
         hold.release()
         reader.join()
-    assert "Unpin" in page and "&lt;img src=x onerror=alert(1)&gt;" in page and "<img" not in page
-    bar = re.search(rf'aria-valuenow="(\d+)" data-id="{ID}"', page)
-    assert bar and 10 < int(bar[1]) < 90, "the bar of the fetch"
-    assert re.search(r'<svg class="map".*?<rect', page), "the map of what is here"
     # and once it is whole, it is among the cached
     cache.wait_cached(ID)
-    page = chromium("--virtual-time-budget=5000", "--dump-dom", api.url + "/", profile=tmp_path / "profile").stdout
-    assert "Nothing is being fetched." in page and f"Evict {ID}" in page
+    browser.wait(f"document.querySelector('[aria-label=\"Evict {ID}\"]')", "the image to be among the cached")
+    assert "Nothing is being fetched." in browser.text() and browser.eval("!" + BAR)
 
 
-def test_the_page_asks_for_a_token(folder, make_api, tmp_path):
+def press(browser, label, key, then):
+    """Comes to what is called LABEL by Tab, where the focus can be seen, and presses KEY; now the focus is on what is called THEN."""
+    browser.tab_to(label)
+    assert browser.outlined(), f"the focus on {label} is not to be seen"
+    browser.key(key)
+    browser.wait(f"document.activeElement.getAttribute('aria-label') === {json.dumps(then)}", f"the focus on {then}")
+
+
+@pytest.mark.deadline(240)
+@pytest.mark.parametrize("width,key", [((1280, 900, False), "Enter"), ((390, 844, True), "Space")], ids=["desk", "phone"])
+def test_by_keyboard(folder, api, browser, width, key):
+    """Queues, pins, unpins and evicts, with Tab and one key, and never loses its place."""
+    for name in ("one", "two", "three"):
+        folder.put(name, blob(100 * KIB, len(name)))
+    browser.width(*width)
+    browser.go(api.url + "/")
+    browser.wait("!document.getElementById('content').hidden", "the status")
+    browser.key("Tab")
+    assert browser.focused() == "To the content"
+    # the form: an id, and Enter there or the button
+    for name in ("one", "two", "three"):
+        browser.tab_to("Image id")
+        browser.type(name)
+        if name == "one":
+            browser.key("Enter")
+        else:
+            browser.tab_to("Queue")
+            browser.key(key)
+        folder.wait_cached(name)
+        browser.wait(f"document.querySelector('[aria-label=\"Evict {name}\"]')", name + " to be shown as cached")
+    press(browser, "Pin one", key, "Unpin one")
+    assert folder.xattr("one", "pinned") == "1"
+    browser.key(key)
+    browser.wait("document.activeElement.getAttribute('aria-label') === 'Pin one'", "the focus on the same button, which now pins")
+    wait_until(lambda: folder.xattr("one", "pinned") == "0", what="the image to be unpinned")
+    # evicting asks first; Escape is no
+    press(browser, "Evict two", key, "Sure? Evict two")
+    browser.shot(shown("sure-" + ("phone" if width[2] else "desk")))
+    browser.key("Escape")
+    browser.wait("document.activeElement.getAttribute('aria-label') === 'Evict two'", "the question to be withdrawn")
+    browser.key(key)
+    browser.wait("document.activeElement.getAttribute('aria-label') === 'Sure? Evict two'", "the question")
+    assert folder.ls("cached") == ["one", "three", "two"]
+    browser.key(key)
+    folder.wait_has("cached", "two", False)
+    # its button has gone, and the focus is on one that is there
+    browser.wait("!document.querySelector('[aria-label$=\"Evict two\"]')", "the row to go")
+    assert re.match("Evict (one|three)|Pin (one|three)", browser.focused())
+    press(browser, "Evict one", key, "Sure? Evict one")
+    browser.key(key)
+    press(browser, "Evict three", key, "Sure? Evict three")
+    browser.key(key)
+    browser.wait("document.getElementById('cached').innerText.includes('Nothing is cached yet.')", "the last row to go")
+    assert folder.ls("cached") == [] and browser.focused() == "Cached"
+    # what cannot be done is said
+    browser.tab_to("Image id", most=200)
+    browser.type("nobody")
+    browser.key("Enter")
+    browser.wait("document.getElementById('message').innerText.includes('Image nobody not found.')", "the reason")
+    browser.trouble.clear()  # the browser notes the status 404
+
+
+def test_by_token(folder, make_api, browser):
+    """An admin manages; a reader looks on; a wrong token is refused. The token is asked for, and kept in the tab."""
     from test_auth import secret
+    folder.put("image", blob(100 * KIB, 1))
     folder.mount()
-    api = make_api(folder, auth="token", admin_token_file=secret(folder, "admin", "admin-secret"))
-    page = chromium("--virtual-time-budget=3000", "--dump-dom", api.url + "/", profile=tmp_path / "profile").stdout
-    assert "A token is needed to see the cache." in page and re.search(r'<div id="content" hidden', page)
+    api = make_api(folder, auth="token", admin_token_file=secret(folder, "admin", "admin-secret"),
+                   reader_token_file=secret(folder, "reader", "reader-secret"))
+    api.get("/images/image", X_Auth_Token="reader-secret")
+    folder.wait_cached("image")
+    seen = "!document.getElementById('content').hidden"
+    browser.go(api.url + "/")
+    browser.wait("document.body.innerText.includes('A token is needed to see the cache.')", "the question for a token")
+    assert not browser.eval(seen)
+    browser.tab_to("Token")
+    browser.type("wrong")
+    browser.key("Enter")
+    browser.wait("document.getElementById('state').innerText.includes('not, or no longer, good')", "the refusal")
+    for token, may in (("reader-secret", False), ("admin-secret", True)):
+        browser.eval("sessionStorage.clear()")
+        browser.go(api.url + "/")
+        browser.wait("!document.getElementById('login').hidden", "the question for a token")
+        browser.tab_to("Token")
+        browser.type(token)
+        browser.key("Enter")
+        browser.wait(seen, "the status")
+        assert "image" in browser.text()
+        for what in ("[aria-label=\"Evict image\"]", "#queue-id"):
+            assert browser.eval(f"document.querySelector('{what}').checkVisibility()") == may, (token, what)
+    browser.shot(shown("admin"))
+    press(browser, "Evict image", "Enter", "Sure? Evict image")
+    browser.key("Enter")
+    folder.wait_has("cached", "image", False)
+    browser.trouble.clear()  # the browser notes each status 401
+
+
+def test_server_gone(folder, make_api, browser):
+    """The page says so, and goes on when there is one again."""
+    folder.mount()
+    api = make_api(folder)
+    browser.go(api.url + "/")
+    browser.wait("!document.getElementById('content').hidden", "the status")
+    api.close()
+    browser.wait("document.getElementById('state').innerText.includes('does not answer')", "the page to say so")
+    api.start()
+    browser.wait("document.getElementById('state').innerText.includes('mounted')", "the status")
+    browser.trouble.clear()  # the browser notes each connection that was refused
 
 
 def test_behind_nginx(folder, make_api, tmp_path):
@@ -96,9 +213,9 @@ def test_behind_nginx(folder, make_api, tmp_path):
     folder.mount("-o", "allow_other")
     api = make_api(folder, auth="token", admin_token_file=secret(folder, "admin", "admin-secret"))
     port = free_port()
-    text = open(os.path.join(TOP, "conf", "nginx.conf.example")).read()
+    text = open(os.path.join(TOP, "conf", "glance-cache-api.nginx")).read()
     text = text.replace("127.0.0.1:9292", f"127.0.0.1:{api.port}").replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
-    text = re.sub(r"^ *ssl_.*\n", "", text, flags=re.M).replace("/var/lib/glance/images/images", folder.path("images"))
+    text = re.sub(r"^ *ssl_.*\n", "", text, flags=re.M).replace("/srv/glance/images", folder.path("images"))
     conf = tmp_path / "nginx.conf"
     conf.write_text(f"pid {tmp_path}/pid; error_log {tmp_path}/error.log; daemon off; worker_processes 1; user root;\n"
                     f"events {{ }}\nhttp {{ access_log off; client_body_temp_path {tmp_path}/b; proxy_temp_path {tmp_path}/p;\n"

@@ -62,7 +62,7 @@ class Fault:
     drop_before_head: bool = False
     drop_after: int = None  # close after so many bytes of body
     stall_after: int = None  # say nothing more after so many bytes of body, until release()
-    hold_from: int = None  # hold back bytes of the image from this offset on, until release()
+    hold_from: int = None  # hold back bytes of the image from this offset on, until release(), or until it is set higher
     hold_head: bool = False  # hold back the whole answer until release()
     drip: tuple = None  # (bytes, seconds): so many bytes, then a pause
 
@@ -351,20 +351,20 @@ class Origin:
 
     def _send_body(self, connection, request, fault, body, offset):
         done = 0
-        held_from = None if fault.hold_from is None else max(0, fault.hold_from - offset)
-        stops = {fault.drop_after, fault.stall_after, held_from}
-        stops = sorted(s for s in stops if s is not None)
         step = min(SLICE, fault.drip[0]) if fault.drip else SLICE
         while True:
+            held_from = None if fault.hold_from is None else max(0, fault.hold_from - offset)
+            stops = [s for s in (fault.drop_after, fault.stall_after, held_from) if s is not None and s > done]
             if fault.drop_after is not None and done >= fault.drop_after and done < len(body):
                 raise Gone
             held = ((fault.stall_after is not None and done >= fault.stall_after)
-                    or (fault.hold_from is not None and offset + done >= fault.hold_from))
-            if held and done < len(body):
+                    or (held_from is not None and done >= held_from))
+            if held and done < len(body) and not fault.released.is_set():
                 self._hold(connection, fault)
+                continue
             if done >= len(body):
                 break
-            end = min([len(body), done + step] + [s for s in stops if s > done])
+            end = min([len(body), done + step] + stops)
             piece = body[done:end]
             if fault.length == "chunked":
                 connection.sendall(b"%x\r\n" % len(piece) + bytes(piece) + b"\r\n")
@@ -379,11 +379,12 @@ class Origin:
             connection.sendall(b"0\r\n\r\n")
 
     def _hold(self, connection, fault):
-        """Waits for release(); ends the connection when the origin stops or the client leaves."""
+        """Waits for release(), or a higher hold_from; ends the connection when the origin stops or the client leaves."""
+        held_from = fault.hold_from
         with self.lock:
             fault.waiting += 1
         try:
-            while not fault.released.wait(0.02):
+            while not fault.released.wait(0.02) and fault.hold_from == held_from:
                 readable, _, _ = select.select([connection], [], [], 0)
                 if self.closing.is_set() or (readable and not self._peek(connection)):
                     raise Gone

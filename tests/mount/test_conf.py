@@ -18,7 +18,8 @@ from waiting import wait_until
 
 CONF = os.path.join(TOP, "conf")
 DOC = os.path.join(TOP, "doc")
-PROGRAMS = ("glance-cache-fs", *NAMES)
+OVER_HTTP = ("glance-cache-api", "glance-cache-manage")
+PROGRAMS = ("glance-cache-fs", *NAMES, *OVER_HTTP)
 
 
 def run(*command, **options):
@@ -26,6 +27,9 @@ def run(*command, **options):
 
 
 def program(name):
+    if name in OVER_HTTP:
+        kind = name.rsplit("-", 1)[1]
+        return os.environ.get(f"GCFS_{kind.upper()}_BINARY") or os.path.join(os.path.dirname(os.path.dirname(binary())), kind, name)
     return binary() if name == "glance-cache-fs" else path_of(name)
 
 
@@ -64,9 +68,10 @@ def options_of(name):
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", run(program(name), "--help").stdout))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + OVER_HTTP)
 def test_the_manual_has_every_option(name):
-    text = open(os.path.join(DOC, name + ".1")).read()
+    path, = glob.glob(os.path.join(DOC, name + ".[18]"))
+    text = open(path).read()
     documented = {"--" + o for o in re.findall(r"Fl -([a-z][a-z-]+)", text)} | {
         "--" + o for line in re.findall(r"^\.It Fl .*", text, re.M) for o in re.findall(r" -([a-z][a-z-]+)", line)}
     assert options_of(name) == documented
@@ -128,7 +133,7 @@ def test_units_are_right(units):
 def test_units_are_complete():
     names = {n.rsplit(".", 1)[0] for n in UNITS}
     assert {"glance-cache-fs", "glance-cache-pruner", "glance-cache-cleaner", "glance-cache-prefetcher"} <= names
-    for name in names - {"glance-cache-fs"}:
+    for name in names - {"glance-cache-fs", "glance-cache-api"}:
         assert {name + ".service", name + ".timer"} <= set(UNITS)
     built = open(os.path.join(CONF, "Makefile.am")).read()
     assert all("systemd/" + n in built for n in UNITS)
@@ -143,8 +148,8 @@ def test_the_mount_is_seen_by_all():
     assert not re.search(rf"^({own})=", text, re.M)
 
 
-@pytest.mark.parametrize("unit, worst", [("glance-cache-fs", 5.0), ("glance-cache-pruner", 3.0), ("glance-cache-cleaner", 3.0),
-                                         ("glance-cache-verify", 3.0), ("glance-cache-prefetcher", 3.0)])
+@pytest.mark.parametrize("unit, worst", [("glance-cache-fs", 5.0), ("glance-cache-api", 3.0), ("glance-cache-pruner", 3.0),
+                                         ("glance-cache-cleaner", 3.0),                                         ("glance-cache-verify", 3.0), ("glance-cache-prefetcher", 3.0)])
 def test_units_are_hardened(units, unit, worst):
     needs("systemd-analyze")
     done = run("systemd-analyze", "security", "--offline=yes", str(units / (unit + ".service")))
@@ -319,7 +324,8 @@ def test_install(tmp_path):
     assert sorted(os.listdir(units)) == UNITS
     assert not any("@" in line for name in UNITS for line in open(units / name) if not line.startswith("SystemCallFilter"))
     assert set(PROGRAMS) <= set(os.listdir(completions))
-    assert {"glance-cache.cron", "glance-cache.fstab", "glance-cache.nginx"} <= set(os.listdir(tmp_path / "doc" / "examples"))
+    examples = set(os.listdir(tmp_path / "doc" / "examples"))
+    assert {"glance-cache.cron", "glance-cache.fstab", "glance-cache.nginx", "glance-cache-api.nginx"} <= examples
     conf = tmp_path / "etc" / "glance-cache" / "glance-cache.conf"
     assert conf.read_text() == open(os.path.join(CONF, "glance-cache.conf")).read()
     conf.write_text("# mine\n")
