@@ -181,7 +181,7 @@ def test_promtool(folder, api, image):
     api.get("/images/" + ID)
     folder.wait_cached(ID)
     text = api.get("/metrics").body.decode()
-    assert f"glance_cache_images 1\n" in text and 'fetch_seconds_bucket{le="+Inf"} 1\n' in text
+    assert "glance_cache_images 1\n" in text and 'fetch_seconds_bucket{le="+Inf"} 1\n' in text
     assert f"glance_cache_api_sent_bytes_total {len(image)}\n" in text
     assert run("promtool", "check", "metrics", text=text) == ""
 

@@ -2,7 +2,6 @@
 """Downloads: bytes, ranges, conditions, errors."""
 import hashlib
 import http.client
-import os
 import threading
 
 import pytest

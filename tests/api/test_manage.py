@@ -8,7 +8,7 @@ import pytest
 
 from harness import KIB, blob
 from server import binary
-from waiting import PATIENCE, wait_until
+from waiting import PATIENCE
 
 
 def manage(api, *arguments, code=0, answer=None, hosts=None, environment=None):

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from harness import KIB, MIB, TOP, blob
-from waiting import PATIENCE, wait_until
+from waiting import wait_until
 
 ARTEFACTS = os.environ.get("GCFS_ARTEFACTS") or os.path.join(TOP, "build", "test-artefacts")
 ID = "10000000-0000-4000-8000-000000000002"
