@@ -46,7 +46,7 @@ def bin_dir(tmp_path):
 
 def filled_in(path, bin_dir, etc="/etc"):
     text = open(os.path.join(CONF, path + ".in")).read()
-    return text.replace("@bindir@", bin_dir).replace("@sysconfdir@", etc)
+    return text.replace("@bindir@", bin_dir).replace("@sysconfdir@", etc).replace("@service_type@", "notify")
 
 
 # ---- the programs
@@ -318,6 +318,8 @@ def test_install(tmp_path):
     assert done.returncode == 0, done.stderr
     assert sorted(os.listdir(units)) == UNITS
     assert not any("@" in line for name in UNITS for line in open(units / name) if not line.startswith("SystemCallFilter"))
+    tells = "libsystemd" in run("ldd", binary()).stdout  # that it is ready; else systemd would wait for it in vain
+    assert f"Type={'notify' if tells else 'exec'}\n" in (units / "glance-cache-fs.service").read_text()
     assert set(PROGRAMS) <= set(os.listdir(completions))
     assert {"glance-cache.cron", "glance-cache.fstab", "glance-cache.nginx"} <= set(os.listdir(tmp_path / "doc" / "examples"))
     conf = tmp_path / "etc" / "glance-cache" / "glance-cache.conf"
