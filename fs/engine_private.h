@@ -291,6 +291,7 @@ void range_serve(struct image *image); /* somebody new may wait for bytes that a
 /* ---- origin.c: the health of endpoints, and the connection to them */
 
 unsigned origin_choose(struct engine *e, unsigned *ret_untried); /* bit mask in: those tried already are passed over when others are there */
+bool origin_all_down(struct engine *e); /* each of them failed a moment ago (any thread) */
 void origin_ok(struct engine *e, unsigned endpoint);
 void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsigned retry_after);
 json_t *origin_status(struct engine *e);

@@ -193,6 +193,10 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
         ask(l);
         return;
     }
+    if (l->probe < PROBE_BYTES) { /* what is cached is served instead: nobody waits for a second try */
+        finish(l, -EHOSTUNREACH);
+        return;
+    }
     l->tried_endpoints = 0;
     /* A server that answers, if badly, is worth more patience than one that cannot be reached: people wait for `ls` and `stat`. */
     bool answers = error == -EAGAIN || error == -ECONNRESET;
@@ -423,6 +427,8 @@ int engine_revalidate(struct engine *e, int64_t row, struct waiter *w)
     if (error < 0)
         return error == -ENOENT ? -ESTALE : error;
     if (r.state != IMAGE_COMPLETE || clock_now() - r.described < (int64_t)e->config->revalidate * NS_PER_S)
+        return 0;
+    if (origin_all_down(e)) /* it was asked in vain a moment ago */
         return 0;
     return park(e, r.name, 1, w);
 }

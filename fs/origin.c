@@ -44,6 +44,17 @@ unsigned origin_choose(struct engine *e, unsigned *tried)
     return best;
 }
 
+bool origin_all_down(struct engine *e)
+{
+    int64_t now = clock_monotonic();
+    bool all = true;
+    pthread_mutex_lock(&e->lock);
+    for (unsigned i = 0; i < endpoint_count(e); i++)
+        all = all && e->endpoints[i].down_until > now;
+    pthread_mutex_unlock(&e->lock);
+    return all;
+}
+
 void origin_ok(struct engine *e, unsigned endpoint)
 {
     pthread_mutex_lock(&e->lock);

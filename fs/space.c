@@ -17,7 +17,7 @@
 #include "engine_private.h"
 #include "log.h"
 
-enum { PAGE = 64, FREED_PAUSE_MS = 5, FREED_WITHIN_MS = 2000, DISK_SLACK = 1 << 20 };
+enum { PAGE = 64, FREED_PAUSE_MS = 5, FREED_WITHIN_MS = 1000, DISK_SLACK = 1 << 20 };
 
 /* Bytes the cache takes, all of it. */
 static uint64_t used(struct engine *e)

@@ -120,12 +120,33 @@ static bool is_ahead_locked(const struct image *image, uint64_t chunk)
     return false;
 }
 
+/*
+ * A request under way says that what it received is here, and keeps others from asking for it. So of its bytes the first ones may be
+ * dropped, which it then gives up, and none in its middle.
+ */
+static bool leave_ranges_locked(struct image *image, uint64_t first, uint64_t end)
+{
+    struct range *r;
+    TAILQ_FOREACH(r, &image->ranges, link) {
+        bool overlaps = r->start < end && r->end > first;
+        if (overlaps && (first > r->start || end > r->pos))
+            return false;
+    }
+    TAILQ_FOREACH(r, &image->ranges, link) {
+        if (r->start < end && r->end > first)
+            r->start = end;
+    }
+    return true;
+}
+
 static void drop_chunks_locked(struct image *image, bool also_ahead)
 {
     uint64_t size = chunkmap_chunk_size(image->map), chunks = chunkmap_chunks(image->map);
     for (uint64_t c = chunkmap_next_present(image->map, 0);
          c < chunks && chunkmap_present(image->map) > THROUGH_WINDOW; c = chunkmap_next_present(image->map, c + 1)) {
         if (is_wanted_locked(image, c) || (!also_ahead && is_ahead_locked(image, c)))
+            continue;
+        if (!leave_ranges_locked(image, c * size, (c + 1) * size))
             continue;
         chunkmap_clear(image->map, c);
         fallocate(image->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(c * size), (off_t)size);

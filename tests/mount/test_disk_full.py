@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cache directory on a disk that is too small or filled by others: every reader gets every byte, and the mount lives."""
 import os
+import subprocess
 import threading
+import time
 
 import pytest
 
 from disk import Disk, same_as_file, write_large
-from harness import MIB, blob, read, same
+from harness import MIB, blob, read, same, sha
 from waiting import wait_until
 
 
@@ -138,3 +140,36 @@ def test_evicting_on_a_disk_without_a_free_byte(disk, origin):
     os.unlink(cache.path("cached", "image-2"))
     wait_until(lambda: disk.free() >= before + 7 * MIB, what="the space to be free")
     assert "image-2" not in cache.ls("cached")
+
+
+@pytest.mark.parametrize("evict", ["yes", "no"])
+@pytest.mark.deadline(240)
+def test_readers_while_others_fill_and_empty_the_disk(disk, nginx, evict):
+    """Six of them, over and over, while all room goes and comes back again and again."""
+    cache = disk.cache
+    contents = {f"image-{i:02}": nginx.put(f"image-{i:02}", blob((1 + i % 5) * 3 * MIB + i, 50 + i)) for i in range(18)}
+    nginx.put("SHA256SUMS", "".join(f"{sha(c)}  {n}\n" for n, c in contents.items()).encode())
+    cache.configure(nginx, evict_inline=evict, fetch_whole_after="64K").mount()
+    code = ("import hashlib, random, sys\n"
+            "names = sys.argv[2:]\n"
+            "random.Random(int(sys.argv[1])).shuffle(names)\n"
+            "for path in names:\n"
+            "    print(path.rsplit('/', 1)[1], hashlib.sha256(open(path, 'rb').read()).hexdigest(), flush=True)\n")
+    running = [cache.python(code, i, *map(cache.image, contents), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+               for i in range(6)]
+    rounds = 0
+    while any(process.poll() is None for process in running):
+        disk.fill(leave=rounds % 4 * 5 * MIB)
+        time.sleep(0.02)
+        disk.give_back()
+        rounds += 1
+    for process in running:
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        read_by_it = dict(line.split() for line in out.splitlines())
+        assert read_by_it == {n: sha(c) for n, c in contents.items()}
+    assert rounds >= 3
+    for name in cache.ls("cached"):
+        same(cache.stored(name), contents[name])
+    nginx.put("small", blob(MIB, 2))
+    caches_again(disk, nginx)

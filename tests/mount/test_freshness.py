@@ -138,6 +138,16 @@ def test_on_open_and_unreachable(cache, origin, how):
     wait_until(lambda: cache.read("image") == NEW, what="the new version, as soon as it can be asked for")
 
 
+def test_a_backend_that_fails_is_not_asked_at_each_open(cache, origin):
+    """Who opens what is cached does not wait for retries."""
+    serve(cache, origin, "on-open")
+    origin.fault("image", status=503)
+    asked = len(origin.requests("image"))
+    for _ in range(30):
+        same(cache.read("image", 4096), OLD[:4096])
+    assert len(origin.requests("image")) - asked < 10
+
+
 def test_never(cache, origin):
     serve(cache, origin, "never")
     asked = len(origin.requests("image"))
