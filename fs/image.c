@@ -421,7 +421,7 @@ bool image_available_locked(const struct image *image, uint64_t offset, uint64_t
         const struct range *r;
         if (chunkmap_test(image->map, offset / chunk))
             offset = (offset / chunk + 1) * chunk;
-        else if (!image->through && (r = range_with(image, offset)) != NULL) /* of what goes through, the front may be dropped again */
+        else if ((r = range_with(image, offset)) != NULL)
             offset = r->pos;
         else
             return false;

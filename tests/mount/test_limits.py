@@ -8,7 +8,7 @@ import pytest
 
 from disk import Disk, Sampler, allocated
 from harness import KIB, MIB, blob, same, sha
-from test_keeper import needs_passthrough
+from workers import needs_passthrough
 from tools import fill, folder_of_images, on
 from waiting import wait_until
 
