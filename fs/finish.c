@@ -160,6 +160,8 @@ static int sync_data(struct image *image, int fd)
         log_errno(r, "%s: its bytes could not be written to the disk; they are dropped", image->name);
     pthread_mutex_lock(&image->lock);
     image->disk_failed = image->disk_failed || r < 0;
+    if (r < 0)
+        image_untrack_locked(image); /* nor does the next worker believe it */
     r = image->disk_failed ? -EIO : 0;
     pthread_mutex_unlock(&image->lock);
     return r;
