@@ -91,6 +91,8 @@ struct image {
     struct ranges ranges;    /* written by the fetch thread only */
     struct waiters waiters;  /* reads */
     struct cursors cursors;
+    uint64_t rate;           /* bytes a second of one connection, smoothed; 0: not known yet */
+    int64_t wait;            /* ns to a first byte, smoothed */
     uint64_t asked;          /* bytes readers asked for that were not here at once, or before the image was whole */
     bool whole;              /* all of it is wanted */
     int64_t queue_row;       /* > 0: a prefetch of the queue */
@@ -123,8 +125,10 @@ struct image {
     unsigned fails; /* in a row without progress */
     unsigned tried; /* endpoints asked since the last progress, a bit each */
     struct transfer_timer *retry;
-    uint64_t rate;  /* bytes a second of one connection, smoothed */
-    int64_t wait;   /* ns to a first byte, smoothed */
+    unsigned lanes;    /* connections that the fetch of all of it may use by now; 0: not begun. See pace.c */
+    struct transfer_timer *pace;
+    int64_t paced_at;  /* monotonic; when that fetch began */
+    uint64_t paced;    /* fetched by then */
 
     struct digest_stream *digest; /* the hash thread's */
 };
@@ -185,6 +189,7 @@ struct engine {
     atomic_bool stopping;
     atomic_int_least64_t unwritten; /* bytes of images, here or under way, that the catalogue does not count yet */
     atomic_int_least64_t reserved;  /* those of them that are under way */
+    atomic_int_least64_t wait;      /* ns to a first byte, smoothed; written by the fetch thread */
     atomic_bool digests_distrusted; /* an image did not match: read the published digests again */
 
     pthread_mutex_t lock;
@@ -274,6 +279,14 @@ int range_start(struct image *image, enum fetch_class class, struct span span);
 int range_again(struct range *range);
 void range_free(struct range *range); /* cancels its transfer */
 void range_serve(struct image *image); /* somebody new may wait for bytes that arrived and are not in the file yet */
+
+/* ---- pace.c: how fast it comes, over how many connections; on the fetch thread */
+
+/* An answer began after WAITED ns and brought BYTES in TOOK ns. */
+void pace_note(struct image *image, uint64_t bytes, int64_t waited, int64_t took);
+unsigned pace_lanes(const struct image *image); /* how many connections the fetch of all of it may use now */
+void pace_begin(struct image *image); /* a request was made while all of it is wanted */
+void pace_end(struct image *image);
 
 /* ---- origin.c: the health of endpoints, and the connection to them */
 

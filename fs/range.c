@@ -259,19 +259,6 @@ static int on_data(void *context, const struct transfer_head *head, const void *
 
 /* ---- its end */
 
-static void smooth(struct range *range, int64_t now)
-{
-    struct image *image = range->image;
-    uint64_t bytes = range->pos - range->asked_pos;
-    int64_t wait = range->first_at - range->asked_at, took = now - range->first_at;
-
-    if (bytes < (1 << 20) || took <= 0)
-        return;
-    uint64_t rate = (uint64_t)((double)bytes * (double)NS_PER_S / (double)took);
-    image->rate = image->rate ? (image->rate * 3 + rate) / 4 : rate;
-    image->wait = image->wait ? (image->wait * 3 + wait) / 4 : wait;
-}
-
 static void retry_due(void *context)
 {
     struct image *image = context;
@@ -321,7 +308,7 @@ static void range_complete(struct range *range)
 {
     struct image *image = range->image;
 
-    smooth(range, clock_monotonic());
+    pace_note(image, range->pos - range->asked_pos, range->first_at - range->asked_at, clock_monotonic() - range->first_at);
     image->fails = 0;
     image->tried = 0;
     pthread_mutex_lock(&image->lock);
