@@ -64,6 +64,15 @@ struct range {
 };
 TAILQ_HEAD(ranges, range);
 
+/* The fetch of all of an image, see pace.c. The fetch thread's. */
+struct pace {
+    unsigned lanes; /* connections it may use by now; 0: not begun */
+    struct transfer_timer *timer;
+    int64_t looked_at, raised_at; /* monotonic; when it was looked at last, and lanes became more last */
+    uint64_t fetched;             /* image->fetched at looked_at */
+    double raised_speed;          /* bytes a second before raised_at */
+};
+
 /*
  * An image somebody has open or that is being fetched.
  *
@@ -125,10 +134,7 @@ struct image {
     unsigned fails; /* in a row without progress */
     unsigned tried; /* endpoints asked since the last progress, a bit each */
     struct transfer_timer *retry;
-    unsigned lanes;    /* connections that the fetch of all of it may use by now; 0: not begun. See pace.c */
-    struct transfer_timer *pace;
-    int64_t paced_at;  /* monotonic; when that fetch began */
-    uint64_t paced;    /* fetched by then */
+    struct pace pace;
 
     struct digest_stream *digest; /* the hash thread's */
 };
@@ -282,8 +288,8 @@ void range_serve(struct image *image); /* somebody new may wait for bytes that a
 
 /* ---- pace.c: how fast it comes, over how many connections; on the fetch thread */
 
-/* An answer began after WAITED ns and brought BYTES in TOOK ns. */
-void pace_note(struct image *image, uint64_t bytes, int64_t waited, int64_t took);
+void pace_waited(struct image *image, int64_t waited); /* an answer began after so many ns */
+void pace_brought(struct image *image, uint64_t bytes, int64_t took); /* and brought so much in so many ns */
 unsigned pace_lanes(const struct image *image); /* how many connections the fetch of all of it may use now */
 void pace_begin(struct image *image); /* a request was made while all of it is wanted */
 void pace_end(struct image *image);

@@ -264,8 +264,10 @@ static void look_at_ranges_locked(const struct image *image, struct choice *c)
     uint64_t settled = chunkmap_present(image->map) + c->claimed;
     c->rest = settled < image->meta.size ? image->meta.size - settled : 0;
     c->segment = plan_segment(image->rate, image->wait);
-    if (c->background == 0 && c->rest <= image->rate) /* what one connection brings in a second is not worth two */
-        c->segment = c->rest;
+    /* What one connection brings in a second is not worth two; but many a server is quick at first, and what it was is no promise. */
+    uint64_t proven = c->rest < 4 * image->fetched ? c->rest : 4 * image->fetched;
+    if (c->background == 0 && c->rest <= image->rate && proven > c->segment)
+        c->segment = proven;
 }
 
 static bool gap(const struct image *image, const struct choice *c, uint64_t from, uint64_t to, uint64_t max, struct span *ret)

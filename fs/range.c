@@ -94,6 +94,7 @@ static int on_head(void *context, const struct transfer_head *head)
     uint64_t offset = 0;
 
     range->first_at = clock_monotonic();
+    pace_waited(range->image, range->first_at - range->asked_at);
     range->retry_after = head->retry_after;
     int r = backend_check_bytes(head, &range->image->meta, range->endpoint, range->pos, &offset);
     if (r == 0)
@@ -308,7 +309,7 @@ static void range_complete(struct range *range)
 {
     struct image *image = range->image;
 
-    pace_note(image, range->pos - range->asked_pos, range->first_at - range->asked_at, clock_monotonic() - range->first_at);
+    pace_brought(image, range->pos - range->asked_pos, clock_monotonic() - range->first_at);
     image->fails = 0;
     image->tried = 0;
     pthread_mutex_lock(&image->lock);
