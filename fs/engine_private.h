@@ -151,6 +151,7 @@ struct lookup {
     struct auth_waiter auth;
     unsigned credential, auth_tries;
     unsigned endpoint, tries, tried_endpoints;
+    int64_t asked_at; /* monotonic */
     bool again; /* asked by describe_again() */
     int status;
     bool settling; /* in the hands of the rows thread; protected by engine->lock */
@@ -288,7 +289,8 @@ void range_serve(struct image *image); /* somebody new may wait for bytes that a
 
 /* ---- pace.c: how fast it comes, over how many connections; on the fetch thread */
 
-void pace_waited(struct image *image, int64_t waited); /* an answer began after so many ns */
+void pace_answered(struct engine *e, int64_t waited);   /* any answer began after so many ns */
+void pace_waited(struct image *image, int64_t waited); /* an answer with bytes of IMAGE did */
 void pace_brought(struct image *image, uint64_t bytes, int64_t took); /* and brought so much in so many ns */
 unsigned pace_lanes(const struct image *image); /* how many connections the fetch of all of it may use now */
 void pace_begin(struct image *image); /* a request was made while all of it is wanted */

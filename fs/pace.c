@@ -13,12 +13,15 @@
 
 enum { LOOK_MS = 100, RATE_BYTES_MIN = 1 << 20, CLEARLY_S = 4, PATIENCE_MS = 500 };
 
+void pace_answered(struct engine *e, int64_t waited)
+{
+    int64_t wait = atomic_load(&e->wait);
+    atomic_store(&e->wait, wait ? (wait * 3 + waited) / 4 : waited);
+}
+
 void pace_waited(struct image *image, int64_t waited)
 {
-    struct engine *e = image->engine;
-    int64_t wait = atomic_load(&e->wait);
-
-    atomic_store(&e->wait, wait ? (wait * 3 + waited) / 4 : waited);
+    pace_answered(image->engine, waited);
     pthread_mutex_lock(&image->lock);
     image->wait = image->wait ? (image->wait * 3 + waited) / 4 : waited;
     pthread_mutex_unlock(&image->lock);
