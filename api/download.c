@@ -18,11 +18,14 @@
 
 enum { FACTS = FACT_DIGEST | FACT_ETAG, ETAG_MAX = 512 };
 
-/* The digest where it is known: it stays the same whatever backend the bytes come from. */
+/*
+ * The backend's where it gives one, else the digest. Not the digest first: it may become known, or a better one, while an image is
+ * fetched, and a cache that fetches from here would take another tag for another version.
+ */
 static void make_etag(const struct facts *f, char etag[ETAG_MAX])
 {
-    if (!etag_make(f->hash_value, etag, ETAG_MAX) && !etag_make(f->checksum, etag, ETAG_MAX))
-        etag_make(f->etag, etag, ETAG_MAX);
+    if (!etag_make(f->etag, etag, ETAG_MAX) && !etag_make(f->hash_value, etag, ETAG_MAX))
+        etag_make(f->checksum, etag, ETAG_MAX);
 }
 
 static enum MHD_Result not_modified(struct request *r, const char *etag)
@@ -75,7 +78,7 @@ static bool choose_part(const struct request *r, uint64_t size, const char *etag
 
 static void add_headers(struct MHD_Response *response, const struct facts *f, const char *etag, const struct part *part)
 {
-    char text[96];
+    char text[192];
     MHD_add_response_header(response, "Content-Type", "application/octet-stream");
     MHD_add_response_header(response, "Accept-Ranges", "bytes");
     MHD_add_response_header(response, "Cache-Control", "private, no-cache");
@@ -83,6 +86,10 @@ static void add_headers(struct MHD_Response *response, const struct facts *f, co
         MHD_add_response_header(response, "ETag", etag);
     if (f->checksum[0] != '\0')
         MHD_add_response_header(response, "Content-MD5", f->checksum);
+    if (f->hash_algo[0] != '\0' && f->hash_value[0] != '\0') {
+        snprintf(text, sizeof(text), "%s=%s", f->hash_algo, f->hash_value);
+        MHD_add_response_header(response, "X-Glance-Cache-Hash", text);
+    }
     if (!part->whole) {
         snprintf(text, sizeof(text), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, part->first, part->first + part->length - 1, f->size);
         MHD_add_response_header(response, "Content-Range", text);

@@ -7,6 +7,7 @@
 
 #include "backend.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,6 +149,27 @@ int backend_add_condition(struct transfer_request *request, unsigned endpoint, c
     if (etag)
         return transfer_request_header(request, "If-Match", etag);
     return *meta->modified ? transfer_request_header(request, "If-Range", meta->modified) : 0;
+}
+
+void backend_ask_first(struct transfer_request *request, uint64_t probe)
+{
+    request->ranged = true;
+    request->first = 0;
+    request->last = probe > 0 ? probe - 1 : 0;
+}
+
+int backend_ask_part(struct transfer_request *request, unsigned endpoint, const struct image_meta *meta, uint64_t first, uint64_t last)
+{
+    assert(first <= last);
+    int r = backend_add_condition(request, endpoint, meta);
+    if (r < 0) {
+        transfer_request_clear(request);
+        return r;
+    }
+    request->ranged = true;
+    request->first = first;
+    request->last = last;
+    return 0;
 }
 
 /* ---- objects */

@@ -112,6 +112,10 @@ int backend_meta_from_head(const struct transfer_head *head, unsigned endpoint, 
  */
 int backend_add_condition(struct transfer_request *request, unsigned endpoint, const struct image_meta *meta);
 
+/* Has REQUEST, made for all of an image, ask for its first PROBE bytes; for FIRST … LAST of version META: -ENOMEM, and it is cleared. */
+void backend_ask_first(struct transfer_request *request, uint64_t probe);
+int backend_ask_part(struct transfer_request *request, unsigned endpoint, const struct image_meta *meta, uint64_t first, uint64_t last);
+
 /* PREFIX and ID as the path of an object, each segment escaped, the slashes of PREFIX kept. free() it; NULL: no memory. */
 char *backend_object_path(const char *prefix, const char *id);
 

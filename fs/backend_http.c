@@ -164,12 +164,9 @@ static int http_describe(struct backend *b, unsigned endpoint, const char *id, u
     if (backend_is_sums(b->config, id))
         return -ENOENT;
     int r = ask_for(b, endpoint, id, request);
-    if (r < 0)
-        return r;
-    request->ranged = true;
-    request->first = 0;
-    request->last = probe > 0 ? probe - 1 : 0;
-    return 0;
+    if (r == 0)
+        backend_ask_first(request, probe);
+    return r;
 }
 
 static int http_describe_again(struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
@@ -197,21 +194,8 @@ static int http_described(struct backend *b, unsigned endpoint, const char *id, 
 static int http_bytes(struct backend *b, unsigned endpoint, const char *id, const struct image_meta *meta,
                       uint64_t first, uint64_t last, struct transfer_request *request)
 {
-    assert(first <= last);
-    struct transfer_request q;
-    int r = ask_for(b, endpoint, id, &q);
-    if (r < 0)
-        return r;
-    r = backend_add_condition(&q, endpoint, meta);
-    if (r < 0) {
-        transfer_request_clear(&q);
-        return r;
-    }
-    q.ranged = true;
-    q.first = first;
-    q.last = last;
-    *request = q;
-    return 0;
+    int r = ask_for(b, endpoint, id, request);
+    return r < 0 ? r : backend_ask_part(request, endpoint, meta, first, last);
 }
 
 /* ---- the listing */

@@ -197,12 +197,9 @@ static int s3_describe(struct backend *b, unsigned endpoint, const char *id, uin
     if (backend_is_sums(b->config, id))
         return -ENOENT;
     int r = ask_about(b, endpoint, id, request);
-    if (r < 0)
-        return r;
-    request->ranged = true;
-    request->first = 0;
-    request->last = probe > 0 ? probe - 1 : 0;
-    return 0;
+    if (r == 0)
+        backend_ask_first(request, probe);
+    return r;
 }
 
 static int s3_describe_again(struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
@@ -262,20 +259,8 @@ static int s3_described(struct backend *b, unsigned endpoint, const char *id, co
 static int s3_bytes(struct backend *b, unsigned endpoint, const char *id, const struct image_meta *meta, uint64_t first,
                     uint64_t last, struct transfer_request *request)
 {
-    struct transfer_request q;
-    int r = ask_for(b, endpoint, id, &q);
-    if (r < 0)
-        return r;
-    r = backend_add_condition(&q, endpoint, meta);
-    if (r < 0) {
-        transfer_request_clear(&q);
-        return r;
-    }
-    q.ranged = true;
-    q.first = first;
-    q.last = last;
-    *request = q;
-    return 0;
+    int r = ask_for(b, endpoint, id, request);
+    return r < 0 ? r : backend_ask_part(request, endpoint, meta, first, last);
 }
 
 /* ---- the listing, and digests beside the images */

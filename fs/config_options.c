@@ -72,7 +72,7 @@ static const struct config_option options[] = {
      .text = "With fetch_policy = whole: the bytes asked of an image before the rest follows, so that a look at its "
              "header does not fetch all of it."},
     {DEFAULT(streams), .type = CONFIG_COUNT, .fallback = "4", .min = 1, .max = 32, .unit = "connections",
-     .text = "How many connections fetch one image in the background."},
+     .text = "How many connections fetch one image in the background at most: one while that is enough."},
     {DEFAULT(read_ahead_max), .type = CONFIG_SIZE, .fallback = "8M", .min = 0, .max = GIB, .unit = "bytes",
      .text = "How far ahead of a sequential reader bytes are asked for. The distance doubles from one chunk up to "
              "this."},

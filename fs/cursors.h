@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-enum { CURSORS = 8, CURSOR_SLACK = 1 << 20, CURSOR_WINDOW_MIN = 128 << 10 };
+enum { CURSORS = 8, CURSOR_SLACK = 1 << 20, CURSOR_WINDOW_MIN = 128 << 10, CURSOR_WINDOW_FIRST = 4 << 20 };
 
 struct cursor {
     uint64_t start;  /* where the run began */
@@ -25,8 +25,8 @@ struct cursors {
     uint64_t clock;
 };
 
-/* A read of LENGTH bytes at OFFSET. Its cursor, moved; a sequential one's window doubles up to WINDOW_MAX. */
-const struct cursor *cursors_note(struct cursors *c, uint64_t offset, uint64_t length, uint64_t window_max);
+/* A read of LENGTH bytes at OFFSET. Its cursor, moved; a sequential one's window begins with WINDOW and doubles up to WINDOW_MAX. */
+const struct cursor *cursors_note(struct cursors *c, uint64_t offset, uint64_t length, uint64_t window, uint64_t window_max);
 /* The one that moved last; NULL when nobody ever read. */
 const struct cursor *cursors_latest(const struct cursors *c);
 

@@ -65,6 +65,15 @@ struct range {
 };
 TAILQ_HEAD(ranges, range);
 
+/* The fetch of all of an image, see pace.c. The fetch thread's. */
+struct pace {
+    unsigned lanes; /* connections it may use by now; 0: not begun */
+    struct transfer_timer *timer;
+    int64_t looked_at, raised_at; /* monotonic; when it was looked at last, and lanes became more last */
+    uint64_t fetched;             /* image->fetched at looked_at */
+    double raised_speed;          /* bytes a second before raised_at */
+};
+
 /*
  * An image somebody has open or that is being fetched.
  *
@@ -93,6 +102,8 @@ struct image {
     struct ranges ranges;    /* written by the fetch thread only */
     struct waiters waiters;  /* reads */
     struct cursors cursors;
+    uint64_t rate;           /* bytes a second of one connection, smoothed; 0: not known yet */
+    int64_t wait;            /* ns to a first byte, smoothed */
     uint64_t asked;          /* bytes readers asked for that were not here at once, or before the image was whole */
     bool whole;              /* all of it is wanted */
     int64_t queue_row;       /* > 0: a prefetch of the queue */
@@ -126,8 +137,7 @@ struct image {
     unsigned fails; /* in a row without progress */
     unsigned tried; /* endpoints asked since the last progress, a bit each */
     struct transfer_timer *retry;
-    uint64_t rate;  /* bytes a second of one connection, smoothed */
-    int64_t wait;   /* ns to a first byte, smoothed */
+    struct pace pace;
 
     struct digest_stream *digest; /* the hash thread's */
 };
@@ -144,6 +154,7 @@ struct lookup {
     struct auth_waiter auth;
     unsigned credential, auth_tries;
     unsigned endpoint, tries, tried_endpoints;
+    int64_t asked_at; /* monotonic */
     bool again; /* asked by describe_again() */
     int status;
     bool settling; /* in the hands of the rows thread; protected by engine->lock */
@@ -191,6 +202,7 @@ struct engine {
     atomic_int_least64_t unwritten; /* bytes of images, here or under way, that the catalogue does not count yet */
     atomic_int_least64_t reserved;  /* those of them that are under way */
     atomic_uint_least64_t retirements; /* goes up after a row was: what was loaded from it before is not entered, see image_load() */
+    atomic_int_least64_t wait;      /* ns to a first byte, smoothed; written by the fetch thread */
     atomic_bool digests_distrusted; /* an image did not match: read the published digests again */
 
     pthread_mutex_t lock;
@@ -287,6 +299,15 @@ int range_start(struct image *image, enum fetch_class class, struct span span);
 int range_again(struct range *range);
 void range_free(struct range *range); /* cancels its transfer */
 void range_serve(struct image *image); /* somebody new may wait for bytes that arrived and are not in the file yet */
+
+/* ---- pace.c: how fast it comes, over how many connections; on the fetch thread */
+
+void pace_answered(struct engine *e, int64_t waited);   /* any answer began after so many ns */
+void pace_waited(struct image *image, int64_t waited); /* an answer with bytes of IMAGE did */
+void pace_brought(struct image *image, uint64_t bytes, int64_t took); /* and brought so much in so many ns */
+unsigned pace_lanes(const struct image *image); /* how many connections the fetch of all of it may use now */
+void pace_begin(struct image *image); /* a request was made while all of it is wanted */
+void pace_end(struct image *image);
 
 /* ---- origin.c: the health of endpoints, and the connection to them */
 

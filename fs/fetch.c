@@ -74,6 +74,7 @@ void fetch_leave(struct image *image)
         transfers_timer_cancel(e->transfers, image->retry);
         image->retry = NULL;
     }
+    pace_end(image);
     image->active = false;
     image->wants_room = false;
     TAILQ_REMOVE(&e->active, image, active_link);
@@ -257,9 +258,10 @@ enum { SEGMENT_LEAST = 2 << 20 }; /* bytes; for less, a request is not worth it 
 struct choice {
     struct span busy[DEMAND_PER_IMAGE + 32 + 1];
     size_t busy_count;
-    unsigned demand, background; /* ranges under way of each kind */
+    unsigned demand, background; /* ranges under way of each kind; a long one that somebody waits for is of both */
     uint64_t claimed;            /* bytes still to come of them */
-    uint64_t segment;
+    uint64_t rest;               /* bytes that are neither here nor claimed */
+    uint64_t segment;            /* bytes of one request for the whole */
 };
 
 static void look_at_ranges_locked(const struct image *image, struct choice *c)
@@ -271,10 +273,16 @@ static void look_at_ranges_locked(const struct image *image, struct choice *c)
         c->claimed += r->end - r->pos;
         if (r->class == FETCH_CLASS_DEMAND)
             c->demand++;
-        else
+        if (r->class != FETCH_CLASS_DEMAND || r->end - r->pos >= SEGMENT_LEAST)
             c->background++;
     }
+    uint64_t settled = chunkmap_present(image->map) + c->claimed;
+    c->rest = settled < image->meta.size ? image->meta.size - settled : 0;
     c->segment = plan_segment(image->rate, image->wait);
+    /* What one connection brings in a second is not worth two; but many a server is quick at first, and what it was is no promise. */
+    uint64_t proven = c->rest < 4 * image->fetched ? c->rest : 4 * image->fetched;
+    if (c->background == 0 && c->rest <= image->rate && proven > c->segment)
+        c->segment = proven;
 }
 
 static bool gap(const struct image *image, const struct choice *c, uint64_t from, uint64_t to, uint64_t max, struct span *ret)
@@ -333,22 +341,22 @@ static bool choose_ahead_locked(const struct image *image, const struct choice *
     return false;
 }
 
-/* The nearer the end, the shorter, so that all streams end together and the digest has little left to follow then. */
-static uint64_t whole_segment_locked(const struct image *image, const struct choice *c, unsigned streams)
+/* The nearer the end, the shorter, so that all of them end together and the digest has little left to follow then. */
+static uint64_t whole_segment(const struct choice *c, unsigned lanes)
 {
-    uint64_t settled = chunkmap_present(image->map) + c->claimed;
-    uint64_t share = settled < image->meta.size ? (image->meta.size - settled) / streams : 0;
+    uint64_t share = c->rest / lanes;
     uint64_t least = c->segment / 8 > SEGMENT_LEAST ? c->segment / 8 : SEGMENT_LEAST;
     return share < least ? least : share > c->segment ? c->segment : share;
 }
 
 /* The whole image: from the place of the reader who moved last, then the holes. */
-static bool choose_whole_locked(const struct image *image, const struct choice *c, unsigned streams, struct span *ret)
+static bool choose_whole_locked(const struct image *image, const struct choice *c, struct span *ret)
 {
-    if (!image->whole || c->background >= streams)
+    unsigned lanes = pace_lanes(image);
+    if (!image->whole || c->background >= lanes)
         return false;
     const struct cursor *p = cursors_latest(&image->cursors);
-    uint64_t place = p ? p->next : 0, segment = whole_segment_locked(image, c, streams);
+    uint64_t place = p ? p->next : 0, segment = whole_segment(c, lanes);
     if (!gap(image, c, place, image->meta.size, segment, ret) && !gap(image, c, 0, place, segment, ret))
         return false;
     if (ret->end < image->meta.size && ret->end - ret->first > 2 * FOLIO) /* the next one starts on a folio */
@@ -375,9 +383,9 @@ static bool choose_locked(const struct image *image, enum fetch_class class, str
     case FETCH_CLASS_AHEAD:
         return choose_ahead_locked(image, &c, streams, ret);
     case FETCH_CLASS_WHOLE_IMAGE:
-        return image->queue_row == 0 && choose_whole_locked(image, &c, streams, ret);
+        return image->queue_row == 0 && choose_whole_locked(image, &c, ret);
     case FETCH_CLASS_PREFETCH:
-        return image->queue_row != 0 && choose_whole_locked(image, &c, streams, ret);
+        return image->queue_row != 0 && choose_whole_locked(image, &c, ret);
     case FETCH_CLASSES:
         break;
     }
@@ -395,7 +403,7 @@ static void start_class(struct image *image, enum fetch_class class)
     struct span span;
     while (may_connect(image->engine, class)) {
         pthread_mutex_lock(&image->lock);
-        bool found = choose_locked(image, class, &span);
+        bool found = choose_locked(image, class, &span), whole = image->whole;
         pthread_mutex_unlock(&image->lock);
         if (!found)
             return;
@@ -409,6 +417,8 @@ static void start_class(struct image *image, enum fetch_class class)
             fetch_fail(image, -EIO, error_text(r));
             return;
         }
+        if (whole)
+            pace_begin(image);
     }
 }
 

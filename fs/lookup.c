@@ -220,6 +220,8 @@ static int on_head(void *context, const struct transfer_head *head)
 
     l->head = *head;
     l->head.transfer = NULL;
+    if (!l->again)
+        pace_answered(e, clock_monotonic() - l->asked_at);
     if (!e->ops->describe_has_bytes)
         return 0;
     return e->ops->described(e->backend, l->endpoint, l->name, head, NULL, 0, &l->meta);
@@ -314,6 +316,7 @@ static void ask_endpoint(struct lookup *l)
         r = e->ops->describe(e->backend, l->endpoint, l->name, l->probe, &request);
     if (r == 0)
         r = transfer_start(e->transfers, &request, &lookup_ops, l, &l->transfer);
+    l->asked_at = clock_monotonic();
     transfer_request_clear(&request);
     if (r < 0)
         finish(l, r == -ENOMEM || r == -ENOENT ? r : -EIO);

@@ -62,9 +62,18 @@ bool plan_gap(const struct chunkmap *map, const struct span *busy, size_t busy_c
 uint64_t plan_segment(uint64_t rate, int64_t wait)
 {
     double bytes = (double)rate * (double)wait / (double)NS_PER_S * 16;
+    if (bytes < (double)(rate / 4))
+        bytes = (double)(rate / 4);
     if (bytes < SEGMENT_MIN)
         return SEGMENT_MIN;
     return bytes > SEGMENT_MAX ? SEGMENT_MAX : (uint64_t)bytes;
+}
+
+uint64_t plan_window(int64_t wait, uint64_t least, uint64_t most)
+{
+    enum { BYTES_PER_US = 100 };
+    uint64_t bytes = wait > 0 ? (uint64_t)wait / 1000 * BYTES_PER_US : 0;
+    return min_u64(bytes < least ? least : bytes, most);
 }
 
 uint64_t plan_backoff(uint64_t base, unsigned tries, uint32_t random)

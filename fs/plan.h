@@ -22,9 +22,12 @@ bool plan_gap(const struct chunkmap *map, const struct span *busy, size_t busy_c
 
 /*
  * Bytes for one request of a whole fetch: as many as arrive in 16 times the wait for a first byte, so that the wait between two
- * requests on a connection costs 1/16 of it at most: between 2 MiB and 64 MiB. RATE: bytes a second of one connection; WAIT: ns.
+ * requests on a connection costs 1/16 of it at most, and in a quarter of a second: between 2 MiB and 64 MiB. RATE: bytes a second of one connection; WAIT: ns.
  */
 uint64_t plan_segment(uint64_t rate, int64_t wait);
+
+/* Bytes to have ready for a reader who turns out to be sequential, when a first byte takes WAIT ns: what 100 MB/s bring meanwhile. */
+uint64_t plan_window(int64_t wait, uint64_t least, uint64_t most);
 
 /* Milliseconds before try number TRIES (1, 2, …): BASE doubled each time, at most 30 s, the last quarter of it random (RANDOM). */
 uint64_t plan_backoff(uint64_t base, unsigned tries, uint32_t random);

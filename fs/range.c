@@ -94,6 +94,7 @@ static int on_head(void *context, const struct transfer_head *head)
     uint64_t offset = 0;
 
     range->first_at = clock_monotonic();
+    pace_waited(range->image, range->first_at - range->asked_at);
     range->retry_after = head->retry_after;
     int r = backend_check_bytes(head, &range->image->meta, range->endpoint, range->pos, &offset);
     if (r == 0)
@@ -262,19 +263,6 @@ static int on_data(void *context, const struct transfer_head *head, const void *
 
 /* ---- its end */
 
-static void smooth(struct range *range, int64_t now)
-{
-    struct image *image = range->image;
-    uint64_t bytes = range->pos - range->asked_pos;
-    int64_t wait = range->first_at - range->asked_at, took = now - range->first_at;
-
-    if (bytes < (1 << 20) || took <= 0)
-        return;
-    uint64_t rate = (uint64_t)((double)bytes * (double)NS_PER_S / (double)took);
-    image->rate = image->rate ? (image->rate * 3 + rate) / 4 : rate;
-    image->wait = image->wait ? (image->wait * 3 + wait) / 4 : wait;
-}
-
 static void retry_due(void *context)
 {
     struct image *image = context;
@@ -324,7 +312,7 @@ static void range_complete(struct range *range)
 {
     struct image *image = range->image;
 
-    smooth(range, clock_monotonic());
+    pace_brought(image, range->pos - range->asked_pos, clock_monotonic() - range->first_at);
     image->fails = 0;
     image->tried = 0;
     pthread_mutex_lock(&image->lock);

@@ -28,7 +28,9 @@ static bool wants_ahead_locked(const struct image *image, const struct cursor *p
 static bool note_read_locked(struct image *image, uint64_t offset, uint64_t length)
 {
     const struct config *config = image->engine->config;
-    const struct cursor *p = cursors_note(&image->cursors, offset, length, config->read_ahead_max);
+    int64_t wait = image->wait ? image->wait : atomic_load(&image->engine->wait);
+    uint64_t window = plan_window(wait, CURSOR_WINDOW_MIN, CURSOR_WINDOW_FIRST);
+    const struct cursor *p = cursors_note(&image->cursors, offset, length, window, config->read_ahead_max);
 
     image->asked += length;
     if (config->fetch_policy == FETCH_WHOLE && !image->whole && !image->through && image->asked >= config->fetch_whole_after) {

@@ -15,7 +15,7 @@
 #include "clock.h"
 #include "secret.h"
 
-enum { AHEAD_MAX_S = 300, FRESH_S = 5 };
+enum { AHEAD_MAX_S = 300, FRESH_S = 5, MARGIN_S = 2 };
 
 struct token {
     pthread_mutex_t lock;
@@ -64,7 +64,9 @@ int token_set(struct token *t, const char *value, uint64_t lifetime, const char 
     t->url = url_copy;
     t->number = t->number + 1 ? t->number + 1 : 1;
     t->had = now;
-    t->ends = lifetime ? now + (int64_t) lifetime * NS_PER_S : 0;
+    /* Its life began when it was made, not when it came, and a request takes time, too. */
+    int64_t life = (int64_t) lifetime * NS_PER_S, margin = life / 10 < MARGIN_S * NS_PER_S ? life / 10 : MARGIN_S * NS_PER_S;
+    t->ends = lifetime ? now + life - margin : 0;
     t->refused = false;
     pthread_mutex_unlock(&t->lock);
     secret_free(old);

@@ -67,8 +67,11 @@ def test_conditions(folder, api):
     folder.put("SHA256SUMS", f"{sha(content)}  image\n".encode())
     folder.put("image", content)
     api.get("/images/image")
-    etag = api.get("/images/image").headers["ETag"]
-    assert etag == f'"{sha(content)}"'
+    folder.wait_cached("image")
+    answer = api.get("/images/image")
+    etag = answer.headers["ETag"]
+    assert etag == folder.xattr("image", "etag")
+    assert answer.headers["X-Glance-Cache-Hash"] == f"sha256={sha(content)}"
     for value in (etag, "W/" + etag, f'"x", {etag}', "*"):
         answer = api.get("/images/image", If_None_Match=value)
         assert answer.status == 304 and answer.body == b"" and answer.headers["ETag"] == etag
@@ -76,6 +79,22 @@ def test_conditions(folder, api):
     assert api.get("/images/image", If_Range=etag, Range="bytes=0-9").status == 206
     for value in ('"x"', "W/" + etag, "Sun, 22 Nov 2026 05:05:32 GMT"):
         assert api.get("/images/image", If_Range=value, Range="bytes=0-9").status == 200
+
+
+def test_the_etag_stays(cache, origin, make_api):
+    """Also while digests become known: who fetches in parts would take another tag for another version."""
+    content = blob(20 * MIB, 6)
+    origin.put("image", content)
+    origin.put("SHA256SUMS", f"{sha(content)}  image\n".encode())
+    cache.configure(origin.config(), fetch_policy="demand").mount()
+    api = make_api(cache)
+    tags = [api.get("/images/image", Range="bytes=0-9").headers["ETag"]]
+    wait_until(lambda: "X-Glance-Cache-Hash" in api.ask("HEAD", "/images/image").headers, what="the digest")
+    tags.append(api.get("/images/image", Range="bytes=10-19").headers["ETag"])
+    same(api.get("/images/image").body, content)
+    cache.wait_cached("image")
+    tags.append(api.get("/images/image").headers["ETag"])
+    assert len(set(tags)) == 1 and tags[0], tags
 
 
 def test_md5_where_known(cache, origin, make_api):

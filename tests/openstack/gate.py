@@ -28,6 +28,7 @@ class Gate:
         self.released = threading.Event()
         self.delay = 0  # seconds before each answer
         self.deny = None  # a path that is answered 403
+        self.add = {}  # path: {header: value} that its answers get besides their own
         self.sockets = set()
         self.server = None
         self.port = 0
@@ -144,6 +145,8 @@ class Gate:
         for name, value in answer.getheaders():
             if name.lower() not in ("connection", "transfer-encoding", "keep-alive"):
                 head += f"{name}: {value}\r\n"
+        for name, value in self.add.get(path, {}).items():
+            head += f"{name}: {value}\r\n"
         client.sendall((head + f"Connection: {'keep-alive' if keep else 'close'}\r\n\r\n").encode("latin-1"))
         sent = 0
         while not bodiless:

@@ -69,6 +69,32 @@ def test_a_token_that_ends_while_an_image_is_read(cloud, cache, make_gate):
     assert keystone.count(**LOGIN) == 2
 
 
+@pytest.mark.deadline(180)
+def test_a_token_that_lives_for_seconds(cloud, cache, make_gate):
+    """A real end of a real token, in the middle of a long read: it is known beforehand, and nothing is asked with it any more."""
+    keystone, glance = make_gate(cloud["KEYSTONE_SHORT_URL"]), make_gate(cloud["ORIGIN_URL"])
+    cache.configure(cloud.glance(cache, auth_url=keystone.url, endpoint=glance.url, stall_timeout=120))
+    ident, _, digest = cloud.images["RANDOM"]
+    glance.hold_after = 8 * MIB
+    glance.cut = True
+    cache.mount()
+    results = []
+    reader = threading.Thread(target=lambda: results.append(sha_of(cache.image(ident))))
+    reader.start()
+    wait_until(lambda: glance.held > 0, what="the first bytes")
+    first = set(glance.tokens)
+    assert len(first) == 1
+    url = f"{cloud['ORIGIN_URL']}/v2/images/{ident}"
+    wait_until(lambda: cloud.http("GET", url, token=next(iter(first)), expect=(200, 401))[0] == 401, seconds=60, what="its end")
+    glance.hold_after = None
+    glance.released.set()
+    reader.join()
+    assert results == [digest]
+    assert keystone.count(**LOGIN) >= 2 and glance.tokens - first
+    assert glance.count(status=401) <= 1  # none, unless the login itself took longer than the margin
+    cache.wait_cached(ident)
+
+
 def test_keystone_goes_while_the_token_is_good(cloud, cache, make_gate):
     keystone, _ = gates(cloud, cache, make_gate)
     cache.mount()

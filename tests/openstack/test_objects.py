@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images that are objects: of a real Swift by its own API (Keystone's tokens and TempAuth), and by S3's."""
+import base64
 import errno
-import http.client
+import hashlib
 import json
 import os
 import re
-import urllib.parse
 
 import pytest
 
@@ -76,28 +76,17 @@ def test_odd_names(cache, store):
 
 
 @pytest.mark.deadline(240)
-def test_2100_objects_come_by_pages(cache, store, cloud):
+def test_2500_objects_come_by_pages(cache, store, cloud):
     kind, config, put = store
-    if kind == "tempauth":
-        url, token = cloud.tempauth_login()
-    else:
-        url, token = cloud["SWIFT_URL"], cloud.token()
-    parts = urllib.parse.urlsplit(url)
+    url = cloud.tempauth_login()[0] if kind == "tempauth" else cloud["SWIFT_URL"]
     put("many", "first", b"x")
-    _, _, listed = cloud.http("GET", f"{url}/many?format=json&prefix=m-", token=token)
-    have = {o["name"] for o in json.loads(listed)}
-    if len(have) < 2100:
-        connection = http.client.HTTPConnection(parts.hostname, parts.port)
-        for n in range(2100):
-            connection.request("PUT", f"{parts.path}/many/m-{n:04d}", body=b"%d" % n, headers={"X-Auth-Token": token})
-            answer = connection.getresponse()
-            answer.read()
-            assert answer.status == 201
-        connection.close()
+    names = [f"m-{n:04d}" for n in range(2500)]
+    cloud.list_objects(url.rsplit("/", 1)[1], "many", names, size=4)
+    put("many", "m-2499", b"2499")
     cache.configure(config(cache, "many")).mount()
-    assert cache.ls("images") == ["first"] + [f"m-{n:04d}" for n in range(2100)]
-    assert os.stat(cache.image("m-2099")).st_size == 4
-    assert cache.read("m-2099") == b"2099"
+    assert cache.ls("images") == ["first"] + names
+    assert os.stat(cache.image("m-2499")).st_size == 4
+    assert cache.read("m-2499") == b"2499"
 
 
 def segments(put, container, sizes, seed):
@@ -177,13 +166,60 @@ def test_without_rights(cloud, cache, make_cache):
     assert cache.logged().count("answered 403") == 1
 
 
-def test_wrong_keys(cloud, cache):
+def test_wrong_keys(cloud, cache, make_gate):
     """One line in the log, and no storm of retries."""
-    cache.configure(cloud.s3(cache, secret_key_file=cloud.secret(cache, "wrong", "wrong-key"))).mount()
+    gate = make_gate(cloud["S3_URL"])
+    cache.configure(cloud.s3(cache, endpoint=gate.url, secret_key_file=cloud.secret(cache, "wrong", "wrong-key"))).mount()
     for name in ("a", "b", "c"):
         assert error_of(os.stat, cache.image(name)) == errno.EACCES
     told = [line for line in cache.logged().splitlines() if re.search("credentials", line)]
     assert len(told) == 1 and "403" in told[0], told
+    assert gate.count() == 3
+
+
+def test_a_wrong_key_of_tempauth(cloud, cache, make_gate):
+    gate = make_gate(cloud["SWIFT_TEMPAUTH_URL"])
+    wrong = cloud.secret(cache, "not-the-secret", "wrong-key")
+    cache.configure(cloud.tempauth(cache, auth_url=gate.url + "/auth/v1.0", password_file=wrong)).mount()
+    for name in ("a", "b", "c"):
+        assert error_of(os.stat, cache.image(name)) == errno.EACCES
+    told = [line for line in cache.logged().splitlines() if "credentials" in line]
+    assert len(told) == 1, told
+    assert gate.count() == 1
+    assert "not-the-secret" not in cache.logged()
+
+
+def test_the_bucket_in_the_host_s_name(cloud, cache):
+    """images.localhost, as Amazon has it: also with names that the signature must have escaped."""
+    contents = {name: harness.blob(1000 + 7 * n, seed=100 + n) for n, name in enumerate(ODD)}
+    for name, content in contents.items():
+        cloud.put_object("virtual", name, content)
+    cache.configure(cloud.s3(cache, endpoint=cloud["S3_VIRTUAL_URL"], addressing="virtual", bucket="virtual")).mount()
+    assert cache.ls("images") == sorted(ODD)
+    for name, content in contents.items():
+        harness.same(cache.read(name), content)
+        cache.wait_cached(name)
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
+def test_the_checksum_that_s3_may_send(cloud, cache, make_gate, right):
+    """Swift keeps none: the gate adds it, as Amazon sends it with a whole object."""
+    content = harness.blob(100_000, 120)
+    cloud.put_object("checksums", "x.img", content)
+    gate = make_gate(cloud["S3_URL"])
+    digest = hashlib.sha256(content if right else b"another").digest()
+    gate.add["/checksums/x.img"] = {"x-amz-checksum-sha256": base64.b64encode(digest).decode()}
+    cache.configure(cloud.s3(cache, endpoint=gate.url, bucket="checksums")).mount()
+    if right:
+        harness.same(cache.read("x.img"), content)
+        cache.wait_cached("x.img")
+        assert cache.xattr("x.img", "os_hash_value") == digest.hex()
+        assert "verified by sha256" in cache.logged()
+    else:
+        assert error_of(cache.read, "x.img") == errno.EIO
+        cache.wait_has("invalid", "x.img")
+        assert "sha256" in cache.entry("invalid", "x.img")["reason"]
+        assert not cache.has("cached", "x.img")
 
 
 def test_shared_credentials_and_environment(cloud, make_cache, monkeypatch):

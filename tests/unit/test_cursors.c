@@ -21,13 +21,13 @@ static void a_sequential_reader_has_one_cursor(void **state)
     struct cursors c = {0};
     (void)state;
     assert_null(cursors_latest(&c));
-    const struct cursor *p = cursors_note(&c, GIB, STEP, 8 * MIB);
+    const struct cursor *p = cursors_note(&c, GIB, STEP, CURSOR_WINDOW_MIN, 8 * MIB);
     assert_int_equal(p->start, GIB);
     assert_int_equal(p->next, GIB + STEP);
     assert_int_equal(p->window, 0); /* one read is no stream */
     uint64_t window = CURSOR_WINDOW_MIN;
     for (uint64_t i = 1; i < 20; i++) {
-        assert_ptr_equal(cursors_note(&c, GIB + i * STEP, STEP, 8 * MIB), p);
+        assert_ptr_equal(cursors_note(&c, GIB + i * STEP, STEP, CURSOR_WINDOW_MIN, 8 * MIB), p);
         assert_int_equal(p->start, GIB);
         assert_int_equal(p->next, GIB + (i + 1) * STEP);
         assert_int_equal(p->window, window);
@@ -42,10 +42,10 @@ static void the_window_has_the_bound_of_the_configuration(void **state)
     const struct cursor *p = NULL;
     (void)state;
     for (uint64_t i = 0; i < 5; i++)
-        p = cursors_note(&c, i * STEP, STEP, 0);
+        p = cursors_note(&c, i * STEP, STEP, CURSOR_WINDOW_MIN, 0);
     assert_int_equal(p->window, 0); /* no read-ahead */
     for (uint64_t i = 5; i < 20; i++)
-        p = cursors_note(&c, i * STEP, STEP, 300 * KIB);
+        p = cursors_note(&c, i * STEP, STEP, CURSOR_WINDOW_MIN, 300 * KIB);
     assert_int_equal(p->window, 300 * KIB);
 }
 
@@ -55,9 +55,9 @@ static void requests_that_overtake_are_one_reader(void **state)
     static const uint64_t order[] = {0, 2, 1, 3, 6, 5, 4, 7};
     struct cursors c = {0};
     (void)state;
-    const struct cursor *p = cursors_note(&c, 0, STEP, 8 * MIB);
+    const struct cursor *p = cursors_note(&c, 0, STEP, CURSOR_WINDOW_MIN, 8 * MIB);
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
-        assert_ptr_equal(cursors_note(&c, order[i] * STEP, STEP, 8 * MIB), p);
+        assert_ptr_equal(cursors_note(&c, order[i] * STEP, STEP, CURSOR_WINDOW_MIN, 8 * MIB), p);
     assert_int_equal(p->start, 0);
     assert_int_equal(p->next, 8 * STEP);
     assert_true(p->window >= CURSOR_WINDOW_MIN);
@@ -68,13 +68,13 @@ static void what_is_no_stream_does_not_widen_the_window(void **state)
 {
     struct cursors c = {0};
     (void)state;
-    const struct cursor *p = cursors_note(&c, 0, STEP, 8 * MIB);
-    cursors_note(&c, 0, STEP, 8 * MIB);
+    const struct cursor *p = cursors_note(&c, 0, STEP, CURSOR_WINDOW_MIN, 8 * MIB);
+    cursors_note(&c, 0, STEP, CURSOR_WINDOW_MIN, 8 * MIB);
     assert_int_equal(p->window, 0);
-    cursors_note(&c, 4 * STEP, STEP, 8 * MIB);
+    cursors_note(&c, 4 * STEP, STEP, CURSOR_WINDOW_MIN, 8 * MIB);
     assert_int_equal(p->next, 5 * STEP);
     assert_int_equal(p->window, 0);
-    cursors_note(&c, 5 * STEP, STEP, 8 * MIB);
+    cursors_note(&c, 5 * STEP, STEP, CURSOR_WINDOW_MIN, 8 * MIB);
     assert_int_equal(p->window, CURSOR_WINDOW_MIN);
 }
 
@@ -84,10 +84,10 @@ static void readers_side_by_side_do_not_disturb_each_other(void **state)
     const struct cursor *p[CURSORS];
     (void)state;
     for (uint64_t i = 0; i < CURSORS; i++)
-        p[i] = cursors_note(&c, i * GIB, STEP, 8 * MIB);
+        p[i] = cursors_note(&c, i * GIB, STEP, CURSOR_WINDOW_MIN, 8 * MIB);
     for (uint64_t n = 1; n < 10; n++) {
         for (uint64_t i = 0; i < CURSORS; i++)
-            assert_ptr_equal(cursors_note(&c, i * GIB + n * STEP, STEP, 8 * MIB), p[i]);
+            assert_ptr_equal(cursors_note(&c, i * GIB + n * STEP, STEP, CURSOR_WINDOW_MIN, 8 * MIB), p[i]);
     }
     for (uint64_t i = 0; i < CURSORS; i++) {
         assert_int_equal(p[i]->next, i * GIB + 10 * STEP);
@@ -102,13 +102,13 @@ static void the_one_not_used_for_longest_is_forgotten(void **state)
     const struct cursor *p[CURSORS];
     (void)state;
     for (uint64_t i = 0; i < CURSORS; i++)
-        p[i] = cursors_note(&c, i * GIB, STEP, 8 * MIB);
-    cursors_note(&c, STEP, STEP, 8 * MIB); /* the first goes on: the second is the oldest */
-    const struct cursor *newcomer = cursors_note(&c, 100 * GIB, STEP, 8 * MIB);
+        p[i] = cursors_note(&c, i * GIB, STEP, CURSOR_WINDOW_MIN, 8 * MIB);
+    cursors_note(&c, STEP, STEP, CURSOR_WINDOW_MIN, 8 * MIB); /* the first goes on: the second is the oldest */
+    const struct cursor *newcomer = cursors_note(&c, 100 * GIB, STEP, CURSOR_WINDOW_MIN, 8 * MIB);
     assert_ptr_equal(newcomer, p[1]);
     assert_int_equal(newcomer->start, 100 * GIB);
     assert_int_equal(newcomer->window, 0);
-    assert_ptr_equal(cursors_note(&c, 2 * STEP, STEP, 8 * MIB), p[0]);
+    assert_ptr_equal(cursors_note(&c, 2 * STEP, STEP, CURSOR_WINDOW_MIN, 8 * MIB), p[0]);
 }
 
 /* Random places, far apart, never get a window: nothing would be read ahead for them. */
@@ -119,7 +119,7 @@ static void random_reads_get_no_window(void **state)
     (void)state;
     for (int i = 0; i < 2000; i++) {
         random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        const struct cursor *p = cursors_note(&c, (random >> 33) % (16 * KIB) * 16 * MIB, 4 * KIB, 8 * MIB);
+        const struct cursor *p = cursors_note(&c, (random >> 33) % (16 * KIB) * 16 * MIB, 4 * KIB, CURSOR_WINDOW_MIN, 8 * MIB);
         assert_int_equal(p->window, 0);
         assert_int_equal(p->used, c.clock);
         assert_ptr_equal(cursors_latest(&c), p);
@@ -132,7 +132,7 @@ static void a_reader_that_goes_backwards_gets_no_window(void **state)
     struct cursors c = {0};
     (void)state;
     for (uint64_t i = 64; i > 0; i--)
-        assert_int_equal(cursors_note(&c, i * STEP, STEP, 8 * MIB)->window, 0);
+        assert_int_equal(cursors_note(&c, i * STEP, STEP, CURSOR_WINDOW_MIN, 8 * MIB)->window, 0);
 }
 
 int main(void)

@@ -157,11 +157,23 @@ static void a_request_is_as_long_as_its_wait_is_worth(void **state)
 {
     (void)state;
     assert_int_equal(plan_segment(0, 0), 2 * MIB);
-    assert_int_equal(plan_segment(100 * MIB, 0), 2 * MIB);
+    assert_int_equal(plan_segment(MIB, NS_PER_S / 100), 2 * MIB);
+    assert_int_equal(plan_segment(20 * MIB, NS_PER_MS), 5 * MIB);      /* a quarter of a second */
     assert_int_equal(plan_segment(10 * MIB, NS_PER_S / 10), 16 * MIB); /* 100 ms: 1 MiB passes in it */
     assert_int_equal(plan_segment(1000 * MIB, NS_PER_S), 64 * MIB);
     assert_int_equal(plan_segment(UINT64_MAX, INT64_MAX), 64 * MIB);
     assert_int_equal(plan_segment(MIB, -NS_PER_S), 2 * MIB); /* a clock that went back */
+}
+
+static void a_window_covers_the_wait(void **state)
+{
+    const uint64_t kib = 1024;
+    (void)state;
+    assert_int_equal(plan_window(0, 128 * kib, 4 * MIB), 128 * kib);
+    assert_int_equal(plan_window(-5, 128 * kib, 4 * MIB), 128 * kib);
+    assert_int_equal(plan_window(NS_PER_MS / 2, 128 * kib, 4 * MIB), 128 * kib);
+    assert_int_equal(plan_window(10 * NS_PER_MS, 128 * kib, 4 * MIB), 1000000);
+    assert_int_equal(plan_window(NS_PER_S, 128 * kib, 4 * MIB), 4 * MIB);
 }
 
 static void waits_double_and_end(void **state)
@@ -188,6 +200,7 @@ int main(void)
         cmocka_unit_test(an_empty_image_has_no_gap),
         cmocka_unit_test(every_chunk_is_asked_for_once),
         cmocka_unit_test(a_request_is_as_long_as_its_wait_is_worth),
+        cmocka_unit_test(a_window_covers_the_wait),
         cmocka_unit_test(waits_double_and_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
