@@ -306,14 +306,14 @@ static void try_again(struct range *range, int error, const char *what)
             return;
     }
     image->tried = 0;
+    if (image->retry != NULL) /* all that fail while one waits are the same try: with many streams it would be the last one at once */
+        return;
     if (++image->fails > e->config->retries) {
         char why[IMAGE_ERROR_MAX + 1];
         snprintf(why, sizeof(why), "%s (tried %u times)", what, image->fails);
         fetch_fail(image, -EIO, why);
         return;
     }
-    if (image->retry != NULL)
-        return;
     uint64_t ms = range->retry_after ? range->retry_after * UINT64_C(1000) : plan_backoff(e->config->retry_delay, image->fails, (uint32_t)random());
     log_info("%s: %s; asking again in %llu ms (%s)", image->name, what, (unsigned long long)ms, error_text(error));
     if (transfers_timer(e->transfers, ms, retry_due, image, &image->retry) < 0)

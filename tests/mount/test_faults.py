@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import KIB, MIB, UNREACHABLE, blob, error_of, name_of, pread, same
+from harness import KIB, MIB, UNREACHABLE, blob, error_of, name_of, same, sha
 from origin import Origin
 from waiting import wait_until
 
@@ -389,18 +389,19 @@ def test_an_image_larger_than_it_said(cache, origin):
 
 
 def test_all_streams_fail_at_once(cache, origin):
-    content = origin.put("image", blob(16 * MIB, 23))
+    """More streams than retries, and the server is away for longer than one of them: that they all fail is one try."""
+    content = origin.put("image", blob(64 * MIB, 23))
     fault = origin.fault("image", stall_after=MIB // 2, when=after_probe)
-    cache.configure(origin.config(retries=3, retry_delay=10, stall_timeout=600), fetch_whole_after="64K",
-                    streams=4).mount()
-    fd = os.open(cache.image("image"), os.O_RDONLY)
-    same(pread(fd, 128 * KIB), content[:128 * KIB])
-    wait_until(lambda: fault.waiting >= 2, what="several streams to be held back")
+    cache.configure(origin.config(retries=6, retry_delay=50, stall_timeout=600), fetch_whole_after="64K",
+                    streams=8).mount()
+    reader = cache.spawn("sha256sum", cache.image("image"), stdout=-1, text=True)
+    wait_until(lambda: fault.waiting >= 8, what="more streams than retries to be held back")
     origin.stop()
+    wait_until(lambda: cache.logged().count("asking again in") >= 3 or reader.poll() is not None,
+               what="some tries while it is away")
     origin.clear_faults()
     origin.start()
-    same(pread(fd), content)
-    os.close(fd)
+    assert reader.communicate()[0].split()[0] == sha(content)
     cache.wait_cached("image")
     same(cache.stored("image"), content)
 
