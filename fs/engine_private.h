@@ -142,6 +142,7 @@ struct lookup {
     struct auth_waiter auth;
     unsigned credential, auth_tries;
     unsigned endpoint, tries, tried_endpoints;
+    bool known; /* there is a row to go on with when the backend cannot be asked; set before it is asked */
     bool again; /* asked by describe_again() */
     int status;
     bool settling; /* in the hands of the rows thread; protected by engine->lock */

@@ -15,7 +15,7 @@
 #include "engine_private.h"
 #include "log.h"
 
-enum { LOOKUP_RETRIES = 2 };
+enum { LOOKUP_RETRIES = 2, LOOKUP_PAUSE_MAX_S = 10 };
 
 /* ---- probes */
 
@@ -190,9 +190,15 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
         return;
     }
     l->tried_endpoints = 0;
+    /* What is known or cached is served without the backend: nobody waits for it to come back. */
+    if (l->known) {
+        log_info("%s: it cannot be looked up (%s); what is known of it is served", l->name, what);
+        finish(l, -EHOSTUNREACH);
+        return;
+    }
     /* A server that answers, if badly, is worth more patience than one that cannot be reached: people wait for `ls` and `stat`. */
     bool answers = error == -EAGAIN || error == -ECONNRESET;
-    if ((!answers && l->tries >= LOOKUP_RETRIES) || ++l->tries > e->config->retries || error == -EINVAL || error == -ENOMEM) {
+    if (l->head.retry_after > LOOKUP_PAUSE_MAX_S || (!answers && l->tries >= LOOKUP_RETRIES) || ++l->tries > e->config->retries || error == -EINVAL || error == -ENOMEM) {
         log_warning("%s: looked up in vain: %s", l->name, what);
         finish(l, -EHOSTUNREACH);
         return;
@@ -340,8 +346,8 @@ static void ask_posted(void *context)
 
 /* ---- for the view */
 
-/* Parks W on the look-up of NAME; starts one unless it is under way. */
-static int park(struct engine *e, const char *name, struct waiter *w)
+/* Parks W on the look-up of NAME; starts one unless it is under way. KNOWN: there is a row of it that can be shown. */
+static int park(struct engine *e, const char *name, bool known, struct waiter *w)
 {
     struct lookup *l, *new = calloc(1, sizeof(*new));
     bool started = false;
@@ -350,6 +356,7 @@ static int park(struct engine *e, const char *name, struct waiter *w)
     if (new == NULL)
         return -ENOMEM;
     new->engine = e;
+    new->known = known;
     snprintf(new->name, sizeof(new->name), "%s", name);
     TAILQ_INIT(&new->waiters);
     pthread_mutex_lock(&e->lock);
@@ -392,7 +399,7 @@ int engine_lookup(struct engine *e, const char *name, struct waiter *w, struct i
 {
     int r = catalogue_find(e->catalogue, name, ret);
     if (r == -ENOENT || (r == 0 && is_stale(e, ret)))
-        return park(e, name, w);
+        return park(e, name, r == 0 && ret->meta.size != IMAGE_SIZE_UNKNOWN, w);
     return r;
 }
 
@@ -419,7 +426,7 @@ int engine_revalidate(struct engine *e, int64_t row, struct waiter *w)
         return error == -ENOENT ? -ESTALE : error;
     if (r.state != IMAGE_COMPLETE || clock_now() - r.described < (int64_t)e->config->revalidate * NS_PER_S)
         return 0;
-    return park(e, r.name, w);
+    return park(e, r.name, true, w);
 }
 
 int engine_revalidate_result(struct engine *e, int64_t row, int status)

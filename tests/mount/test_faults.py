@@ -254,6 +254,25 @@ def test_retry_after_is_honoured(cache, origin):
     assert second.at - first.at >= 1.9
 
 
+def test_retry_after_holds_up_no_look_up_of_what_is_known(cache, origin):
+    """A row that is due to be looked up again, a cached image to be revalidated: served as they are. The rest is an error soon."""
+    origin.put("known", CONTENT)
+    content = origin.put("cached", blob(MIB, 25))
+    cache.configure(origin.config(), fetch_whole_after="64K", list_ttl=1, revalidate="on-open").mount()
+    assert os.stat(cache.image("known")).st_size == SIZE
+    same(cache.read("cached"), content)
+    cache.wait_cached("cached")
+    origin.fault(None, status=503, headers={"Retry-After": "600"})
+    asked = len(origin.requests())
+
+    def served():
+        assert os.stat(cache.image("known")).st_size == SIZE
+        same(cache.read("cached"), content)
+        return {r.name for r in origin.requests()[asked:]} >= {"known", "cached"}
+    wait_until(served, what="both to be asked about, and served all the same")
+    assert error_of(os.stat, cache.image("unknown")) in UNREACHABLE
+
+
 def test_redirect(cache, origin, make_cache):
     elsewhere = Origin(prefix="/mirror/")
     try:
