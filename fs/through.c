@@ -57,11 +57,17 @@ void through_start(struct image *image, const char *why)
     if (image->through)
         return;
     fetch_stop_ranges(image);
-    int r = open_memory(image->meta.size, &file);
+    int r = chunkmap_new(image->meta.size, &map);
+    /* A chunk is the least that can be dropped: with larger ones the window would have no bound. */
+    if (r == 0 && chunkmap_chunk_size(map) > THROUGH_WINDOW) {
+        chunkmap_free(map);
+        fetch_fail(image, -EFBIG, "no room for it in the cache, and it is too large to be passed through");
+        return;
+    }
     if (r == 0)
-        r = chunkmap_new(image->meta.size, &map);
+        r = open_memory(image->meta.size, &file);
     if (r < 0) {
-        image_file_put(file);
+        chunkmap_free(map);
         fetch_fail(image, -EIO, "no room for it in the cache, and no memory to pass it through");
         return;
     }

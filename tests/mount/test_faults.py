@@ -432,3 +432,18 @@ def test_background_rate(cache, origin):
     same(cache.read("image", MIB), content[:MIB])
     assert cache.ls("cached") == []
     same(cache.read("image", 64 * KIB, 7 * MIB), content[7 * MIB:7 * MIB + 64 * KIB])
+
+
+def test_a_size_that_no_memory_holds(cache, origin):
+    """No room in the cache, and a chunk alone would be larger than what is kept of an image that goes straight through."""
+    total = 1 << 61
+    origin.put("image", CONTENT)
+    origin.fault("image", content_range=f"bytes 0-{128 * KIB - 1}/{total}", when=lambda r: not after_probe(r))
+    origin.fault("image", stall_after=MIB)
+    origin.put("small", b"small")
+    cache.configure(origin.config(retries=0, stall_timeout=600), image_cache_max_size="64M").mount()
+    assert os.stat(cache.image("image")).st_size == total
+    assert error_of(cache.read, "image", 4096) == errno.EFBIG
+    assert "too large" in cache.error("image")
+    assert len(origin.requests("image")) == 1
+    same(cache.read("small"), b"small")
