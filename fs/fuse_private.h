@@ -29,7 +29,7 @@ struct fuse_world {
     atomic_bool handing_over;
     pthread_mutex_t lock;       /* a leaf */
     struct document *documents; /* protected by lock */
-    uint64_t next_document;     /* protected by lock */
+    uint64_t next_document;     /* protected by lock; each worker has numbers of its own: handles outlive it */
 };
 
 /* A request that waits for the engine. */
