@@ -183,7 +183,7 @@ struct engine {
     struct transfers *transfers;
     pthread_t fetch_thread;
     bool fetching; /* the fetch thread was started */
-    struct tasks *rows, *hash, *sync, *lister, *adopt, *teller;
+    struct tasks *rows, *hash, *sync, *lister, *digests, *adopt, *teller;
     struct touches *touches;
     atomic_bool stopping;
     atomic_int_least64_t unwritten; /* bytes of images, here or under way, that the catalogue does not count yet */
@@ -221,7 +221,7 @@ struct engine {
     bool making_room;                 /* the rows thread evicts */
     uint64_t room_length, room_needed; /* what was asked for, and how much of it must be freed; fixed while it does */
 
-    /* the lister's: */
+    /* the digests thread's: */
     int64_t digests_at; /* monotonic; 0: never */
 };
 
