@@ -298,6 +298,7 @@ void origin_denied(struct engine *e, unsigned endpoint, const char *name, int st
 enum { AUTH_PARKED = 1, AUTH_TRIES = 2 };
 /* 0: go ahead; AUTH_PARKED: W->ready is called when there is a credential or none is to be had; -EACCES, -EHOSTUNREACH: none is. */
 int auth_wait(struct engine *e, struct auth_waiter *w);
+uint64_t auth_pause(const struct engine *e); /* ms until a login is tried again after one that failed; 0: now */
 void auth_cancel(struct auth_waiter *w); /* it does not wait any more; fine when it does not */
 unsigned auth_credential(struct engine *e); /* that the next request is made with; any thread */
 /* A request made with CREDENTIAL was answered STATUS: is it worth another try? *TRIES counts them. Any thread. */
