@@ -18,11 +18,14 @@
 
 enum { FACTS = FACT_DIGEST | FACT_ETAG, ETAG_MAX = 512 };
 
-/* The digest where it is known: it stays the same whatever backend the bytes come from. */
+/*
+ * The backend's, which stays the same as long as the image is the same version. A digest may become known only while the image is fetched:
+ * as the etag of one that had another before, it would tell the next tier that the image changed.
+ */
 static void make_etag(const struct facts *f, char etag[ETAG_MAX])
 {
-    if (!etag_make(f->hash_value, etag, ETAG_MAX) && !etag_make(f->checksum, etag, ETAG_MAX))
-        etag_make(f->etag, etag, ETAG_MAX);
+    if (!etag_make(f->etag, etag, ETAG_MAX) && !etag_make(f->hash_value, etag, ETAG_MAX))
+        etag_make(f->checksum, etag, ETAG_MAX);
 }
 
 static enum MHD_Result not_modified(struct request *r, const char *etag)
