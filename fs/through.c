@@ -29,8 +29,12 @@ static void forget_kept(void *context)
 {
     struct image *image = context;
     struct engine *e = image->engine;
-    if (catalogue_reset(e->catalogue, image->row) == 0)
+    int r = catalogue_reset(e->catalogue, image->row);
+    if (r != -ESTALE)
         store_remove(e->store, STORE_PARTIAL, image->name);
+    /* Where not even a row can be written, the bytes go first: should we end in between, the next start finds the row without a file. */
+    if (r < 0 && r != -ESTALE && (r = catalogue_reset(e->catalogue, image->row)) < 0)
+        log_errno(r, "%s: its bytes are gone, but the catalogue cannot be told before the next start", image->name);
     prefetch_done(image, -ENOSPC);
     image_put(image);
 }
