@@ -98,7 +98,7 @@ struct image {
     bool digest_settled;     /* meta.digest is what there is; until then the tail is held back */
     bool finishing;          /* all chunks here, in the hands of hash and sync */
     bool verified;
-    bool tail_shown;         /* the last chunk was given out unverified, see image_held_locked() */
+    bool tail_shown;         /* the last chunk was given out unverified, maybe by a worker before; see image_held_locked() */
     bool digest_asked;       /* the lister settles it */
     bool dirty;              /* chunks arrived since the last checkpoint; holds a reference, which the checkpoint gives back */
     bool syncing;            /* a checkpoint of it is under way */
@@ -252,6 +252,8 @@ bool image_available_locked(const struct image *image, uint64_t offset, uint64_t
  * What was shown that way is dropped from the kernel's cache as soon as holding begins.
  */
 bool image_held_locked(struct image *image, uint64_t offset, uint64_t length);
+/* Bytes arrived: if holding begins with them, what was shown of the tail is dropped. Nobody asks for what the kernel has. */
+void image_hide_tail_locked(struct image *image);
 uint64_t image_present_locked(const struct image *image);
 /* Takes every waiter off IMAGE that can be answered (STATUS 0), or all of them when STATUS < 0. Wake them by wake_all(). */
 void image_take_ready_locked(struct image *image, int status, struct waiters *out);

@@ -151,6 +151,7 @@ static void arrived(struct range *range, uint64_t length)
     if (!image->through)
         atomic_fetch_sub(&image->engine->reserved, (int64_t)length);
     mark_chunks_locked(image, from, range->pos);
+    image_hide_tail_locked(image);
     if (!image->through)
         image_dirty_locked(image);
     image->fetched += length;
