@@ -362,19 +362,46 @@ def test_a_proxy(cache, origin):
     assert origin.requests("image") and all(r.absolute for r in origin.requests("image"))
 
 
-@pytest.fixture
-def secure(cache, tmp_path):
-    """An origin with TLS and the certificate of its own authority."""
-    key, certificate = tmp_path / "key.pem", os.path.join(cache.root, "ca.pem")  # where the worker's user can read it
+def test_a_proxy_of_the_environment(cache, origin, monkeypatch):
+    """http_proxy of the service; a host in no_proxy is asked without it; the configuration's proxy goes before it."""
+    origin.put("image", CONTENT)
+    direct = Origin()
+    try:
+        direct.put("image", CONTENT)
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{origin.port}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        cache.configure(origin.config(url=f"http://images.invalid/img/{{id}} {direct.url}")).mount()
+        same(cache.read("image"), CONTENT)
+        assert origin.requests("image") and all(r.absolute for r in origin.requests("image"))
+        assert direct.requests("image") == []
+        cache.wait_cached("image")
+        os.unlink(cache.path("cached", "image"))
+        origin.stop()
+        same(cache.read("image"), CONTENT)
+        assert direct.requests("image") and not any(r.absolute for r in direct.requests("image"))
+    finally:
+        direct.close()
+
+
+def certificate(folder, name):
+    """A key and the certificate of its own authority, where the worker's user can read it."""
+    key, path = os.path.join(folder, name + ".key"), os.path.join(folder, name + ".pem")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "2",
-                    "-keyout", key, "-out", certificate, "-subj", "/CN=127.0.0.1",
+                    "-days", "2", "-keyout", key, "-out", path, "-subj", "/CN=127.0.0.1",
                     "-addext", "subjectAltName=IP:127.0.0.1"],
                    check=True, capture_output=True)
+    os.chmod(key, 0o644)
+    return path, key
+
+
+@pytest.fixture
+def secure(cache):
+    """An origin with TLS."""
+    path, key = certificate(cache.root, "ca")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(path, key)
     server = Origin(tls=context)
-    server.certificate = certificate
+    server.certificate = path
     yield server
     server.close()
 
@@ -391,6 +418,25 @@ def test_tls(cache, secure, trust):
     else:
         same(cache.read("image"), CONTENT)
         cache.wait_cached("image")
+
+
+@pytest.mark.parametrize("client", ["its own", "another one", "none"])
+def test_a_client_certificate(cache, secure, client):
+    """A server that wants one: had by who has the right one; else an error that is in the log."""
+    content = secure.put("image", CONTENT)
+    mine, key = certificate(cache.root, "client")
+    other, other_key = certificate(cache.root, "other")
+    secure.tls.verify_mode = ssl.CERT_REQUIRED
+    secure.tls.load_verify_locations(mine)
+    pair = {"its own": (mine, key), "another one": (other, other_key), "none": None}[client]
+    more = {} if pair is None else {"client_cert_file": pair[0], "client_key_file": pair[1]}
+    cache.configure(secure.config(ca_file=secure.certificate, retries=0, **more)).mount()
+    if client == "its own":
+        same(cache.read("image"), content)
+        return
+    code = error_of(cache.read, "image")
+    assert code in UNREACHABLE, name_of(code)
+    assert secure.sent("image") == 0 and "image" in cache.logged()
 
 
 def test_an_image_larger_than_it_said(cache, origin):
