@@ -198,7 +198,8 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
     }
     /* A server that answers, if badly, is worth more patience than one that cannot be reached: people wait for `ls` and `stat`. */
     bool answers = error == -EAGAIN || error == -ECONNRESET;
-    if (l->head.retry_after > LOOKUP_PAUSE_MAX_S || (!answers && l->tries >= LOOKUP_RETRIES) || ++l->tries > e->config->retries || error == -EINVAL || error == -ENOMEM) {
+    if (l->head.retry_after > LOOKUP_PAUSE_MAX_S || (!answers && l->tries >= LOOKUP_RETRIES) || ++l->tries > e->config->retries ||
+        error == -EINVAL || error == -ENOMEM) {
         log_warning("%s: looked up in vain: %s", l->name, what);
         finish(l, -EHOSTUNREACH);
         return;
