@@ -155,6 +155,12 @@ int auth_wait(struct engine *e, struct auth_waiter *w)
     return AUTH_PARKED;
 }
 
+uint64_t auth_pause(const struct engine *e)
+{
+    int64_t left = e->auth.not_before - clock_monotonic();
+    return left > 0 ? (uint64_t)((left + NS_PER_MS - 1) / NS_PER_MS) : 0;
+}
+
 void auth_cancel(struct auth_waiter *w)
 {
     if (w->list != NULL)

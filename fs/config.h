@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+enum { CONFIG_ENDPOINTS_MAX = 16 }; /* servers in `url` or `endpoint` */
 enum fetch_policy { FETCH_WHOLE, FETCH_DEMAND };
 enum addressing { ADDRESSING_AUTO, ADDRESSING_PATH, ADDRESSING_VIRTUAL };
 enum passthrough_mode { PASSTHROUGH_AUTO, PASSTHROUGH_OFF };

@@ -188,9 +188,21 @@ static int check_placeholders(const struct config *config, const char *url, char
     return 0;
 }
 
+static int check_endpoint_count(const struct config *config, const char *name, size_t count, char *message)
+{
+    if (count <= CONFIG_ENDPOINTS_MAX)
+        return 0;
+    return fail_option(config, config_option("backend", name), message,
+                       "%s lists %zu servers, more than the %d that can be tried in turn: remove some, or put a balancer "
+                       "before them",
+                       name, count, CONFIG_ENDPOINTS_MAX);
+}
+
 static int check_urls(const struct config *config, char *message)
 {
-    int r = 0;
+    int r = check_endpoint_count(config, "url", config->url_count, message);
+    if (r == 0)
+        r = check_endpoint_count(config, "endpoint", config->endpoint_count, message);
     for (size_t i = 0; i < config->url_count && r == 0; i++) {
         r = check_url(config, "url", config->urls[i], message);
         if (r == 0)

@@ -97,6 +97,8 @@ static int start_threads(struct engine *e)
     if (r == 0)
         r = tasks_new("lister", &e->lister);
     if (r == 0)
+        r = tasks_new("digests", &e->digests);
+    if (r == 0)
         r = tasks_new("teller", &e->teller);
     if (r == 0)
         r = -pthread_create(&e->fetch_thread, NULL, run_fetch, e);
@@ -180,6 +182,7 @@ void engine_stop(struct engine *e)
     lookup_stop(e);
     tasks_finish(e->adopt);
     tasks_finish(e->lister);
+    tasks_finish(e->digests);
     tasks_finish(e->hash);
     tasks_finish(e->sync);
     if (e->touches != NULL)

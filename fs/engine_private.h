@@ -16,7 +16,8 @@
 #include "tasks.h"
 #include "transfer.h"
 
-enum { PROBE_BYTES = 128 * 1024, ENDPOINTS_MAX = 16, CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
+enum { PROBE_BYTES = 128 * 1024, ENDPOINTS_MAX = CONFIG_ENDPOINTS_MAX };
+enum { CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
 enum { FOLIO = 512 << 10, BLOCK = 128 << 10, BUFFERS = 16 }; /* BLOCK: what the kernel reads at once */
 enum { ENDPOINT_AUTH = ENDPOINTS_MAX }; /* beside the backend's endpoints: whom its credentials come from */
 enum { HOLD_SLACK = 16 << 20, THROUGH_AHEAD = 2 << 20 };
@@ -112,7 +113,7 @@ struct image {
     bool verified;
     bool disk_failed;        /* some of its bytes could not be written: its file is not believed any more */
     bool row_retired;        /* its row is: whoever puts it last removes what is left */
-    bool tail_shown;         /* the last chunk was given out unverified, see image_held_locked() */
+    bool tail_shown;         /* the last chunk was given out unverified, maybe by a worker before; see image_held_locked() */
     bool digest_asked;       /* the lister settles it */
     bool dirty;              /* chunks arrived since the last checkpoint; holds a reference, which the checkpoint gives back */
     bool attending;          /* a visit of the fetch thread is on its way */
@@ -155,6 +156,7 @@ struct lookup {
     unsigned credential, auth_tries;
     unsigned endpoint, tries, tried_endpoints;
     int64_t asked_at; /* monotonic */
+    bool known; /* there is a row to go on with when the backend cannot be asked; set before it is asked */
     bool again; /* asked by describe_again() */
     int status;
     bool settling; /* in the hands of the rows thread; protected by engine->lock */
@@ -196,7 +198,7 @@ struct engine {
     struct transfers *transfers;
     pthread_t fetch_thread;
     bool fetching; /* the fetch thread was started */
-    struct tasks *rows, *hash, *sync, *lister, *adopt, *teller;
+    struct tasks *rows, *hash, *sync, *lister, *digests, *adopt, *teller;
     struct touches *touches;
     atomic_bool stopping;
     atomic_int_least64_t unwritten; /* bytes of images, here or under way, that the catalogue does not count yet */
@@ -236,7 +238,7 @@ struct engine {
     bool making_room;                 /* the rows thread evicts */
     uint64_t room_length, room_needed; /* what was asked for, and how much of it must be freed; fixed while it does */
 
-    /* the lister's: */
+    /* the digests thread's: */
     int64_t digests_at; /* monotonic; 0: never */
 };
 
@@ -269,6 +271,8 @@ bool image_available_locked(const struct image *image, uint64_t offset, uint64_t
  * What was shown that way is dropped from the kernel's cache as soon as holding begins.
  */
 bool image_held_locked(struct image *image, uint64_t offset, uint64_t length);
+/* Bytes arrived: if holding begins with them, what was shown of the tail is dropped. Nobody asks for what the kernel has. */
+void image_hide_tail_locked(struct image *image);
 uint64_t image_present_locked(const struct image *image);
 /* Takes every waiter off IMAGE that can be answered (STATUS 0), or all of them when STATUS < 0. Wake them by wake_all(). */
 void image_take_ready_locked(struct image *image, int status, struct waiters *out);
@@ -325,6 +329,7 @@ void origin_denied(struct engine *e, unsigned endpoint, const char *name, int st
 enum { AUTH_PARKED = 1, AUTH_TRIES = 2 };
 /* 0: go ahead; AUTH_PARKED: W->ready is called when there is a credential or none is to be had; -EACCES, -EHOSTUNREACH: none is. */
 int auth_wait(struct engine *e, struct auth_waiter *w);
+uint64_t auth_pause(const struct engine *e); /* ms until a login is tried again after one that failed; 0: now */
 void auth_cancel(struct auth_waiter *w); /* it does not wait any more; fine when it does not */
 unsigned auth_credential(struct engine *e); /* that the next request is made with; any thread */
 /* A request made with CREDENTIAL was answered STATUS: is it worth another try? *TRIES counts them. Any thread. */

@@ -150,6 +150,7 @@ static void drop_bytes(void *context)
     struct image *image = d->image;
     struct engine *e = d->engine;
 
+    catalogue_queue_remove(e->catalogue, image->name); /* or the queue would fetch it at once again */
     int r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL);
     if (r == 0)
         r = store_remove(e->store, STORE_PARTIAL, image->name);
@@ -214,7 +215,6 @@ int engine_drop(struct engine *e, const char *name, struct waiter *w)
         return -ENOMEM;
     }
     *d = (struct drop){e, image, w};
-    catalogue_queue_remove(e->catalogue, name); /* or the queue would fetch it at once again */
     if (!engine_post(e, drop_start, d)) {
         image_put(image);
         free(d);

@@ -401,7 +401,7 @@ static bool may_connect(const struct engine *e, enum fetch_class class)
 static void start_class(struct image *image, enum fetch_class class)
 {
     struct span span;
-    while (may_connect(image->engine, class)) {
+    while (image->active && image->retry == NULL && may_connect(image->engine, class)) {
         pthread_mutex_lock(&image->lock);
         bool found = choose_locked(image, class, &span), whole = image->whole;
         pthread_mutex_unlock(&image->lock);

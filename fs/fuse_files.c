@@ -120,19 +120,30 @@ struct opening {
 /* A handle in the ledger, and with passthrough the id of the file. The mode is decided once for all handles of the inode. */
 static int enter_handle(struct fuse_world *w, struct image *image, struct opening *o)
 {
-    bool want = o->hit && w->passthrough != NULL;
+    bool want = o->hit && passthrough_wanted(w->passthrough);
     int r = ledger_open_handle(w->ledger, o->row, o->unique, o->resent, want, &o->handle, &o->passthrough);
     if (r < 0 || !o->passthrough)
         return r;
     struct image_file *file = engine_read_ready(image);
-    o->backing_id = file == NULL ? -ESTALE : passthrough_open(w->passthrough, o->row, image_file_fd(file));
+    if (file == NULL)
+        r = -ESTALE;
+    else
+        r = w->passthrough == NULL ? -EIO : passthrough_open(w->passthrough, o->row, o->handle, image_file_fd(file));
     image_file_put(file);
-    if (o->backing_id > 0)
+    if (r >= 0) {
+        o->backing_id = r;
+        o->passthrough = r > 0;
         return 0;
-    /* The kernel does not take this file: caching mode, if nobody has it open in the other one. */
+    }
+    /* Without an id: caching mode, if nobody has it open in the other one. */
     if (ledger_close_handle(w->ledger, o->handle, o->row) > 0)
-        return -EIO;
-    return ledger_open_handle(w->ledger, o->row, o->unique, false, false, &o->handle, &o->passthrough);
+        return r;
+    r = ledger_open_handle(w->ledger, o->row, o->unique, false, false, &o->handle, &o->passthrough);
+    if (r == 0 && o->passthrough) {
+        drop_handle(w, o->row, o->handle);
+        r = -EIO;
+    }
+    return r;
 }
 
 static int open_image(struct fuse_world *w, struct opening *o)

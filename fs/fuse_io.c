@@ -123,6 +123,8 @@ static ssize_t answer_first(int fd, const struct iovec *iov, int count)
     if (length < (ssize_t)sizeof(out) || out.header.error != 0) /* an error, or a kernel before 7.23: as it is */
         return writev(fd, iov, count);
 
+    /* libfuse 3.14 leaves it out, though it is wanted: then every look-up in a folder waits for whoever lists it. */
+    out.init.flags |= (uint32_t)offered() & FUSE_PARALLEL_DIROPS;
     if (io.want_passthrough && (offered() & GCFS_PASSTHROUGH)) {
         out.init.flags |= FUSE_INIT_EXT;
         out.init.flags2 |= (uint32_t)(GCFS_PASSTHROUGH >> 32);

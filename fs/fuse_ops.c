@@ -381,6 +381,7 @@ int fuse_world_new(struct ledger *ledger, bool allow_other, bool debug, struct f
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
     w->ledger = ledger;
+    w->next_document = ledger_counter(ledger, COUNT_WORKER_STARTS) << 32;
     w->view.uid = geteuid();
     w->view.gid = getegid();
     w->view.why_no_passthrough = "off";

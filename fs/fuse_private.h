@@ -31,7 +31,7 @@ struct fuse_world {
     pthread_cond_t changed;     /* of connection */
     enum { CONNECTION_AWAITED, CONNECTION_STANDS, CONNECTION_NONE } connection; /* to the kernel; protected by lock */
     struct document *documents; /* protected by lock */
-    uint64_t next_document;     /* protected by lock */
+    uint64_t next_document;     /* protected by lock; each worker has numbers of its own: handles outlive it */
 };
 
 /* A request that waits for the engine. */

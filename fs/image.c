@@ -153,6 +153,7 @@ static int image_new(struct engine *e, struct image_row *row, struct image **ret
     }
     image->state = row->state;
     image->meta = row->meta;
+    image->tail_shown = row->state != IMAGE_COMPLETE && row->meta.size > HOLD_SLACK; /* a smaller one never is */
     image->described = row->described;
     image->last_progress = row->last_modified;
     image->written = row->bytes;
@@ -456,6 +457,14 @@ static uint64_t unclaimed(const struct image *image)
     return missing > busy ? missing - busy : 0;
 }
 
+void image_hide_tail_locked(struct image *image)
+{
+    if (!image->tail_shown || image->state != IMAGE_PARTIAL || unclaimed(image) > HOLD_SLACK)
+        return;
+    image->tail_shown = false;
+    engine_tell_bytes(image->engine, image->row, tail_start(image), image->meta.size - tail_start(image));
+}
+
 bool image_held_locked(struct image *image, uint64_t offset, uint64_t length)
 {
     if (image->state != IMAGE_PARTIAL || image->verified || image->through || offset + length <= tail_start(image))
@@ -467,10 +476,7 @@ bool image_held_locked(struct image *image, uint64_t offset, uint64_t length)
         return false;
     }
     image->whole = true; /* or the wait might never end */
-    if (image->tail_shown) {
-        image->tail_shown = false;
-        engine_tell_bytes(image->engine, image->row, tail_start(image), image->meta.size - tail_start(image));
-    }
+    image_hide_tail_locked(image);
     return true;
 }
 

@@ -266,6 +266,31 @@ unsigned ledger_close_handle(struct ledger *l, uint64_t handle, int64_t row)
     return left;
 }
 
+bool ledger_is_caching(struct ledger *l, uint64_t handle, int64_t row)
+{
+    uint32_t index = (uint32_t)handle;
+    pthread_mutex_lock(&l->lock);
+    const struct slot *slot = index < l->shared->high ? &l->shared->slot[index] : NULL;
+    bool passthrough = slot != NULL && slot->row == row && slot->generation == (uint32_t)(handle >> 32) && !slot->caching;
+    pthread_mutex_unlock(&l->lock);
+    return !passthrough;
+}
+
+void ledger_turn_caching(struct ledger *l, int64_t row)
+{
+    pthread_mutex_lock(&l->lock);
+    struct row_count *c = row_get(l, row, false);
+    for (uint32_t i = 0; c != NULL && c->passthrough > 0 && i < l->shared->high; i++) {
+        struct slot *slot = &l->shared->slot[i];
+        if (slot->row == row && !slot->caching) {
+            slot->caching = true;
+            c->passthrough--;
+            c->caching++;
+        }
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
 unsigned ledger_handles(struct ledger *l, int64_t row)
 {
     pthread_mutex_lock(&l->lock);

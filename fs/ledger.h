@@ -35,6 +35,10 @@ int ledger_open_handle(struct ledger *l, int64_t row, uint64_t unique, bool rese
                        bool *ret_passthrough);
 /* Returns how many handles of ROW are left. A handle closed already (a resent RELEASE) is fine. */
 unsigned ledger_close_handle(struct ledger *l, uint64_t handle, int64_t row);
+/* Is HANDLE of ROW open in caching mode? Also when it is not open. */
+bool ledger_is_caching(struct ledger *l, uint64_t handle, int64_t row);
+/* All handles of ROW are in caching mode now. Only while none of them was answered as passthrough. */
+void ledger_turn_caching(struct ledger *l, int64_t row);
 unsigned ledger_handles(struct ledger *l, int64_t row);
 uint64_t ledger_all_handles(struct ledger *l);
 

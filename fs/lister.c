@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lister's thread: the backend's listing for `ls images/`, and the digests it publishes beside the images. Both are documents of any
- * length, read page by page straight into the catalogue, with blocking transfers that nobody but this thread waits for.
+ * The lister's thread reads the backend's listing for `ls images/`, the digests thread what it publishes beside the images: the end of an
+ * image waits for its digest and must not wait for a listing of any length. Both are documents of any length, read page by page straight
+ * into the catalogue, with blocking transfers that nobody but their thread waits for.
  */
 #include "config-auto.h"
 
@@ -17,7 +18,7 @@
 #include "log.h"
 #include "sums.h"
 
-enum { BATCH = 1000, FAILURE_PAUSE_S = 5 };
+enum { BATCH = 1000, FAILURE_PAUSE_S = 5, PAGES_MAX = 50000 };
 
 /* ---- a listing */
 
@@ -107,17 +108,31 @@ static int read_page(struct reading *r, unsigned endpoint, const char *marker, c
     }
 }
 
+/*
+ * A server that leads in a circle is found out by a marker that comes again: each is compared with one that is kept, the first, second,
+ * fourth, eighth and so on, so that a circle of any length is seen once that many pages lie between two that are kept.
+ */
 static int read_pages(struct reading *r, unsigned endpoint)
 {
-    char *marker = NULL;
+    char *marker = NULL, *kept = NULL;
+    unsigned page = 0;
     int error;
     do {
         char *next = NULL;
         error = read_page(r, endpoint, marker, &next);
+        if (error == 1 && ((kept != NULL && strcmp(next, kept) == 0) || ++page > PAGES_MAX)) {
+            log_warning("the backend's listing has no end: after page %u it leads %s", page, page > PAGES_MAX ? "on and on" : "back");
+            error = -EPROTO;
+        } else if (error == 1 && (page & (page - 1)) == 0) {
+            free(kept);
+            if ((kept = strdup(next)) == NULL)
+                error = -ENOMEM;
+        }
         free(marker);
         marker = next;
     } while (error == 1 && !atomic_load(&r->e->stopping));
     free(marker);
+    free(kept);
     return error == 1 ? -ECANCELED : error;
 }
 
@@ -358,7 +373,7 @@ static void settle(void *context)
 
 void lister_settle_digest(struct image *image)
 {
-    tasks_add(image->engine->lister, settle, image_ref(image));
+    tasks_add(image->engine->digests, settle, image_ref(image));
 }
 
 struct question {
@@ -382,7 +397,7 @@ int lister_digest_now(struct engine *e, const char *name, struct digest *ret)
 {
     struct question q = {.e = e, .name = name, .ret = ret};
     sem_init(&q.done, 0, 0);
-    tasks_add(e->lister, answer_question, &q);
+    tasks_add(e->digests, answer_question, &q);
     while (sem_wait(&q.done) < 0)
         ;
     sem_destroy(&q.done);

@@ -15,7 +15,7 @@
 #include "engine_private.h"
 #include "log.h"
 
-enum { LOOKUP_RETRIES = 2 };
+enum { LOOKUP_RETRIES = 2, LOOKUP_PAUSE_MAX_S = 10 };
 
 /* ---- probes */
 
@@ -193,14 +193,17 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
         ask(l);
         return;
     }
-    if (l->probe < PROBE_BYTES) { /* what is cached is served instead: nobody waits for a second try */
+    l->tried_endpoints = 0;
+    /* What is known or cached is served without the backend: nobody waits for it to come back. */
+    if (l->known) {
+        log_info("%s: it cannot be looked up (%s); what is known of it is served", l->name, what);
         finish(l, -EHOSTUNREACH);
         return;
     }
-    l->tried_endpoints = 0;
     /* A server that answers, if badly, is worth more patience than one that cannot be reached: people wait for `ls` and `stat`. */
     bool answers = error == -EAGAIN || error == -ECONNRESET;
-    if ((!answers && l->tries >= LOOKUP_RETRIES) || ++l->tries > e->config->retries || error == -EINVAL || error == -ENOMEM) {
+    if (l->head.retry_after > LOOKUP_PAUSE_MAX_S || (!answers && l->tries >= LOOKUP_RETRIES) || ++l->tries > e->config->retries ||
+        error == -EINVAL || error == -ENOMEM) {
         log_warning("%s: looked up in vain: %s", l->name, what);
         finish(l, -EHOSTUNREACH);
         return;
@@ -351,8 +354,8 @@ static void ask_posted(void *context)
 
 /* ---- for the view */
 
-/* Parks W on the look-up of NAME; starts one unless it is under way, with PROBE bytes. */
-static int park(struct engine *e, const char *name, size_t probe, struct waiter *w)
+/* Parks W on the look-up of NAME; starts one unless it is under way, with PROBE bytes. KNOWN: there is a row of it that can be shown. */
+static int park(struct engine *e, const char *name, size_t probe, bool known, struct waiter *w)
 {
     struct lookup *l, *new = calloc(1, sizeof(*new));
     bool started = false;
@@ -362,6 +365,7 @@ static int park(struct engine *e, const char *name, size_t probe, struct waiter 
         return -ENOMEM;
     new->engine = e;
     new->probe = probe;
+    new->known = known;
     snprintf(new->name, sizeof(new->name), "%s", name);
     TAILQ_INIT(&new->waiters);
     pthread_mutex_lock(&e->lock);
@@ -404,7 +408,7 @@ int engine_lookup(struct engine *e, const char *name, struct waiter *w, struct i
 {
     int r = catalogue_find(e->catalogue, name, ret);
     if (r == -ENOENT || (r == 0 && is_stale(e, ret)))
-        return park(e, name, PROBE_BYTES, w);
+        return park(e, name, PROBE_BYTES, r == 0 && ret->meta.size != IMAGE_SIZE_UNKNOWN, w);
     return r;
 }
 
@@ -433,7 +437,7 @@ int engine_revalidate(struct engine *e, int64_t row, struct waiter *w)
         return 0;
     if (origin_all_down(e)) /* it was asked in vain a moment ago */
         return 0;
-    return park(e, r.name, 1, w);
+    return park(e, r.name, 1, true, w);
 }
 
 int engine_revalidate_result(struct engine *e, int64_t row, int status)

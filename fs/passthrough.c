@@ -65,7 +65,8 @@ static struct known *find_locked(struct passthrough *p, int64_t row)
     return k;
 }
 
-static int ask_locked(struct passthrough *p, int64_t row, int fd)
+/* 0 and the keeper's answer: an id, or why the kernel does not take the file. -errno: it could not be asked. */
+static int ask_locked(struct passthrough *p, int64_t row, int fd, int *ret_answer)
 {
     struct link_message message = {.type = LINK_BACKING_OPEN, .row = row};
     int r = link_send(p->socket, false, &message, &fd, 1);
@@ -73,7 +74,10 @@ static int ask_locked(struct passthrough *p, int64_t row, int fd)
         r = link_receive(p->socket, false, &message, NULL, 0);
     if (r < 0)
         return r;
-    return message.type == LINK_BACKING ? message.result : -EPROTO;
+    if (message.type != LINK_BACKING || message.result == 0)
+        return -EPROTO;
+    *ret_answer = message.result;
+    return 0;
 }
 
 /* An answer that holds for every file of the cache directory. */
@@ -85,29 +89,43 @@ static void note_refusal(struct passthrough *p, int r)
         log_notice("the kernel does not read cached images by itself, %s: they are read through the worker", passthrough_state(p));
 }
 
-int passthrough_open(struct passthrough *p, int64_t row, int fd)
+bool passthrough_wanted(const struct passthrough *p)
 {
-    if (p == NULL)
-        return -EOPNOTSUPP;
-    int r = atomic_load(&p->refused);
-    if (r < 0)
-        return r;
-    pthread_mutex_lock(&p->lock);
-    struct known *k = find_locked(p, row);
-    if (k != NULL) {
-        r = k->id;
-    } else if ((k = malloc(sizeof(*k))) == NULL) {
-        r = -ENOMEM;
-    } else if ((r = ask_locked(p, row, fd)) > 0) {
-        *k = (struct known){.row = row, .id = r};
-        HASH_ADD(hh, p->known, row, sizeof(k->row), k);
-    } else {
+    return p != NULL && atomic_load(&p->refused) == 0;
+}
+
+/* Nobody of ROW was answered as passthrough when the keeper has no id of it: those who came at once wait for the lock, and find themselves
+ * in caching mode when they have it. */
+static int first_locked(struct passthrough *p, int64_t row, int fd, int *ret_refusal)
+{
+    struct known *k = malloc(sizeof(*k));
+    int answer = 0, r = k == NULL ? -ENOMEM : ask_locked(p, row, fd, &answer);
+    if (r < 0 || answer < 0) {
         free(k);
-        r = r == 0 ? -EPROTO : r;
+        if (r == 0)
+            ledger_turn_caching(p->ledger, row);
+        *ret_refusal = answer;
+        return r;
     }
+    *k = (struct known){.row = row, .id = answer};
+    HASH_ADD(hh, p->known, row, sizeof(k->row), k);
+    return answer;
+}
+
+int passthrough_open(struct passthrough *p, int64_t row, uint64_t handle, int fd)
+{
+    int r, refusal = 0;
+    pthread_mutex_lock(&p->lock);
+    const struct known *k = find_locked(p, row);
+    if (k != NULL)
+        r = k->id;
+    else if (ledger_is_caching(p->ledger, handle, row))
+        r = 0;
+    else
+        r = first_locked(p, row, fd, &refusal);
     pthread_mutex_unlock(&p->lock);
-    if (r < 0)
-        note_refusal(p, r);
+    if (refusal < 0)
+        note_refusal(p, refusal);
     return r;
 }
 

@@ -39,6 +39,12 @@ bool prefetch_is_under_way(struct engine *e, const char *name)
     return p != NULL;
 }
 
+static bool is_queued(struct engine *e, const char *name)
+{
+    struct queue_row row;
+    return catalogue_queue_find(e->catalogue, name, &row) != -ENOENT;
+}
+
 /* ---- the end of one */
 
 /* On the rows thread. What the queue says of it now. */
@@ -52,6 +58,8 @@ static void write_failure(struct prefetch *p)
         log_warning("%s: the second try failed, too: %s", p->name, why);
         return;
     }
+    if (!is_queued(e, p->name)) /* taken off meanwhile: nobody wants to know */
+        return;
     if (final) {
         log_error("%s: prefetch given up after %llu tries: %s", p->name, (unsigned long long)p->attempts + 1, why);
         int r = catalogue_invalid_put(e->catalogue, p->name, why, 0, clock_now());
@@ -111,11 +119,27 @@ void prefetch_done(struct image *image, int status)
 
 /* ---- its start */
 
+/* On the fetch thread: nothing more of it is asked for; what is under way ends as usual. */
+static void stop_whole(void *context)
+{
+    struct image *image = context;
+    pthread_mutex_lock(&image->lock);
+    if (image->queue_row != 0 && image->asked < image->engine->config->fetch_whole_after)
+        image->whole = false;
+    image->queue_row = 0;
+    pthread_mutex_unlock(&image->lock);
+    prefetch_done(image, -ECANCELED);
+    fetch_attend(image);
+    fetch_schedule(image->engine);
+    image_put(image);
+}
+
 /* The image is known: all of it is wanted. On the rows thread, or the caller's of prefetch_start(). */
 static void want_whole(struct prefetch *p, int64_t row)
 {
     struct engine *e = p->engine;
     struct image *image;
+    int64_t queue_row = p->queue_row;
     int r = image_load(e, row, &image);
 
     if (r < 0) {
@@ -123,15 +147,21 @@ static void want_whole(struct prefetch *p, int64_t row)
         return;
     }
     pthread_mutex_lock(&e->lock);
-    p->row = row;
+    p->row = row; /* as of now P ends with the image, wherever that is seen */
     pthread_mutex_unlock(&e->lock);
     pthread_mutex_lock(&image->lock);
     int ended = image->state == IMAGE_COMPLETE ? 0 : image->dead != 0 ? image->dead : 1;
     if (ended == 1) {
         image->whole = true;
-        image->queue_row = p->queue_row ? p->queue_row : -1;
+        image->queue_row = queue_row ? queue_row : -1;
     }
     pthread_mutex_unlock(&image->lock);
+    /* Taken off the queue meanwhile: who did that saw the row above, or is seen here. */
+    if (ended == 1 && queue_row != 0 && !is_queued(e, image->name)) {
+        if (!engine_post(e, stop_whole, image))
+            image_put(image);
+        return;
+    }
     if (ended == 1)
         fetch_visit(image);
     else
@@ -221,21 +251,6 @@ static void tick_task(void *context)
 void prefetch_kick(struct engine *e)
 {
     tasks_add(e->rows, tick_task, e);
-}
-
-/* On the fetch thread: nothing more of it is asked for; what is under way ends as usual. */
-static void stop_whole(void *context)
-{
-    struct image *image = context;
-    pthread_mutex_lock(&image->lock);
-    if (image->queue_row != 0 && image->asked < image->engine->config->fetch_whole_after)
-        image->whole = false;
-    image->queue_row = 0;
-    pthread_mutex_unlock(&image->lock);
-    prefetch_done(image, -ECANCELED);
-    fetch_attend(image);
-    fetch_schedule(image->engine);
-    image_put(image);
 }
 
 void prefetch_stop(struct engine *e, const char *name)

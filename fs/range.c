@@ -152,6 +152,7 @@ static void arrived(struct range *range, uint64_t length)
     if (!image->through)
         atomic_fetch_sub(&image->engine->reserved, (int64_t)length);
     mark_chunks_locked(image, from, range->pos);
+    image_hide_tail_locked(image);
     if (!image->through)
         image_dirty_locked(image);
     image->fetched += length;
@@ -263,18 +264,57 @@ static int on_data(void *context, const struct transfer_head *head, const void *
 
 /* ---- its end */
 
+static void retry_due(void *context);
+
+/*
+ * Another try of IMAGE failed: its ranges wait for PAUSE ms (0: growing ones), but not for ever. Those that fail while one waits already
+ * are the same try: with many streams it would be the last one at once. May free all of them.
+ */
+static void pause_image(struct image *image, uint64_t pause, int error, const char *what)
+{
+    struct engine *e = image->engine;
+
+    if (image->retry != NULL)
+        return;
+    if (++image->fails > e->config->retries) {
+        char why[IMAGE_ERROR_MAX + 1];
+        snprintf(why, sizeof(why), "%s (tried %u times)", what, image->fails);
+        fetch_fail(image, -EIO, why);
+        return;
+    }
+    uint64_t ms = pause ? pause : plan_backoff(e->config->retry_delay, image->fails, (uint32_t)random());
+    log_info("%s: %s; asking again in %llu ms (%s)", image->name, what, (unsigned long long)ms, error_text(error));
+    if (transfers_timer(e->transfers, ms, retry_due, image, &image->retry) < 0)
+        fetch_fail(image, -EIO, "out of memory");
+}
+
+/* Who gives out credentials cannot be reached: a failed try as any other, and the next is when it is asked again. */
+static void pause_for_credential(struct image *image)
+{
+    pause_image(image, auth_pause(image->engine), -EHOSTUNREACH, "no credential could be had for the backend");
+}
+
 static void retry_due(void *context)
 {
-    struct image *image = context;
-    image->retry = NULL;
+    struct image *image = image_ref(context);
     struct range *range, *next;
+    bool unauthorised = false;
+
+    image->retry = NULL;
     for (range = TAILQ_FIRST(&image->ranges); range != NULL; range = next) {
         next = TAILQ_NEXT(range, link);
-        if (range->transfer == NULL && range->auth.list == NULL && range_again(range) < 0)
+        int r = range->transfer == NULL && range->auth.list == NULL ? range_again(range) : 0;
+        if (r == -EHOSTUNREACH)
+            unauthorised = true;
+        else if (r < 0)
             range_free(range);
     }
-    fetch_attend(image);
+    if (unauthorised)
+        pause_for_credential(image);
+    else
+        fetch_attend(image);
     fetch_schedule(image->engine);
+    image_put(image);
 }
 
 /* The request of RANGE failed in a way that another try may mend. */
@@ -294,18 +334,7 @@ static void try_again(struct range *range, int error, const char *what)
             return;
     }
     image->tried = 0;
-    if (++image->fails > e->config->retries) {
-        char why[IMAGE_ERROR_MAX + 1];
-        snprintf(why, sizeof(why), "%s (tried %u times)", what, image->fails);
-        fetch_fail(image, -EIO, why);
-        return;
-    }
-    if (image->retry != NULL)
-        return;
-    uint64_t ms = range->retry_after ? range->retry_after * UINT64_C(1000) : plan_backoff(e->config->retry_delay, image->fails, (uint32_t)random());
-    log_info("%s: %s; asking again in %llu ms (%s)", image->name, what, (unsigned long long)ms, error_text(error));
-    if (transfers_timer(e->transfers, ms, retry_due, image, &image->retry) < 0)
-        fetch_fail(image, -EIO, "out of memory");
+    pause_image(image, range->retry_after * UINT64_C(1000), error, what);
 }
 
 static void range_complete(struct range *range)
@@ -452,10 +481,10 @@ static void authorised(void *context, int status)
     static const struct transfer_result none = {.message = "no credential could be had for the backend"};
     struct range *range = context;
     struct image *image = image_ref(range->image);
-    if (status == 0)
-        status = ask_endpoint(range);
-    if (status < 0)
-        range_failed(range, status == -EHOSTUNREACH ? -EAGAIN : status, &none);
+    if (status == -EHOSTUNREACH)
+        pause_for_credential(image);
+    else if (status < 0 || (status = ask_endpoint(range)) < 0)
+        range_failed(range, status, &none);
     image_put(image);
 }
 
@@ -494,6 +523,10 @@ int range_start(struct image *image, enum fetch_class class, struct span span)
         image->engine->buffers++;
     image->tried = image->fails ? image->tried : 0;
     int r = range_again(range);
+    if (r == -EHOSTUNREACH) {
+        pause_for_credential(image); /* the range keeps its place */
+        return 0;
+    }
     if (r < 0)
         range_free(range);
     return r;

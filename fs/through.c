@@ -33,12 +33,11 @@ static void forget_kept(void *context)
     struct image *image = context;
     struct engine *e = image->engine;
     int r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL);
-    if (r == 0 || r == -ENOSPC)
+    if (r != -ESTALE)
         store_remove(e->store, STORE_PARTIAL, image->name);
-    if (r == -ENOSPC)
-        r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL);
-    if (r < 0 && r != -ESTALE)
-        log_errno(r, "%s: the bytes of it that were kept could not be taken out of the catalogue", image->name);
+    /* Where not even a row can be written, the bytes go first: should we end in between, the next start finds the row without a file. */
+    if (r < 0 && r != -ESTALE && (r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL)) < 0)
+        log_errno(r, "%s: its bytes are gone, but the catalogue cannot be told before the next start", image->name);
     prefetch_done(image, -ENOSPC);
     image_put(image);
 }
@@ -65,11 +64,17 @@ void through_start(struct image *image, const char *why)
     if (image->through)
         return;
     fetch_stop_ranges(image);
-    int r = open_memory(image->meta.size, &file);
+    int r = chunkmap_new(image->meta.size, &map);
+    /* A chunk is the least that can be dropped: with larger ones the window would have no bound. */
+    if (r == 0 && chunkmap_chunk_size(map) > THROUGH_WINDOW) {
+        chunkmap_free(map);
+        fetch_fail(image, -EFBIG, "no room for it in the cache, and it is too large to be passed through");
+        return;
+    }
     if (r == 0)
-        r = chunkmap_new(image->meta.size, &map);
+        r = open_memory(image->meta.size, &file);
     if (r < 0) {
-        image_file_put(file);
+        chunkmap_free(map);
         fetch_fail(image, -EIO, "no room for it in the cache, and no memory to pass it through");
         return;
     }

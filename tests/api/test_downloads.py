@@ -66,11 +66,11 @@ def test_conditions(folder, api):
     content = blob(MIB, 3)
     folder.put("SHA256SUMS", f"{sha(content)}  image\n".encode())
     folder.put("image", content)
-    api.get("/images/image")
+    etag = api.get("/images/image").headers["ETag"]
     folder.wait_cached("image")
+    assert folder.xattr("image", "os_hash_value") == sha(content)
     answer = api.get("/images/image")
-    etag = answer.headers["ETag"]
-    assert etag == folder.xattr("image", "etag")
+    assert answer.headers["ETag"] == etag == folder.xattr("image", "etag")
     assert answer.headers["X-Glance-Cache-Hash"] == f"sha256={sha(content)}"
     for value in (etag, "W/" + etag, f'"x", {etag}', "*"):
         answer = api.get("/images/image", If_None_Match=value)

@@ -68,6 +68,8 @@ BACKENDS = {
     "http without a url": ("type = http", "url"),
     "an unknown key": ("type = http\nurl = http://127.0.0.1/\nurls = x", "url"),
     "a url that is none": ("type = http\nurl = not a url", "url"),
+    "too many urls": ("type = http\nurl = " + "\n  ".join(f"http://127.0.0.{i}/{{id}}" for i in range(1, 18)), "more than the 16"),
+    "too many endpoints": ("type = glance\nendpoint = " + "\n  ".join(f"http://127.0.0.{i}" for i in range(1, 18)), "more than the 16"),
     "a scheme": ("type = http\nurl = gopher://127.0.0.1/{id}", "gopher"),
     "a boolean": ("type = http\nurl = http://127.0.0.1/{id}\ninsecure = perhaps", "insecure"),
     "a missing token file": ("type = http\nurl = http://127.0.0.1/{id}\ntoken_file = /nonexistent/token",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cache directory on a disk that is too small or filled by others: every reader gets every byte, and the mount lives."""
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -173,3 +174,40 @@ def test_readers_while_others_fill_and_empty_the_disk(disk, nginx, evict):
         same(cache.stored(name), contents[name])
     nginx.put("small", blob(MIB, 2))
     caches_again(disk, nginx)
+
+
+@pytest.fixture
+def quota(cache):
+    """A disk with room for all, of which the cache directory may use 24 MiB. Btrfs: its quotas are in every kernel that has it."""
+    if not shutil.which("mkfs.btrfs"):
+        pytest.skip("no mkfs.btrfs: the package btrfs-progs is not installed")
+    disk = os.path.join(cache.root, "disk")
+    with open(disk, "wb") as f:
+        f.truncate(256 * MIB)
+    subprocess.run(["mkfs.btrfs", "-q", disk], stdout=subprocess.DEVNULL, check=True)
+    done = subprocess.run(["mount", "-o", "loop", disk, cache.dir], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"a btrfs cannot be mounted here: {done.stderr.strip()}")
+    try:
+        for command in (["quota", "enable"], ["qgroup", "limit", "24M"]):
+            done = subprocess.run(["btrfs", *command, cache.dir], capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                pytest.skip(f"no quotas of btrfs here: {done.stderr.strip()}")
+        yield cache
+    finally:
+        cache.kill()
+        subprocess.run(["umount", cache.dir], check=True)
+
+
+def test_quota(quota, origin):
+    """The quota is used up, not the disk: the image is served without being kept, and says so."""
+    content = origin.put("large", blob(40 * MIB, 4))
+    origin.put("small", blob(MIB, 5))
+    quota.configure(origin).mount()
+    same(quota.read("large"), content)
+    assert "quota" in quota.error("large")
+    assert quota.ls("cached") == []
+    assert os.statvfs(quota.dir).f_bavail * os.statvfs(quota.dir).f_frsize > 40 * MIB, "the disk is not full"
+    wait_until(lambda: quota.ls("incomplete") == [], what="the bytes that were kept so far to go")
+    same(quota.read("small"), blob(MIB, 5))
+    quota.wait_cached("small")

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import KIB, MIB, UNREACHABLE, blob, error_of, name_of, pread, same
+from harness import KIB, MIB, UNREACHABLE, blob, error_of, name_of, same, sha
 from origin import Origin
 from waiting import wait_until
 
@@ -254,6 +254,25 @@ def test_retry_after_is_honoured(cache, origin):
     assert second.at - first.at >= 1.9
 
 
+def test_retry_after_holds_up_no_look_up_of_what_is_known(cache, origin):
+    """A row that is due to be looked up again, a cached image to be revalidated: served as they are. The rest is an error soon."""
+    origin.put("known", CONTENT)
+    content = origin.put("cached", blob(MIB, 25))
+    cache.configure(origin.config(), fetch_whole_after="64K", list_ttl=1, revalidate="on-open").mount()
+    assert os.stat(cache.image("known")).st_size == SIZE
+    same(cache.read("cached"), content)
+    cache.wait_cached("cached")
+    origin.fault(None, status=503, headers={"Retry-After": "600"})
+    asked = len(origin.requests())
+
+    def served():
+        assert os.stat(cache.image("known")).st_size == SIZE
+        same(cache.read("cached"), content)
+        return {r.name for r in origin.requests()[asked:]} >= {"known", "cached"}
+    wait_until(served, what="both to be asked about, and served all the same")
+    assert error_of(os.stat, cache.image("unknown")) in UNREACHABLE
+
+
 def test_redirect(cache, origin, make_cache):
     elsewhere = Origin(prefix="/mirror/")
     try:
@@ -343,19 +362,46 @@ def test_a_proxy(cache, origin):
     assert origin.requests("image") and all(r.absolute for r in origin.requests("image"))
 
 
-@pytest.fixture
-def secure(cache, tmp_path):
-    """An origin with TLS and the certificate of its own authority."""
-    key, certificate = tmp_path / "key.pem", os.path.join(cache.root, "ca.pem")  # where the worker's user can read it
+def test_a_proxy_of_the_environment(cache, origin, monkeypatch):
+    """http_proxy of the service; a host in no_proxy is asked without it; the configuration's proxy goes before it."""
+    origin.put("image", CONTENT)
+    direct = Origin()
+    try:
+        direct.put("image", CONTENT)
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{origin.port}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        cache.configure(origin.config(url=f"http://images.invalid/img/{{id}} {direct.url}")).mount()
+        same(cache.read("image"), CONTENT)
+        assert origin.requests("image") and all(r.absolute for r in origin.requests("image"))
+        assert direct.requests("image") == []
+        cache.wait_cached("image")
+        os.unlink(cache.path("cached", "image"))
+        origin.stop()
+        same(cache.read("image"), CONTENT)
+        assert direct.requests("image") and not any(r.absolute for r in direct.requests("image"))
+    finally:
+        direct.close()
+
+
+def certificate(folder, name):
+    """A key and the certificate of its own authority, where the worker's user can read it."""
+    key, path = os.path.join(folder, name + ".key"), os.path.join(folder, name + ".pem")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "2",
-                    "-keyout", key, "-out", certificate, "-subj", "/CN=127.0.0.1",
+                    "-days", "2", "-keyout", key, "-out", path, "-subj", "/CN=127.0.0.1",
                     "-addext", "subjectAltName=IP:127.0.0.1"],
                    check=True, capture_output=True)
+    os.chmod(key, 0o644)
+    return path, key
+
+
+@pytest.fixture
+def secure(cache):
+    """An origin with TLS."""
+    path, key = certificate(cache.root, "ca")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(path, key)
     server = Origin(tls=context)
-    server.certificate = certificate
+    server.certificate = path
     yield server
     server.close()
 
@@ -374,6 +420,25 @@ def test_tls(cache, secure, trust):
         cache.wait_cached("image")
 
 
+@pytest.mark.parametrize("client", ["its own", "another one", "none"])
+def test_a_client_certificate(cache, secure, client):
+    """A server that wants one: had by who has the right one; else an error that is in the log."""
+    content = secure.put("image", CONTENT)
+    mine, key = certificate(cache.root, "client")
+    other, other_key = certificate(cache.root, "other")
+    secure.tls.verify_mode = ssl.CERT_REQUIRED
+    secure.tls.load_verify_locations(mine)
+    pair = {"its own": (mine, key), "another one": (other, other_key), "none": None}[client]
+    more = {} if pair is None else {"client_cert_file": pair[0], "client_key_file": pair[1]}
+    cache.configure(secure.config(ca_file=secure.certificate, retries=0, **more)).mount()
+    if client == "its own":
+        same(cache.read("image"), content)
+        return
+    code = error_of(cache.read, "image")
+    assert code in UNREACHABLE, name_of(code)
+    assert secure.sent("image") == 0 and "image" in cache.logged()
+
+
 def test_an_image_larger_than_it_said(cache, origin):
     """The listing and the probe disagree with what comes: the size of the file stays what was told."""
     origin.put("image", CONTENT)
@@ -389,18 +454,19 @@ def test_an_image_larger_than_it_said(cache, origin):
 
 
 def test_all_streams_fail_at_once(cache, origin):
-    content = origin.put("image", blob(16 * MIB, 23))
+    """More streams than retries, and the server is away for longer than one of them: that they all fail is one try."""
+    content = origin.put("image", blob(64 * MIB, 23))
     fault = origin.fault("image", stall_after=MIB // 2, when=after_probe)
-    cache.configure(origin.config(retries=3, retry_delay=10, stall_timeout=600), fetch_whole_after="64K",
-                    streams=4).mount()
-    fd = os.open(cache.image("image"), os.O_RDONLY)
-    same(pread(fd, 128 * KIB), content[:128 * KIB])
-    wait_until(lambda: fault.waiting >= 2, what="several streams to be held back")
+    cache.configure(origin.config(retries=6, retry_delay=50, stall_timeout=600), fetch_whole_after="64K",
+                    streams=8).mount()
+    reader = cache.spawn("sha256sum", cache.image("image"), stdout=-1, text=True)
+    wait_until(lambda: fault.waiting >= 8, what="more streams than retries to be held back")
     origin.stop()
+    wait_until(lambda: cache.logged().count("asking again in") >= 3 or reader.poll() is not None,
+               what="some tries while it is away")
     origin.clear_faults()
     origin.start()
-    same(pread(fd), content)
-    os.close(fd)
+    assert reader.communicate()[0].split()[0] == sha(content)
     cache.wait_cached("image")
     same(cache.stored("image"), content)
 
@@ -412,3 +478,18 @@ def test_background_rate(cache, origin):
     same(cache.read("image", MIB), content[:MIB])
     assert cache.ls("cached") == []
     same(cache.read("image", 64 * KIB, 7 * MIB), content[7 * MIB:7 * MIB + 64 * KIB])
+
+
+def test_a_size_that_no_memory_holds(cache, origin):
+    """No room in the cache, and a chunk alone would be larger than what is kept of an image that goes straight through."""
+    total = 1 << 61
+    origin.put("image", CONTENT)
+    origin.fault("image", content_range=f"bytes 0-{128 * KIB - 1}/{total}", when=lambda r: not after_probe(r))
+    origin.fault("image", stall_after=MIB)
+    origin.put("small", b"small")
+    cache.configure(origin.config(retries=0, stall_timeout=600), image_cache_max_size="64M").mount()
+    assert os.stat(cache.image("image")).st_size == total
+    assert error_of(cache.read, "image", 4096) == errno.EFBIG
+    assert "too large" in cache.error("image")
+    assert len(origin.requests("image")) == 1
+    same(cache.read("small"), b"small")

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from harness import blob, error_of, name_of, same
+from harness import MIB, blob, error_of, name_of, same, sha
 from waiting import wait_until
 
 PAGES = {
@@ -142,6 +142,38 @@ def test_broken_listings(cache, origin, what):
     origin.put("new", b"new")
     wait_until(lambda: error_of(cache.ls, "images") == 0 and cache.ls("images") == ["kept", "new"],
                what="the listing to be right")
+
+
+def s3_page(token):
+    return (f"<?xml version='1.0'?><ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>"
+            "<Contents><Key>a</Key><Size>5</Size></Contents></ListBucketResult>").encode()
+
+
+@pytest.mark.parametrize("tokens", ["1", "12", "123"])
+def test_a_listing_without_an_end(cache, origin, tokens):
+    """A server that leads from page to page in a circle: an error, and what it told is shown."""
+    for token, after in zip(tokens, tokens[1:] + tokens[0]):
+        origin.fault(None, when=lambda r, token=token: f"continuation-token={token}" in (r.query or ""), status=200, body=s3_page(after))
+    origin.fault(None, when=lambda r: "list-type" in (r.query or ""), status=200, body=s3_page(tokens[0]))
+    cache.configure({"type": "s3", "endpoint": f"http://127.0.0.1:{origin.port}", "bucket": "b", "region": "r", "addressing": "path"}).mount()
+    assert error_of(cache.ls, "images") in (0, errno.EIO, errno.EHOSTUNREACH)
+    wait_until(lambda: "no end" in cache.logged(), what="the reason in the log")
+    assert len(origin.requests()) < 20
+
+
+def test_the_end_of_an_image_waits_for_no_listing(cache, origin):
+    """Its digest is had while the listing hangs."""
+    content = origin.put("image", blob(MIB, 5))
+    origin.put_sums("SHA256SUMS", {"image": content})
+    hold = origin.fault("", hold_head=True)
+    cache.configure(origin.config(stall_timeout=600)).mount()
+    lister = cache.spawn("ls", cache.path("images"), stdout=-1, text=True)
+    wait_until(lambda: hold.waiting, what="the listing to hang")
+    same(cache.read("image"), content)
+    assert lister.poll() is None
+    hold.release()
+    assert lister.communicate()[0] == "image\n"
+    assert cache.xattr("image", "os_hash_value") == sha(content)
 
 
 def test_large(cache, origin):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """mount(8), fstab, fusermount3, the service manager, and ends from outside."""
+import errno
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import tempfile
 
 import pytest
 
-from harness import MIB, binary, blob, descendants, is_mounted, same
+from harness import MIB, binary, blob, descendants, error_of, is_mounted, same
 from waiting import wait_until
 from workers import hand_over, status_of, worker_of
 
@@ -37,6 +38,26 @@ def test_mount_and_umount_by_mount(cache, origin, monkeypatch):
     finally:
         subprocess.run(["umount", cache.mnt], check=False)
     assert not is_mounted(cache.mnt)
+
+
+@pytest.mark.parametrize("name", ["images", "a,b\\c d"])
+def test_read_only_and_a_given_name(cache, origin, name):
+    """-o ro: images are read and fetched, the view cannot be changed; fsname is what mount(8) and df show instead of the configuration."""
+    content = origin.put("image", blob(MIB, 1))
+    escaped = name.replace("\\", "\\\\").replace(",", "\\,")
+    cache.configure(origin).mount("-o", f"ro,fsname={escaped}")
+    line = next(l for l in open("/proc/self/mountinfo") if cache.mnt in l)
+    assert line.split(" - ")[1].split()[1] == name.replace("\\", "\\134").replace(" ", "\\040")
+    assert "ro" in line.split()[5].split(",")
+    same(cache.read("image"), content)
+    cache.wait_cached("image")
+    for call in (lambda: cache.touch("queued", "image"), lambda: os.unlink(cache.path("cached", "image")),
+                 lambda: os.rename(cache.path("cached", "image"), cache.path("invalid", "image")),
+                 lambda: os.setxattr(cache.image("image"), "user.glance.pinned", b"1")):
+        assert error_of(call) == errno.EROFS
+    os.kill(worker_of(cache), signal.SIGKILL)
+    same(cache.read("image"), content)
+    assert cache.ls("cached") == ["image"]
 
 
 def test_fstab(cache, origin):

@@ -144,3 +144,45 @@ def test_rm_frees_the_space_of_a_passthrough_file(own_disk, origin):
     assert used(cache) > 32 * MIB
     os.close(fd)
     wait_until(lambda: used(cache) < 16 * MIB, what="the space to be free")
+
+
+# Opens and closes IMAGE until it did so TIMES, all at once with others; prints the errors.
+OPENER = """
+import os, sys
+errors = []
+for _ in range(int(sys.argv[2])):
+    try:
+        os.close(os.open(sys.argv[1], os.O_RDONLY))
+    except OSError as e:
+        errors.append(repr(e))
+print(errors[:3])
+"""
+
+
+@pytest.fixture
+def stacked(cache):
+    """The cache directory on overlayfs, which the kernel takes no backing file from."""
+    over = os.path.join(cache.root, "over")
+    os.mkdir(over)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "tmpfs", over], check=True)
+    for folder in ("lower", "upper", "work"):
+        os.mkdir(os.path.join(over, folder))
+    done = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={over}/lower,upperdir={over}/upper,workdir={over}/work",
+                           cache.dir], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no overlayfs here: {done.stderr.strip()}")
+    return cache
+
+
+def test_refused_while_several_open(stacked, origin):
+    """The kernel refuses the first who opens; those who came at the same moment get caching mode with him."""
+    cache = stacked
+    cache.configure(origin).mount()
+    content = cached(cache, origin)
+    openers = [cache.python(OPENER, cache.image("image"), "300", stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    assert [o.communicate()[0].strip() for o in openers] == ["[]"] * 6
+    if passthrough(cache) == "on":
+        pytest.skip("the kernel takes files of overlayfs")
+    assert "stacked" in passthrough(cache)
+    same(cache.read("image"), content)
+    wait_until(lambda: cache.status()["counters"]["open_handles"] == 0, what="no handle to be left")

@@ -86,6 +86,27 @@ def test_rm_of_one_under_way(cache, origin):
     same(cache.read("image"), blob(SIZE, 71))
 
 
+def test_rm_during_its_look_up(cache, origin):
+    """Queued while the backend was away, taken off while it is asked again: neither fetched nor told to have failed."""
+    for name in ("image", "gone", "next"):
+        origin.put(name, blob(SIZE, 71))
+    cache.configure(origin.config(retries=0, retry_delay=10, stall_timeout=600), **SOON).mount()
+    origin.stop()
+    for name in ("image", "gone"):
+        cache.touch("queued", name)
+    holds = [origin.fault("image", hold_head=True), origin.fault("gone", status=404, hold_head=True)]
+    origin.start()
+    wait_until(lambda: all(h.waiting for h in holds), what="the look-ups to be held back")
+    for name in ("image", "gone"):
+        os.unlink(cache.path("queued", name))
+    origin.clear_faults()
+    wait_until(lambda: "image" in cache.ls("images"), what="the look-up to end")
+    cache.touch("queued", "next")
+    cache.wait_cached("next")
+    assert cache.ls("cached") == ["next"] and cache.ls("queued") == [] and cache.ls("invalid") == []
+    assert first_requests(origin) == ["next"]
+
+
 def test_unknown_is_enoent_at_once(cache, origin):
     cache.configure(origin).mount()
     assert error_of(cache.touch, "queued", "nobody") == errno.ENOENT

@@ -3,12 +3,14 @@
 import errno
 import hashlib
 import os
+import signal
 import subprocess
 
 import pytest
 
 from harness import KIB, MIB, blob, error_of, name_of, same, sha
 from waiting import wait_until
+from workers import wait_served, worker_of
 
 SIZE = 3 * MIB + 77
 RIGHT, WRONG = blob(SIZE, 61), blob(SIZE, 61)[:-5] + b"WRONG"
@@ -180,3 +182,32 @@ def test_resumed_and_verified(cache, origin):
     origin.put("image", RIGHT)
     wait_until(lambda: error_of(cache.read, "image") == 0, what="the right image to be readable")
     same(cache.read("image"), RIGHT)
+
+
+@pytest.mark.parametrize("then", ["at once", "a worker dies", "its bytes are dropped"])
+@pytest.mark.parametrize("peek", [4 * KIB, 512 * KIB])
+def test_a_peek_at_the_end(cache, origin, peek, then):
+    """The end is shown to who only looks at it; who reads all the rest does not find it in the page cache, but waits for the digest."""
+    content = blob(24 * MIB + 5, 62)
+    wrong = content[:-5] + b"WRONG"
+    size = len(wrong)
+    origin.put("image", wrong)
+    origin.put_sums("SHA256SUMS", {"image": content})
+    cache.configure(origin.config(retry_delay=10)).mount()
+    fd = os.open(cache.image("image"), os.O_RDONLY)
+    same(os.pread(fd, peek, size - peek), wrong[-peek:])
+    if then == "a worker dies":
+        os.kill(worker_of(cache), signal.SIGKILL)
+        wait_served(cache)
+    elif then == "its bytes are dropped":
+        os.unlink(cache.path("incomplete", "image"))
+    got, code = 0, 0
+    try:
+        while part := os.pread(fd, 64 * KIB, got):
+            same(part, wrong[got:got + len(part)])
+            got += len(part)
+    except OSError as e:
+        code = e.errno
+    os.close(fd)
+    assert code == errno.EIO and got < size
+    assert cache.ls("cached") == []

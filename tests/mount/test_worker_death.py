@@ -176,3 +176,22 @@ def test_the_keeper_is_killed(cache, origin):
     assert sum(p == os.path.realpath(cache.mnt) for p, _ in __import__("harness").mounts()) == 1
     cache.unmount()
     check_no_orphans(cache)
+
+
+def test_documents_do_not_share_a_handle(cache, origin):
+    """One opened under a worker that died, one under the next: each reads its own, and ends by itself."""
+    origin.put("image", blob(4 * MIB, 1))
+    hold = origin.fault("image", hold_from=MIB)
+    cache.configure(origin.config(stall_timeout=600)).mount()
+    cache.touch("queued", "image")
+    wait_until(lambda: hold.waiting, what="the fetch to be held back")
+    early = os.open(cache.path(".status"), os.O_RDONLY)
+    assert b"limit" in os.pread(early, 1 << 16, 0)
+    os.kill(worker_of(cache), signal.SIGKILL)
+    wait_served(cache)
+    late = os.open(cache.path("queued", "image"), os.O_RDONLY)
+    text = os.pread(late, 4096, 0)
+    assert b"limit" in os.pread(early, 1 << 16, 0)
+    os.close(early)
+    assert os.pread(late, 4096, 5) == text[5:] != b""
+    os.close(late)
