@@ -246,6 +246,16 @@ uint64_t space_used(struct engine *e)
 
 /* ---- images nobody has read for cache_ttl, on the rows thread */
 
+/* Nobody has it open, and nobody used it since it was listed: its last handle may have been closed just now, which is a use. */
+static bool is_expired(struct engine *e, int64_t id, int64_t before)
+{
+    struct image_row row;
+    if (ledger_handles(e->ledger, id) > 0 || catalogue_get(e->catalogue, id, &row) < 0)
+        return false;
+    touches_overlay(e->touches, &row);
+    return row.last_accessed < before;
+}
+
 void space_expire(struct engine *e)
 {
     int64_t ttl = (int64_t)e->config->cache_ttl * NS_PER_S, now = clock_now();
@@ -261,7 +271,7 @@ void space_expire(struct engine *e)
     while (more && (n = catalogue_least_recent(e->catalogue, accessed, row, rows, PAGE)) > 0) {
         for (int i = 0; i < n && more; i++) {
             more = now - rows[i].last_accessed > ttl;
-            if (more && ledger_handles(e->ledger, rows[i].row) == 0)
+            if (more && is_expired(e, rows[i].row, now - ttl))
                 engine_evict(e, rows[i].name);
         }
         accessed = rows[n - 1].last_accessed;

@@ -67,10 +67,12 @@ class Disk:
         finally:
             os.close(fd)
 
-    def give_back(self):
+    def give_back(self, wait=True):
+        """WAIT: until it is free, when nobody else takes it meanwhile."""
         size = os.stat(self.ballast).st_blocks * 512
         os.unlink(self.ballast)
-        wait_until(lambda: self.free() >= size - 8 * MIB, what="the disk to be free again")  # XFS does it later
+        if wait:
+            wait_until(lambda: self.free() >= size - 8 * MIB, what="the disk to be free again")  # XFS frees it later
 
 
 def allocated(cache):

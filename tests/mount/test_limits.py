@@ -7,10 +7,10 @@ import subprocess
 import pytest
 
 from disk import Disk, Sampler, allocated
-from harness import KIB, MIB, blob, same, sha
-from workers import needs_passthrough
+from harness import KIB, MIB, blob, pread, same, sha
 from tools import fill, folder_of_images, on
 from waiting import wait_until
+from workers import needs_passthrough
 
 CHUNK = 64 * KIB
 STREAMS = 4
@@ -94,6 +94,34 @@ def test_larger_than_the_limit(cache, origin):
     same(cache.read("large", MIB, 7 * MIB), large[7 * MIB:8 * MIB])
     assert cache.ls("cached") == names and cache.ls("incomplete") == []
     assert allocated(cache) < 4 * MIB
+
+
+def test_straight_through_and_back_again(cache, origin):
+    """What was dropped behind a reader is not there for another one, although the request that brought it is still under way."""
+    large = origin.put("large", blob(32 * MIB, 51))
+    hold = origin.fault("large", no_range=True, hold_from=24 * MIB, times=1, when=lambda r: r.range is None)
+    origin.fault("large", no_range=True)
+    cache.configure(origin.config(stall_timeout=600), image_cache_max_size="8M").mount()
+    fd = os.open(cache.image("large"), os.O_RDONLY)
+    same(pread(fd, 65536, 20 * MIB), large[20 * MIB:20 * MIB + 65536])
+    wait_until(lambda: hold.waiting, what="the one request to be held back")
+    back = cache.python("import os, sys, hashlib\nfd = os.open(sys.argv[1], os.O_RDONLY)\nprint('open', flush=True)\n"
+                        "print(hashlib.sha256(os.pread(fd, 65536, 1 << 20)).hexdigest())", cache.image("large"),
+                        stdout=subprocess.PIPE, text=True)
+    assert back.stdout.readline() == "open\n"
+    wait_until(lambda: back.poll() is not None or reads_of(back.pid), what="it to read")
+    hold.release()
+    assert back.communicate(timeout=60)[0].split() == [sha(large[MIB:MIB + 65536])]
+    same(pread(fd, 65536, 2 * MIB), large[2 * MIB:2 * MIB + 65536])
+    os.close(fd)
+
+
+def reads_of(pid):
+    """Is it inside pread(2)?"""
+    try:
+        return open(f"/proc/{pid}/syscall").read().split()[0] in ("17", "67")  # x86-64, arm64
+    except (OSError, IndexError):
+        return False
 
 
 def test_no_room_beside_pinned_ones(cache, origin):
