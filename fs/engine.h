@@ -85,7 +85,7 @@ int engine_list_status(struct engine *e);
 
 /*
  * The image of ROW, for a handle that the ledger holds already: in memory until engine_close(). -ESTALE: gone, evicted or replaced:
- * look the name up again. Blocks on the disk.
+ * look the name up again; -EIO: it failed for good, and its row is about to be replaced. Blocks on the disk.
  */
 int engine_open(struct engine *e, int64_t row, struct image **ret);
 /* The image of ROW for one operation, when it is (or, after a restart, was) open; give it back by engine_put(). -ESTALE. */

@@ -341,8 +341,11 @@ int engine_open(struct engine *e, int64_t row, struct image **ret)
     bool gone = image->state == IMAGE_RETIRED || image->dead != 0;
     pthread_mutex_unlock(&image->lock);
     if (gone) {
+        /* To look the name up again helps once the row of what is dead has been replaced; until then it leads here. */
+        struct image_row now;
+        bool replaced = catalogue_get(e->catalogue, row, &now) < 0 || now.state == IMAGE_RETIRED;
         image_put(image);
-        return -ESTALE;
+        return replaced ? -ESTALE : -EIO;
     }
     pthread_mutex_lock(&e->lock);
     if (!image->opened) {
