@@ -315,6 +315,10 @@ static void replace(struct keeper *k, bool program)
     log_notice("a worker with %s is being started", program ? "the program now on disk" : "the configuration as it is now");
     start_next(k, edition);
     edition_unref(edition);
+    if (k->next.state == CHILD_NONE) { /* no process could be had; said already */
+        log_error("the old worker stays in force");
+        told_ready(k);
+    }
 }
 
 static void replace_again(struct keeper *k)
