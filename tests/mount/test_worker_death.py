@@ -69,6 +69,23 @@ def test_kills_under_load(cache, make_nginx):
     check_no_orphans(cache)
 
 
+def test_more_partial_images_than_are_kept_track_of(cache, origin):
+    """The arrivals have room for 128: the others go by the catalogue's maps, and every byte is right."""
+    names = [f"image-{n}" for n in range(150)]
+    for n, name in enumerate(names):
+        origin.put(name, blob(MIB, n))
+    cache.configure(origin, fetch_policy="demand", read_ahead_max="0").mount()
+    handles = [os.open(cache.image(name), os.O_RDONLY) for name in names]
+    for n, fd in enumerate(handles):
+        same(os.pread(fd, MIB // 4, MIB // 4), blob(MIB, n)[MIB // 4:MIB // 2])
+    first = worker_of(cache)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: workers(cache.process.pid) not in ([], [first]), what="the next worker")
+    for n, fd in enumerate(handles):
+        same(os.pread(fd, MIB, 0), blob(MIB, n))
+        os.close(fd)
+
+
 def test_a_blocked_read_survives(cache, origin):
     content = origin.put("image", blob(4 * MIB, 1))
     hold = origin.fault("image", hold_from=2 * MIB)
