@@ -213,7 +213,7 @@ static void current_ended(struct keeper *k, int status)
         k->unmounted = true;
     if (k->ending || k->unmounted) {
         k->ending = true;
-    } else if (!k->ready) {
+    } else if (!k->ready && !WIFSIGNALED(status)) {
         give_up(k, 1); /* it said why */
     } else if (c.state == CHILD_STOPPING) {
         k->restart_at = 0;
@@ -231,12 +231,14 @@ static void next_ended(struct keeper *k, int status)
 {
     struct child c = k->next;
     k->next = (struct child){.state = CHILD_NONE, .control_fd = -1, .backing_fd = -1};
-    if (!k->ready) {
-        k->ending = true;
-        k->exit_code = 1;
+    if (!k->ready && (!k->told_go || !WIFSIGNALED(status))) { /* if it was not killed it said why */
+        char how[80];
+        if (WIFSIGNALED(status) && !k->ending)
+            log_error("worker %d %s before anything was mounted", (int)c.pid, describe_end(status, how, sizeof(how)));
+        give_up(k, 1);
     } else if (!k->ending && c.edition != k->edition) {
         log_error("the new worker could not be started: the old one, with its configuration, stays in force");
-            told_ready(k);
+        told_ready(k);
     } else if (!k->ending) {
         count_death(k, &c, status);
     }

@@ -20,6 +20,33 @@ from workers import Load, check_no_orphans, fill, status_of, wait_served, worker
 KILLS = int(os.environ.get("GCFS_KILLS", "100"))
 
 
+def test_killed_before_it_serves(cache, origin):
+    """The very first worker, between the mount and its first answer: another one goes on, and who started us learns nothing of it."""
+    origin.put("image", b"content")
+    cache.configure(origin)
+    for _ in range(5):
+        before = cache.logged().count(" is mounted")
+        with open(cache.log, "ab") as log:
+            process = cache.process = cache.spawn(*cache.command(), stdout=log, stderr=log)
+        while not is_mounted(cache.mnt) and process.poll() is None:
+            pass
+        os.kill(workers(process.pid)[0], signal.SIGKILL)
+        wait_until(lambda: cache.logged().count(" is mounted") > before, what="the mount to be served")
+        same(cache.read("image"), b"content")
+        cache.unmount()
+    assert "was killed by signal 9" in cache.logged()
+
+
+def test_killed_before_anything_is_mounted(cache, origin):
+    fifo = os.path.join(cache.root, "token")
+    os.mkfifo(fifo)  # which holds the worker up where it reads its secrets
+    cache.configure({**origin.config(), "token_file": fifo})
+    process = cache.spawn(*cache.command(), stderr=subprocess.PIPE, text=True)
+    os.kill(wait_until(lambda: workers(process.pid), what="a worker")[0], signal.SIGKILL)
+    said = process.communicate()[1]
+    assert process.returncode == 1 and said.count("\n") == 1 and "killed by signal 9" in said and not is_mounted(cache.mnt)
+
+
 @pytest.mark.deadline(600)
 def test_kills_under_load(cache, make_nginx):
     """SIGKILL at random moments under cold and warm readers, ls, touch, rm and a prefetch: nobody notices, nothing is left over."""
