@@ -37,7 +37,7 @@ const struct cursor *cursors_note(struct cursors *c, uint64_t offset, uint64_t l
     struct cursor *p = find(c, offset, length);
     if (p == NULL) {
         p = oldest(c);
-        *p = (struct cursor){.start = offset, .next = offset + length};
+        *p = (struct cursor){.start = offset, .next = offset + length, .behind = offset};
     } else if (offset + length > p->next) {
         /* A jump within the slack is not yet a stream: only a request that touches the last one's end widens the window. */
         if (offset <= p->next) {
@@ -49,6 +49,16 @@ const struct cursor *cursors_note(struct cursors *c, uint64_t offset, uint64_t l
     }
     p->used = ++c->clock;
     return p;
+}
+
+uint64_t cursors_behind(struct cursors *c, const struct cursor *p, uint64_t *ret_offset)
+{
+    struct cursor *own = &c->place[p - c->place];
+    if (own->next < own->behind + CURSOR_KEPT + CURSOR_DROP)
+        return 0;
+    *ret_offset = own->behind;
+    own->behind = (own->next - CURSOR_KEPT) / CURSOR_DROP * CURSOR_DROP;
+    return own->behind - *ret_offset;
 }
 
 const struct cursor *cursors_latest(const struct cursors *c)

@@ -16,9 +16,9 @@
 #include "tasks.h"
 #include "transfer.h"
 
-enum { PROBE_BYTES = 128 * 1024, ENDPOINTS_MAX = CONFIG_ENDPOINTS_MAX };
+enum { PROBE_BYTES = 256 * 1024, ENDPOINTS_MAX = CONFIG_ENDPOINTS_MAX };
 enum { CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
-enum { FOLIO = 512 << 10, BLOCK = 128 << 10, BUFFERS = 16 }; /* BLOCK: what the kernel reads at once */
+enum { FOLIO = 512 << 10, BLOCK = 256 << 10, BUFFERS = 16 }; /* BLOCK: what the kernel reads at once, see mount_read_ahead() */
 enum { ENDPOINT_AUTH = ENDPOINTS_MAX }; /* beside the backend's endpoints: whom its credentials come from */
 enum { HOLD_SLACK = 16 << 20, THROUGH_AHEAD = 2 << 20 };
 

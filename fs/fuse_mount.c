@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
@@ -112,6 +114,26 @@ int mount_up(struct mount *m, const char *path, int *ret_fd)
         return log_errno(-errno, "%s cannot be mounted", path);
     *ret_fd = fd;
     return 0;
+}
+
+void mount_read_ahead(const struct mount *m)
+{
+    enum { KIB = 256 };
+    char path[80], text[24] = "";
+    struct statx st;
+    if (m == NULL || m->path == NULL)
+        return;
+    if (statx(AT_FDCWD, m->path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &st) < 0) /* nobody is asked */
+        return;
+    snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", st.stx_dev_major, st.stx_dev_minor);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strtoul(text, NULL, 10) < KIB) {
+        snprintf(text, sizeof(text), "%d", KIB);
+        if (pwrite(fd, text, strlen(text), 0) < 0)
+            log_debug("%s: %s", path, strerror(errno));
+    }
+    if (fd >= 0)
+        close(fd);
 }
 
 void mount_down(struct mount *m)

@@ -141,6 +141,7 @@ static void now_serving(struct keeper *k)
     else
         log_notice("worker %d serves %s now", (int)k->current.pid, k->path);
     k->handed_over_at = 0;
+    mount_read_ahead(k->mount);
     told_ready(k);
     k->ready = true;
 }

@@ -2,7 +2,7 @@
 /*
  * Looking an image up at the backend: one question for a name at a time, however many ask.
  *
- * For backends whose answer carries bytes, the first 128 KiB (what the kernel reads at once) come with it and are kept as a probe until the image is read, so
+ * For backends whose answer carries bytes, the first 256 KiB (what the kernel reads at once) come with it and are kept as a probe until the image is read, so
  * that open and first read need no second round trip. The answer is written to the catalogue on the rows thread, where the waiters are woken.
  */
 #include "config-auto.h"

@@ -24,6 +24,18 @@ static bool wants_ahead_locked(const struct image *image, const struct cursor *p
     return plan_gap(image->map, busy, count, p->next, p->next + p->window, p->window, &gap) && gap.first <= p->next + p->window / 2;
 }
 
+/*
+ * What a stream has read lies in memory twice, in the page cache of our inode and in that of the store's file. The first copy is dropped
+ * behind it: who reads there again (another reader, later) gets it from the second. So a cold read takes no more memory than a download,
+ * and the pages that it fills are ones that were just in use.
+ */
+static void drop_behind_locked(struct image *image, const struct cursor *p)
+{
+    uint64_t offset, length = image->through ? 0 : cursors_behind(&image->cursors, p, &offset);
+    if (length > 0)
+        engine_tell_bytes(image->engine, image->row, offset, length);
+}
+
 /* Notes the read for read-ahead and the whole fetch. Is there work for the fetch thread? */
 static bool note_read_locked(struct image *image, uint64_t offset, uint64_t length)
 {
@@ -32,6 +44,7 @@ static bool note_read_locked(struct image *image, uint64_t offset, uint64_t leng
     uint64_t window = plan_window(wait, CURSOR_WINDOW_MIN, CURSOR_WINDOW_FIRST);
     const struct cursor *p = cursors_note(&image->cursors, offset, length, window, config->read_ahead_max);
 
+    drop_behind_locked(image, p);
     image->asked += length;
     if (config->fetch_policy == FETCH_WHOLE && !image->whole && !image->through && image->asked >= config->fetch_whole_after) {
         image->whole = true;
@@ -54,6 +67,7 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
     } else if (length == 0) {
         r = 0;
     } else if (image->state == IMAGE_COMPLETE || image->state == IMAGE_RETIRED) {
+        drop_behind_locked(image, cursors_note(&image->cursors, offset, length, 0, 0));
         *ret_file = image_file_ref(image->file);
     } else {
         bool visit = note_read_locked(image, offset, length);

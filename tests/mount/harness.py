@@ -18,7 +18,7 @@ from waiting import PATIENCE, wait_until
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KIB, MIB = 1 << 10, 1 << 20
-PROBE = 128 * KIB  # what comes with the answer to a look-up
+PROBE = 256 * KIB  # what comes with the answer to a look-up
 VIEWS = ("images", "cached", "queued", "incomplete", "invalid")
 REFUSED = (errno.EPERM, errno.EROFS)  # what the view says to everything it does not offer
 UNREACHABLE = (errno.EIO, errno.EHOSTUNREACH)  # what it says when the backend does not answer

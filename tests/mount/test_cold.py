@@ -202,6 +202,39 @@ def test_sixteen_readers_at_once(cache, nginx):
     assert nginx.sent("image") == len(content)
 
 
+def cached_pages(path):
+    """Bytes of PATH in its page cache."""
+    done = subprocess.run(["fincore", "--bytes", "--noheadings", "--output", "RES", path], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize("policy", ["whole", "demand"])
+def test_memory_is_taken_once(cache, nginx, policy):
+    """A long cold read does not lie in memory twice: in the cache file's pages, and only its end in those of the mount's file."""
+    content = nginx.put("image", blob(96 * MIB, 17))
+    cache.configure(nginx, fetch_policy=policy).mount()
+    with open(cache.image("image"), "rb") as f:  # what is cached belongs to the inode while it is open
+        digest = hashlib.sha256()
+        while part := f.read(MIB):
+            digest.update(part)
+        assert digest.hexdigest() == sha(content)
+        wait_until(lambda: cached_pages(cache.image("image")) <= 40 * MIB, what="the pages to be dropped")
+        same(pread(f.fileno(), 5 * MIB, 3 * MIB), content[3 * MIB:8 * MIB])  # again, from the cache file
+        f.seek(0)
+        assert hashlib.sha256(f.read()).hexdigest() == sha(content)
+    assert nginx.sent("image") == len(content)
+
+
+def test_the_kernel_reads_ahead(cache, nginx):
+    nginx.put("image", b"content")
+    cache.configure(nginx).mount()
+    device = os.stat(cache.mnt).st_dev
+    setting = f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb"
+    if not os.access(setting, os.W_OK):
+        pytest.skip("/sys cannot be written to")
+    wait_until(lambda: int(open(setting).read()) == 256, what="the setting")
+
+
 def test_many_images_at_once(cache, nginx):
     for i in range(12):
         nginx.put(f"image-{i}", blob(2 * MIB + i, 100 + i))

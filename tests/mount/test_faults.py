@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import KIB, MIB, UNREACHABLE, blob, error_of, name_of, same, sha
+from harness import KIB, MIB, PROBE, UNREACHABLE, blob, error_of, name_of, same, sha
 from origin import Origin
 from waiting import wait_until
 
@@ -484,7 +484,7 @@ def test_a_size_that_no_memory_holds(cache, origin):
     """No room in the cache, and a chunk alone would be larger than what is kept of an image that goes straight through."""
     total = 1 << 61
     origin.put("image", CONTENT)
-    origin.fault("image", content_range=f"bytes 0-{128 * KIB - 1}/{total}", when=lambda r: not after_probe(r))
+    origin.fault("image", content_range=f"bytes 0-{PROBE - 1}/{total}", when=lambda r: not after_probe(r))
     origin.fault("image", stall_after=MIB)
     origin.put("small", b"small")
     cache.configure(origin.config(retries=0, stall_timeout=600), image_cache_max_size="64M").mount()

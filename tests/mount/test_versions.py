@@ -11,7 +11,7 @@ from harness import KIB, MIB, blob, drop_page_cache, error_of, pread, same
 from waiting import wait_until
 from workers import worker_of, workers
 
-HEAD = 128 * KIB  # what comes with a look-up
+HEAD = 256 * KIB  # what comes with a look-up
 
 
 def another_inode(cache, name, old):

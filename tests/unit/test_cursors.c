@@ -135,6 +135,44 @@ static void a_reader_that_goes_backwards_gets_no_window(void **state)
         assert_int_equal(cursors_note(&c, i * STEP, STEP, CURSOR_WINDOW_MIN, 8 * MIB)->window, 0);
 }
 
+/* A long run leaves everything behind, each byte once, but for what lies right before its end. */
+static void a_long_run_leaves_its_bytes_behind(void **state)
+{
+    struct cursors c = {0};
+    uint64_t from = 0, to = GIB, offset;
+    (void)state;
+    for (uint64_t at = GIB; at < 2 * GIB; at += STEP) {
+        const struct cursor *p = cursors_note(&c, at, STEP, CURSOR_WINDOW_MIN, 8 * MIB);
+        uint64_t length = cursors_behind(&c, p, &offset);
+        if (at + STEP < GIB + CURSOR_KEPT + CURSOR_DROP)
+            assert_int_equal(length, 0);
+        if (length == 0)
+            continue;
+        assert_int_equal(offset, to);
+        to += length;
+        from++;
+        assert_true(to <= at + STEP - CURSOR_KEPT);
+        assert_int_equal(cursors_behind(&c, p, &offset), 0);
+    }
+    assert_true(to >= 2 * GIB - CURSOR_KEPT - CURSOR_DROP);
+    assert_true(from >= 100);
+}
+
+static void short_runs_and_random_reads_leave_nothing_behind(void **state)
+{
+    struct cursors c = {0};
+    uint64_t random = 1, offset;
+    (void)state;
+    for (uint64_t run = 0; run < 20; run++)
+        for (uint64_t at = 0; at < CURSOR_KEPT; at += STEP)
+            assert_int_equal(cursors_behind(&c, cursors_note(&c, run * GIB + at, STEP, CURSOR_WINDOW_MIN, 8 * MIB), &offset), 0);
+    for (int i = 0; i < 2000; i++) {
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        const struct cursor *p = cursors_note(&c, (random >> 33) % (16 * KIB) * 16 * MIB, 4 * KIB, CURSOR_WINDOW_MIN, 8 * MIB);
+        assert_int_equal(cursors_behind(&c, p, &offset), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +184,8 @@ int main(void)
         cmocka_unit_test(the_one_not_used_for_longest_is_forgotten),
         cmocka_unit_test(random_reads_get_no_window),
         cmocka_unit_test(a_reader_that_goes_backwards_gets_no_window),
+        cmocka_unit_test(a_long_run_leaves_its_bytes_behind),
+        cmocka_unit_test(short_runs_and_random_reads_leave_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
