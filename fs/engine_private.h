@@ -234,6 +234,7 @@ struct engine {
     } auth;
     struct images active;
     unsigned connections, background, buffers;
+    unsigned dear; /* so many writes are made in small pieces, see range.c */
     int64_t expire_at;                /* monotonic; the rows thread's: when cache_ttl is looked at next */
     bool making_room;                 /* the rows thread evicts */
     uint64_t room_length, room_needed; /* what was asked for, and how much of it must be freed; fixed while it does */

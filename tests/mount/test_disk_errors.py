@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A disk that does not take what was written: Linux tells of it once, and says the next time that all is well."""
+"""A disk that does not take what was written: Linux tells of it once, and says the next time that all is well. And one that takes it slowly."""
 import os
 import shutil
 import subprocess
@@ -28,21 +28,62 @@ int fdatasync(int fd)
 """
 
 
+SLOW_SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+/* As where large pieces of memory are dear: what is longer than 64 KiB takes 5 ms of the processor. $WRITES: a line for each length. */
+static ssize_t slow(const char *name, int fd, const void *bytes, size_t length, off_t offset)
+{
+    ssize_t (*real)(int, const void *, size_t, off_t) = (ssize_t (*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, name);
+    char line[32];
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    for (long long began = t.tv_sec * 1000000000LL + t.tv_nsec, now = began; length > 65536 && now - began < 5000000;) {
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+        now = t.tv_sec * 1000000000LL + t.tv_nsec;
+    }
+    int log = open(getenv("WRITES"), O_WRONLY | O_APPEND | O_CLOEXEC);
+    snprintf(line, sizeof(line), "%zu\n", length);
+    if (write(log, line, strlen(line)) < 0)
+        abort();
+    close(log);
+    return real(fd, bytes, length, offset);
+}
+ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset) { return slow("pwrite", fd, bytes, length, offset); }
+ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t offset) { return slow("pwrite64", fd, bytes, length, offset); }
+"""
+
+
 @pytest.fixture
-def bad_disk(cache, monkeypatch):
-    """fail() → the worker's next fdatasync(2) of image bytes fails."""
+def shim(cache, monkeypatch):
+    """shim(source) → a folder everybody may write to; what is mounted after that runs with SOURCE before its libraries."""
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
     if "san.so" in subprocess.run(["ldd", binary()], capture_output=True, text=True, check=True).stdout:
         pytest.skip("a sanitizer's library wants to be the first")
-    folder = os.path.join(cache.root, "shim")
-    os.mkdir(folder)
-    os.chmod(folder, 0o777)  # the worker is another user
-    with open(os.path.join(folder, "shim.c"), "w") as f:
-        f.write(SHIM)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", folder + "/shim.so", folder + "/shim.c", "-ldl"], check=True)
-    flag = os.path.join(folder, "fail")
-    monkeypatch.setenv("LD_PRELOAD", folder + "/shim.so")
+
+    def load(source):
+        folder = os.path.join(cache.root, "shim")
+        os.mkdir(folder)
+        os.chmod(folder, 0o777)  # the worker is another user
+        with open(os.path.join(folder, "shim.c"), "w") as f:
+            f.write(source)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", folder + "/shim.so", folder + "/shim.c", "-ldl"], check=True)
+        monkeypatch.setenv("LD_PRELOAD", folder + "/shim.so")
+        return folder
+    return load
+
+
+@pytest.fixture
+def bad_disk(shim, monkeypatch):
+    """fail() → the worker's next fdatasync(2) of image bytes fails."""
+    flag = os.path.join(shim(SHIM), "fail")
     monkeypatch.setenv("FAIL_SYNC", flag)
 
     def fail():
@@ -92,3 +133,20 @@ def test_publishing_fails(cache, origin, bad_disk):
     same(cache.read("x"), content)
     cache.wait_cached("x")
     same(cache.stored("x"), content)
+
+
+def test_large_pieces_are_dear(cache, origin, shim, monkeypatch):
+    """Most is written in small ones then, and large ones are tried again: not for every byte, and not never."""
+    content = origin.put("x", blob(48 * MIB, 1))
+    log = os.path.join(shim(SLOW_SHIM), "writes")
+    with open(log, "w"):
+        os.chmod(log, 0o666)
+    monkeypatch.setenv("WRITES", log)
+    cache.configure(origin).mount()
+    same(cache.read("x"), content)
+    cache.wait_cached("x")
+    same(cache.stored("x"), content)
+    lengths = [n for n in map(int, open(log).read().split()) if n >= 4096]
+    large = sum(n for n in lengths if n > 65536)
+    assert sum(lengths) >= len(content)
+    assert 2 <= sum(n > 65536 for n in lengths) and large < len(content) // 4, (large, len(lengths))
