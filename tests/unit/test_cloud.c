@@ -8,28 +8,13 @@
 #include "config_file.h"
 #include "recorded.h"
 
+#include "answer.h"
 #include "backend.h"
 #include "keystone.h"
 #include "s3_credentials.h"
 #include "token.h"
-#include "transfer_private.h"
 
 /* ---- answers and questions */
-
-static struct transfer answering;
-
-/* The head of the answer TEXT: "206", then its headers, a line each. Valid until the next call. */
-static const struct transfer_head *answer(const char *text)
-{
-    transfer_headers_reset(&answering.headers);
-    answering.head = (struct transfer_head){ .status = atoi(text), .transfer = &answering };
-    for (const char *line = strchr(text, '\n'); line; line = strchr(line, '\n')) {
-        line++;
-        transfer_headers_add(&answering.headers, line, strcspn(line, "\n"));
-    }
-    transfer_head_fill(&answering.head, &answering.headers);
-    return &answering.head;
-}
 
 static void put_file(const char *name, const char *text)
 {
