@@ -11,6 +11,7 @@
 
 #include "engine_private.h"
 #include "log.h"
+#include "prefault.h"
 
 enum { TICK_MS = 1000 };
 
@@ -101,6 +102,8 @@ static int start_threads(struct engine *e)
     if (r == 0)
         r = tasks_new("teller", &e->teller);
     if (r == 0)
+        r = prefault_new(&e->prefault);
+    if (r == 0)
         r = -pthread_create(&e->fetch_thread, NULL, run_fetch, e);
     if (r < 0)
         return r;
@@ -179,6 +182,7 @@ void engine_stop(struct engine *e)
         transfers_stop(e->transfers);
     if (e->fetching)
         pthread_join(e->fetch_thread, NULL);
+    prefault_free(e->prefault);
     lookup_stop(e);
     tasks_finish(e->adopt);
     tasks_finish(e->lister);

@@ -59,6 +59,7 @@ struct range {
     uint64_t asked_pos; /* pos when it was asked last */
     unsigned char *buffer; /* FOLIO bytes: what came after pos and is not in the file yet; NULL: there were enough buffers */
     size_t gathered;       /* bytes in it */
+    uint64_t prefaulted;   /* memory was found up to there, see prefault.h */
     int broken;            /* negative errno: gathered bytes could not be written, the request must end */
     uint64_t skip;      /* bytes of the answer still to come that are here already (no Range support) */
     unsigned retry_after; /* seconds; the last answer's Retry-After */
@@ -234,7 +235,7 @@ struct engine {
     } auth;
     struct images active;
     unsigned connections, background, buffers;
-    unsigned dear; /* so many writes are made in small pieces, see range.c */
+    struct prefault *prefault;
     int64_t expire_at;                /* monotonic; the rows thread's: when cache_ttl is looked at next */
     bool making_room;                 /* the rows thread evicts */
     uint64_t room_length, room_needed; /* what was asked for, and how much of it must be freed; fixed while it does */

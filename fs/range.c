@@ -18,6 +18,7 @@
 
 #include "engine_private.h"
 #include "log.h"
+#include "prefault.h"
 
 /* ---- the answer's head */
 
@@ -174,38 +175,19 @@ static int64_t thread_time(void)
     return now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
-/*
- * A folio of the page cache is memory in one piece, and in a virtual machine large pieces can be dear: what is free in pieces of 2 MiB has
- * been given back to the host, which has to find it again when it is touched; a write then takes ten times as long. Small pieces come from
- * what is left over between others, which was kept. So while large ones prove dear, most is written in small ones.
- */
-static int write_pieces(struct engine *e, int fd, const unsigned char *bytes, size_t length, uint64_t offset)
-{
-    enum { SMALL = 64 << 10, AFTER_DEAR = 16, DEAR_NS_PER_KIB = 1000 };
-    int r = 0;
-    if (e->dear == 0) {
-        int64_t began = thread_time();
-        r = write_all(fd, bytes, length, offset);
-        if (length > SMALL && thread_time() - began > (int64_t)(length / 1024) * DEAR_NS_PER_KIB)
-            e->dear = AFTER_DEAR;
-        return r;
-    }
-    for (size_t n; r == 0 && length > 0; bytes += n, offset += n, length -= n) {
-        n = SMALL - offset % SMALL < length ? SMALL - (size_t)(offset % SMALL) : length;
-        r = write_all(fd, bytes, n, offset);
-    }
-    e->dear--;
-    return r;
-}
-
 static int keep(struct range *range, const unsigned char *bytes, size_t length)
 {
-    int r = write_pieces(range->image->engine, range->file->fd, bytes, length, range->pos);
-    if (r < 0)
+    struct prefault *prefault = range->image->through ? NULL : range->image->engine->prefault;
+    int64_t began = thread_time();
+    int r = write_all(range->file->fd, bytes, length, range->pos);
+    if (r < 0) {
         snprintf(range->why, sizeof(range->why), "writing to the cache directory");
-    else
-        arrived(range, length);
-    return r;
+        return r;
+    }
+    if (prefault != NULL)
+        prefault_wrote(prefault, &range->prefaulted, range->file->fd, range->pos, length, thread_time() - began, range->end);
+    arrived(range, length);
+    return 0;
 }
 
 /* Writes the first LENGTH of the gathered bytes. */
