@@ -23,9 +23,10 @@ VIEWS = ("images", "cached", "queued", "incomplete", "invalid")
 REFUSED = (errno.EPERM, errno.EROFS)  # what the view says to everything it does not offer
 UNREACHABLE = (errno.EIO, errno.EHOSTUNREACH)  # what it says when the backend does not answer
 
-# Words in the log of a program that lives which say that it is broken.
+# Words in the log of a program that lives which say that it is broken. libfuse's word that the mount ended while it took a request is none.
 SUSPICIOUS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|[Aa]ssert|\bBUG\b|Segmentation|"
-                        r"stack smashing|malloc\(\)|free\(\):|double free|fuse: |core dumped")
+                        r"stack smashing|malloc\(\)|free\(\):|double free|"
+                        r"fuse: (?!reading device: Software caused connection abort)|core dumped")
 
 
 def binary():

@@ -4,6 +4,7 @@
 Environment, besides conftest's:
   GCFS_KILLS   how often the worker is killed under load; default 100
 """
+import hashlib
 import os
 import random
 import signal
@@ -45,6 +46,37 @@ def test_killed_before_anything_is_mounted(cache, origin):
     os.kill(wait_until(lambda: workers(process.pid), what="a worker")[0], signal.SIGKILL)
     said = process.communicate()[1]
     assert process.returncode == 1 and said.count("\n") == 1 and "killed by signal 9" in said and not is_mounted(cache.mnt)
+
+
+LONG_READER = """import hashlib, sys
+with open(sys.argv[1], "rb", buffering=0) as f:
+    for step in 1 << 20, 300000:
+        f.seek(0)
+        digest = hashlib.sha256()
+        while part := f.read(step):
+            digest.update(part)
+        print(digest.hexdigest())
+"""
+
+
+def test_kills_behind_long_readers(cache, make_nginx):
+    """Images so long that what a reader leaves behind is dropped, and that it reads again from the start."""
+    nginx = make_nginx(rate="40m")
+    content = nginx.put("image", blob(160 * MIB, 3))
+    expected = hashlib.sha256(content).hexdigest().encode()
+    cache.configure(nginx).mount()
+    readers = [cache.python(LONG_READER, cache.image("image"), stdout=subprocess.PIPE) for _ in range(4)]
+    rng, dead = random.Random(7), set()
+    while len(dead) < 12 and any(r.poll() is None for r in readers):
+        time.sleep(rng.uniform(0.05, 0.4))
+        pid = worker_of(cache)
+        os.kill(pid, signal.SIGKILL)
+        dead.add(pid)
+    assert [r.communicate()[0].split() for r in readers] == [[expected, expected]] * 4
+    assert len(dead) >= 3
+    cache.wait_cached("image")
+    same(cache.stored("image"), content)
+    assert nginx.sent("image") <= 1.3 * len(content)
 
 
 @pytest.mark.deadline(600)
