@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Blocks of a file touched ahead of its writer. The writer decides, with what it alone knows; the thread only touches.
+ *
+ * `lock` is a leaf: held to look at the blocks under way, and given up while the writer waits for one.
  */
 #include "config-auto.h"
 
@@ -8,7 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -27,16 +29,22 @@ enum {
     USELESS = 64,              /* writes: so many in a row that were dear all the same, and it is given up */
 };
 
-struct prefault {
-    struct tasks *thread;
-    atomic_uint under_way;
-    unsigned useless; /* the writer's */
-};
+enum block_state { BLOCK_NONE, BLOCK_ASKED_FOR, BLOCK_TOUCHED, BLOCK_LEFT /* to the writer, who came first */ };
 
 struct block {
     struct prefault *prefault;
-    int fd; /* its own */
+    enum block_state state; /* protected by the lock */
+    int writer;             /* the writer's descriptor; protected by the lock */
     uint64_t offset;
+    int fd; /* its own, of the same file */
+};
+
+struct prefault {
+    struct tasks *thread;
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    struct block blocks[UNDER_WAY];
+    unsigned useless; /* the writer's */
 };
 
 /*
@@ -44,38 +52,60 @@ struct block {
  * puts a mark on what it read ahead, to go on from there: who reads there first would have the holes behind it filled as well, in small
  * pieces and at his own cost. What is dirty has no such mark. No room on the disk is an error here, not a signal.
  */
+static void touch_file(int fd, uint64_t offset)
+{
+    void *at = mmap(NULL, PREFAULT_BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
+    unsigned char there = 0;
+
+    if (at == MAP_FAILED)
+        return;
+    if (mincore(at, 1, &there) == 0 && !(there & 1)) { /* else the writer was faster */
+        madvise(at, PREFAULT_BLOCK, MADV_HUGEPAGE);
+        madvise(at, PREFAULT_BLOCK, MADV_RANDOM); /* not the block behind it, too */
+        madvise(at, 1, MADV_POPULATE_WRITE);
+    }
+    munmap(at, PREFAULT_BLOCK);
+}
+
 static void touch(void *context)
 {
     struct block *block = context;
-    void *at = mmap(NULL, PREFAULT_BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, block->fd, (off_t)block->offset);
+    struct prefault *p = block->prefault;
 
-    if (at != MAP_FAILED) {
-        unsigned char there = 0;
-        if (mincore(at, 1, &there) == 0 && !(there & 1)) { /* else the writer was faster */
-            madvise(at, PREFAULT_BLOCK, MADV_HUGEPAGE);
-            madvise(at, PREFAULT_BLOCK, MADV_RANDOM); /* not the block behind it, too */
-            madvise(at, 1, MADV_POPULATE_WRITE);
-        }
-        munmap(at, PREFAULT_BLOCK);
-    }
+    pthread_mutex_lock(&p->lock);
+    bool wanted = block->state == BLOCK_ASKED_FOR;
+    if (wanted)
+        block->state = BLOCK_TOUCHED;
+    pthread_mutex_unlock(&p->lock);
+    if (wanted)
+        touch_file(block->fd, block->offset);
     close(block->fd);
-    atomic_fetch_sub(&block->prefault->under_way, 1);
-    free(block);
+    pthread_mutex_lock(&p->lock);
+    block->state = BLOCK_NONE;
+    pthread_cond_broadcast(&p->done);
+    pthread_mutex_unlock(&p->lock);
 }
 
+/* False: enough is under way, or no descriptor is to be had. */
 static bool touch_soon(struct prefault *p, int fd, uint64_t offset)
 {
-    struct block *block = malloc(sizeof(*block));
-    if (block == NULL)
-        return false;
-    *block = (struct block){.prefault = p, .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0), .offset = offset};
-    if (block->fd < 0) {
-        free(block);
-        return false;
+    struct block *block = NULL;
+    pthread_mutex_lock(&p->lock);
+    for (int i = 0; i < UNDER_WAY && block == NULL; i++) {
+        if (p->blocks[i].state == BLOCK_NONE)
+            block = &p->blocks[i];
     }
-    atomic_fetch_add(&p->under_way, 1);
-    tasks_add(p->thread, touch, block);
-    return true;
+    if (block != NULL) {
+        *block = (struct block){.prefault = p, .writer = fd, .offset = offset, .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)};
+        if (block->fd < 0)
+            block = NULL;
+        else
+            block->state = BLOCK_ASKED_FOR;
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (block != NULL)
+        tasks_add(p->thread, touch, block);
+    return block != NULL;
 }
 
 /* The first second block of a pair at FROM or behind. */
@@ -95,10 +125,30 @@ int prefault_new(struct prefault **ret)
         free(p);
         return r;
     }
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->done, NULL);
     if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
         p->useless = USELESS;
     *ret = p;
     return 0;
+}
+
+void prefault_before(struct prefault *p, uint64_t ahead, int fd, uint64_t offset)
+{
+    if (offset >= ahead)
+        return;
+    uint64_t here = offset / PREFAULT_BLOCK * PREFAULT_BLOCK;
+    pthread_mutex_lock(&p->lock);
+    for (int i = 0; i < UNDER_WAY; i++) {
+        struct block *block = &p->blocks[i];
+        if (block->writer != fd || block->offset != here)
+            continue;
+        if (block->state == BLOCK_ASKED_FOR)
+            block->state = BLOCK_LEFT;
+        while (block->state == BLOCK_TOUCHED)
+            pthread_cond_wait(&p->done, &p->lock);
+    }
+    pthread_mutex_unlock(&p->lock);
 }
 
 void prefault_wrote(struct prefault *p, uint64_t *ahead, int fd, uint64_t offset, size_t length, int64_t ns, uint64_t end)
@@ -111,7 +161,7 @@ void prefault_wrote(struct prefault *p, uint64_t *ahead, int fd, uint64_t offset
         return;
     }
     uint64_t next = offset + length, last = next + PAIR + PREFAULT_BLOCK;
-    for (uint64_t block; dear && atomic_load(&p->under_way) < UNDER_WAY; *ahead = block + PREFAULT_BLOCK) {
+    for (uint64_t block; dear; *ahead = block + PREFAULT_BLOCK) {
         block = second_block(next > *ahead ? next : *ahead);
         if (block > last || block + PREFAULT_BLOCK > end || !touch_soon(p, fd, block))
             break;
@@ -123,5 +173,7 @@ void prefault_free(struct prefault *p)
     if (p == NULL)
         return;
     tasks_finish(p->thread);
+    pthread_cond_destroy(&p->done);
+    pthread_mutex_destroy(&p->lock);
     free(p);
 }

@@ -178,6 +178,8 @@ static int64_t thread_time(void)
 static int keep(struct range *range, const unsigned char *bytes, size_t length)
 {
     struct prefault *prefault = range->image->through ? NULL : range->image->engine->prefault;
+    if (prefault != NULL)
+        prefault_before(prefault, range->prefaulted, range->file->fd, range->pos);
     int64_t began = thread_time();
     int r = write_all(range->file->fd, bytes, length, range->pos);
     if (r < 0) {

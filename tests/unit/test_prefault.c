@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory found ahead of a writer: only where writing proves dear, every second block, within what will be written, and not for ever in vain. */
+/* Memory found ahead of a writer: only where writing proves dear, every second block, within what will be written, before it is written and
+ * not for ever in vain. */
 #include "config-auto.h"
 
 #include <fcntl.h>
@@ -154,6 +155,31 @@ static void it_is_given_up_when_it_does_not_help(void **state)
     end(&f, ".x.x........");
 }
 
+static void a_block_is_touched_before_it_is_written_or_not_at_all(void **state)
+{
+    enum { BLOCKS = 64 };
+    char expected[BLOCKS + 1] = "";
+    struct file f = begin(state, BLOCKS);
+    for (uint64_t b = 0; b < BLOCKS; b += 2) {
+        wrote(&f, b * BLOCK, DEAR, BLOCKS * BLOCK);
+        prefault_before(f.prefault, f.ahead, f.fd, (b + 1) * BLOCK);
+        expected[b] = '.';
+        expected[b + 1] = resident(&f, b + 1) ? 'x' : '.';
+    }
+    end(&f, expected);
+}
+
+static void it_waits_for_no_other_block(void **state)
+{
+    struct file f = begin(state, 12);
+    wrote(&f, 0, DEAR, 12 * BLOCK);
+    prefault_before(f.prefault, f.ahead, f.fd, 0);
+    prefault_before(f.prefault, f.ahead, f.fd, 2 * BLOCK);
+    prefault_before(f.prefault, f.ahead, f.fd + 1, BLOCK);
+    prefault_before(f.prefault, f.ahead, f.fd, 11 * BLOCK);
+    end(&f, ".x.x........");
+}
+
 static void a_file_that_cannot_be_mapped(void **state)
 {
     struct file f = begin(state, 1);
@@ -174,7 +200,8 @@ int main(void)
         scratch_test(nothing_while_writing_is_cheap), scratch_test(every_second_block_where_it_is_dear),
         scratch_test(not_the_block_that_is_being_written), scratch_test(not_beyond_what_will_be_written),
         scratch_test(a_short_write_tells_nothing), scratch_test(it_goes_on_while_it_helps),
-        scratch_test(it_is_given_up_when_it_does_not_help), scratch_test(a_file_that_cannot_be_mapped),
+        scratch_test(it_is_given_up_when_it_does_not_help), scratch_test(a_block_is_touched_before_it_is_written_or_not_at_all),
+        scratch_test(it_waits_for_no_other_block), scratch_test(a_file_that_cannot_be_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
