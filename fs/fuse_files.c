@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,7 +180,8 @@ static void reply_open(fuse_req_t request, struct opening *o, struct fuse_file_i
         return;
     }
     if (o->passthrough) {
-        struct gcfs_open_out out = {.fh = o->handle, .open_flags = GCFS_FOPEN_PASSTHROUGH, .backing_id = o->backing_id};
+        struct gcfs_open_out out = {.fh = o->handle, .open_flags = GCFS_FOPEN_PASSTHROUGH | FOPEN_NOFLUSH,
+                                   .backing_id = o->backing_id};
         r = fuse_reply_buf(request, (const char *)&out, sizeof(out));
     } else {
         file->fh = o->handle;
@@ -238,6 +240,7 @@ void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file
     bool writing = (file->flags & O_ACCMODE) != O_RDONLY;
     int r = 0;
 
+    file->noflush = 1; /* close(2) need not ask us whether all is well: nothing is written */
     switch (node_kind(node)) {
     case KIND_IMAGE:
         files_open_image(request, node, file);
