@@ -74,8 +74,8 @@ static const struct config_option options[] = {
     {DEFAULT(streams), .type = CONFIG_COUNT, .fallback = "4", .min = 1, .max = 32, .unit = "connections",
      .text = "How many connections fetch one image in the background at most: one while that is enough."},
     {DEFAULT(read_ahead_max), .type = CONFIG_SIZE, .fallback = "8M", .min = 0, .max = GIB, .unit = "bytes",
-     .text = "How far ahead of a sequential reader bytes are asked for. The distance doubles from one chunk up to "
-             "this."},
+     .text = "How far ahead of a sequential reader bytes are asked for. The distance grows fourfold with each of "
+             "his requests, up to this."},
     {DEFAULT(prefetch_concurrency), .type = CONFIG_COUNT, .fallback = "4", .min = 1, .max = 64, .unit = "images",
      .text = "How many queued images are fetched at the same time."},
     {DEFAULT(prefetch_tries), .type = CONFIG_COUNT, .fallback = "5", .min = 1, .max = 100, .unit = "tries",

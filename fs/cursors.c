@@ -41,7 +41,7 @@ const struct cursor *cursors_note(struct cursors *c, uint64_t offset, uint64_t l
     } else if (offset + length > p->next) {
         /* A jump within the slack is not yet a stream: only a request that touches the last one's end widens the window. */
         if (offset <= p->next) {
-            p->window = p->window == 0 ? window : p->window * 2;
+            p->window = p->window == 0 ? window : p->window * CURSOR_WIDER;
             if (p->window > window_max)
                 p->window = window_max;
         }

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-enum { CURSORS = 8, CURSOR_SLACK = 1 << 20, CURSOR_WINDOW_MIN = 128 << 10, CURSOR_WINDOW_FIRST = 4 << 20 };
+enum { CURSORS = 8, CURSOR_SLACK = 1 << 20, CURSOR_WINDOW_MIN = 128 << 10, CURSOR_WINDOW_FIRST = 4 << 20, CURSOR_WIDER = 4 };
 enum { CURSOR_KEPT = 32 << 20, CURSOR_DROP = 4 << 20 };
 
 struct cursor {
@@ -27,7 +27,8 @@ struct cursors {
     uint64_t clock;
 };
 
-/* A read of LENGTH bytes at OFFSET. Its cursor, moved; a sequential one's window begins with WINDOW and doubles up to WINDOW_MAX. */
+/* A read of LENGTH bytes at OFFSET. Its cursor, moved; a sequential one's window begins with WINDOW and is CURSOR_WIDER times as wide with each, up to
+ * WINDOW_MAX. */
 const struct cursor *cursors_note(struct cursors *c, uint64_t offset, uint64_t length, uint64_t window, uint64_t window_max);
 /*
  * What a long sequential run has left behind: CURSOR_DROP bytes or more, from *ret_offset, that end CURSOR_KEPT before its end. Each is

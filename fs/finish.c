@@ -16,7 +16,7 @@
 #include "engine_private.h"
 #include "log.h"
 
-enum { HASH_STEP = 8 << 20, HASH_TURN = 64 << 20, HASH_BUFFER = 256 << 10 };
+enum { HASH_STEP = 1 << 20, HASH_TURN = 64 << 20, HASH_BUFFER = 256 << 10 };
 
 /* ---- hashing */
 

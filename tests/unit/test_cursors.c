@@ -31,7 +31,7 @@ static void a_sequential_reader_has_one_cursor(void **state)
         assert_int_equal(p->start, GIB);
         assert_int_equal(p->next, GIB + (i + 1) * STEP);
         assert_int_equal(p->window, window);
-        window = window < 8 * MIB ? window * 2 : window;
+        window = window * CURSOR_WIDER < 8 * MIB ? window * CURSOR_WIDER : 8 * MIB;
     }
     assert_ptr_equal(cursors_latest(&c), p);
 }
