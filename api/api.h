@@ -90,8 +90,8 @@ const char *request_split(struct request *r);
 const char *request_header(const struct request *r, const char *name); /* NULL: none */
 bool request_is(const struct request *r, const char *method);
 bool request_wants_page(const struct request *r); /* a browser: it accepts text/html by name */
-/* Copies the decoded value of a query argument; false: none, or longer than SIZE. */
-bool request_argument(const struct request *r, const char *name, char *value, size_t size);
+/* Copies the decoded value of a query argument: 1; 0: there is none; -EINVAL: it is not rightly encoded, or does not fit in SIZE bytes. */
+int request_argument(const struct request *r, const char *name, char *value, size_t size);
 
 /* ---- reply.c: each queues the answer; MHD_NO: the connection is to be closed */
 

@@ -88,6 +88,7 @@ struct page {
     const struct request *r;
     json_t *images;
     char marker[IMAGE_ID_MAX + 1], name[IMAGE_ID_MAX + 1], id[IMAGE_ID_MAX + 1], last[IMAGE_ID_MAX + 1];
+    bool hidden;  /* only hidden images are asked for, and none is: clients look among them for what they found nowhere else */
     bool waiting; /* for the marker */
     bool more;
     size_t limit;
@@ -119,28 +120,31 @@ static bool take(void *context, const char *id)
     return json_array_append_new(p->images, image_document(id, &f)) == 0;
 }
 
-/* Only hidden images are asked for; here none is. Clients look among them for what they found nowhere else. */
-static bool asks_hidden(const struct request *r)
+static bool read_limit(const char *text, size_t *ret)
 {
-    char text[8];
-    return request_argument(r, "os_hidden", text, sizeof(text)) && strcasecmp(text, "true") == 0;
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0')
+        return false;
+    *ret = n > LIMIT_MAX ? LIMIT_MAX : n;
+    return true;
 }
 
-static bool read_arguments(const struct request *r, struct page *p)
+/* NULL; or what is wrong with them. */
+static const char *read_arguments(const struct request *r, struct page *p)
 {
-    char text[32];
+    char limit[32], hidden[32];
+    int has_limit = request_argument(r, "limit", limit, sizeof(limit)), has_hidden = request_argument(r, "os_hidden", hidden, sizeof(hidden));
+    int has_marker = request_argument(r, "marker", p->marker, sizeof(p->marker));
     p->limit = LIMIT_DEFAULT;
-    if (request_argument(r, "limit", text, sizeof(text))) {
-        char *end;
-        unsigned long n = strtoul(text, &end, 10);
-        if (text[0] < '0' || text[0] > '9' || *end != '\0')
-            return false;
-        p->limit = n > LIMIT_MAX ? LIMIT_MAX : n;
-    }
-    p->waiting = request_argument(r, "marker", p->marker, sizeof(p->marker));
-    request_argument(r, "name", p->name, sizeof(p->name));
-    request_argument(r, "id", p->id, sizeof(p->id));
-    return true;
+    if (has_limit < 0 || (has_limit > 0 && !read_limit(limit, &p->limit)))
+        return "limit must be a number";
+    if (has_hidden < 0 || has_marker < 0 || request_argument(r, "name", p->name, sizeof(p->name)) < 0 ||
+        request_argument(r, "id", p->id, sizeof(p->id)) < 0)
+        return "an argument of the query is too long, or holds a % that is not followed by two hexadecimal digits";
+    p->waiting = has_marker > 0;
+    p->hidden = has_hidden > 0 && strcasecmp(hidden, "true") == 0;
+    return NULL;
 }
 
 /* The query that was asked, with another marker: what filtered this page filters the next one. */
@@ -187,11 +191,12 @@ enum MHD_Result images_list(struct request *r)
         snprintf(path, sizeof(path), "/images%s%s", r->query[0] != '\0' ? "?" : "", r->query);
         return relayed(r, path);
     }
-    if (!read_arguments(r, &p))
-        return reply_error(r, 400, "limit must be a number");
+    const char *wrong = read_arguments(r, &p);
+    if (wrong != NULL)
+        return reply_error(r, 400, "%s", wrong);
     p.images = json_array();
-    int error = asks_hidden(r) ? 0 : mount_each(r->api->mount, FOLDER_IMAGES, take, &p);
-    p.waiting = p.waiting && !asks_hidden(r);
+    int error = p.hidden ? 0 : mount_each(r->api->mount, FOLDER_IMAGES, take, &p);
+    p.waiting = p.waiting && !p.hidden;
     json_t *document = error == 0 && !p.waiting ? list_document(&p) : NULL;
     json_decref(p.images);
     if (error < 0)

@@ -2,6 +2,7 @@
 /* A request's URI, headers and arguments. Owned by the thread of its connection. */
 #include "config-auto.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -102,21 +103,21 @@ bool request_wants_page(const struct request *r)
     return accept != NULL && strstr(accept, "text/html") != NULL;
 }
 
-bool request_argument(const struct request *r, const char *name, char *value, size_t size)
+int request_argument(const struct request *r, const char *name, char *value, size_t size)
 {
     size_t length = strlen(name);
     for (const char *c = r->query; *c != '\0';) {
         size_t n = strcspn(c, "&");
         if (n > length && strncmp(c, name, length) == 0 && c[length] == '=') {
             if (n - length - 1 >= size)
-                return false;
+                return -EINVAL;
             memcpy(value, c + length + 1, n - length - 1);
             value[n - length - 1] = '\0';
             for (char *plus = value; (plus = strchr(plus, '+')) != NULL;)
                 *plus = ' ';
-            return decode(value);
+            return decode(value) ? 1 : -EINVAL;
         }
         c += n + (c[n] == '&');
     }
-    return false;
+    return 0;
 }
