@@ -9,6 +9,7 @@ import pytest
 
 from harness import KIB, MIB, PROBE, UNREACHABLE, blob, error_of, name_of, same, sha
 from origin import Origin
+from tunnel import Tunnel
 from waiting import wait_until
 
 SIZE = 3 * MIB + 333
@@ -418,6 +419,27 @@ def test_tls(cache, secure, trust):
     else:
         same(cache.read("image"), CONTENT)
         cache.wait_cached("image")
+
+
+@pytest.mark.parametrize("how", ["configuration", "environment", "wrong password"])
+def test_https_through_a_proxy(cache, secure, monkeypatch, how):
+    """The proxy sees a host and a port, and its own user; the certificate is the server's."""
+    content = secure.put("image", CONTENT)
+    user = None if how == "configuration" else "cache:p%40ss"
+    with Tunnel(("127.0.0.1", secure.port), user and "cache:p@ss") as tunnel:
+        proxy = f"http://{user + '@' if user else ''}127.0.0.1:{tunnel.port}"
+        more = {"proxy": proxy} if how == "configuration" else {}
+        if how != "configuration":
+            monkeypatch.setenv("https_proxy", proxy if how == "environment" else proxy.replace("p%40ss", "secret-but-wrong"))
+        cache.configure(secure.config(ca_file=secure.certificate, retries=0, **more)).mount()
+        if how == "wrong password":
+            assert error_of(cache.read, "image") in (errno.EACCES, *UNREACHABLE)
+            assert tunnel.refused and not tunnel.asked and not secure.requests("image")
+            assert "secret-but-wrong" not in cache.logged() and "407" in cache.logged()
+            return
+        same(cache.read("image"), content)
+        cache.wait_cached("image")
+        assert tunnel.asked and set(tunnel.asked) == {("CONNECT", f"127.0.0.1:{secure.port}")}
 
 
 @pytest.mark.parametrize("client", ["its own", "another one", "none"])
