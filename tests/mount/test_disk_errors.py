@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A disk that does not take what was written: Linux tells of it once, and says the next time that all is well. And one that takes it slowly."""
+import errno
 import os
 import shutil
 import subprocess
@@ -27,6 +28,30 @@ int fdatasync(int fd)
 }
 """
 
+STUCK_SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+/* An image's bytes do not reach the disk while the file $STUCK is there; $STUCK.here says that one waits. */
+int fdatasync(int fd)
+{
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    char link[64], path[PATH_MAX] = "", here[PATH_MAX];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    snprintf(here, sizeof(here), "%s.here", getenv("STUCK"));
+    if (readlink(link, path, sizeof(path) - 1) > 0 && strstr(path, "/incomplete/") != NULL) {
+        while (access(getenv("STUCK"), F_OK) == 0) {
+            fclose(fopen(here, "w"));
+            usleep(1000);
+        }
+    }
+    return real(fd);
+}
+"""
 
 SLOW_SHIM = r"""
 #define _GNU_SOURCE
@@ -170,3 +195,29 @@ def test_memory_is_dear(cache, origin, shim, monkeypatch):
     same(cache.read("y"), other)
     cache.wait_cached("y")
     same(cache.stored("y"), other)
+
+
+def test_a_disk_that_is_stuck(cache, origin, shim, monkeypatch):
+    """While an image's bytes do not reach the disk all of it is read, and others are; to drop it has to wait, and says so."""
+    x, y = origin.put("x", blob(4 * MIB, 1)), origin.put("y", blob(4 * MIB, 2))
+    stuck = os.path.join(shim(STUCK_SHIM), "stuck")
+    monkeypatch.setenv("STUCK", stuck)
+    with open(stuck, "w"):
+        pass
+    cache.configure(origin).mount()
+    try:
+        cache.touch("queued", "x")
+        wait_until(lambda: os.path.exists(stuck + ".here"), what="the sync of the first image")
+        same(cache.read("x"), x)
+        same(cache.read("y"), y)
+        assert cache.ls("cached") == [] and "x" in cache.ls("incomplete")
+        with pytest.raises(OSError) as error:
+            os.unlink(cache.path("incomplete", "x"))
+        assert error.value.errno == errno.EBUSY
+        same(cache.read("x"), x)
+    finally:
+        os.unlink(stuck)
+    for name in ("x", "y"):
+        cache.wait_cached(name)
+        os.unlink(cache.path("cached", name))
+    assert cache.ls("cached") == []
