@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from harness import MIB, binary, blob, drop_page_cache, same
+from disk import Disk
+from harness import MIB, binary, blob, drop_page_cache, same, sha
 from waiting import wait_until
 
 SHIM = r"""
@@ -195,6 +196,36 @@ def test_memory_is_dear(cache, origin, shim, monkeypatch):
     same(cache.read("y"), other)
     cache.wait_cached("y")
     same(cache.stored("y"), other)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.deadline(120)
+def test_memory_is_dear_and_the_disk_fills(cache, origin, shim, monkeypatch, kind):
+    """No memory is found for what has no place on the disk: an error there, no signal; readers get every byte, and nothing is kept."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("it is not done with one processor")
+    content, small = origin.put("x", blob(48 * MIB, 3)), origin.put("small", blob(4 * MIB, 4))
+    hold = origin.fault("x", hold_from=12 * MIB)
+    disk = Disk(cache, kind)
+    try:
+        log = os.path.join(shim(SLOW_SHIM), "populated")
+        with open(log, "w"):
+            os.chmod(log, 0o666)
+        monkeypatch.setenv("POPULATED", log)
+        cache.configure(origin.config(stall_timeout=600), evict_inline="no", fetch_whole_after="64K").mount()
+        reader = cache.spawn("sha256sum", cache.image("x"), stdout=-1, text=True)
+        wait_until(lambda: hold.waiting >= 1 and "done" in open(log).read(), what="the fetch to be held back, with memory found ahead of it")
+        disk.fill(leave=6 * MIB)
+        hold.release()
+        assert reader.communicate()[0].split()[0] == sha(content)
+        assert cache.ls("cached") == []
+        disk.give_back()
+        same(cache.read("small"), small)
+        cache.wait_cached("small")
+        same(cache.stored("small"), small)
+    finally:
+        hold.release()
+        disk.close()
 
 
 def test_a_disk_that_is_stuck(cache, origin, shim, monkeypatch):
