@@ -88,6 +88,7 @@ static void set_up(CURL *curl, const struct options *o, const char *method, cons
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, r);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L); /* there are other threads */
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L); /* a server that says nothing for so long is given up */
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 300L);
@@ -151,25 +152,6 @@ void answer_clear(struct answer *a)
 {
     json_decref(a->body);
     a->body = NULL;
-}
-
-void client_call(struct options *o, const struct host *host, const char *method, const char *path, struct answer *ret)
-{
-    char why[512];
-    const char *token = o->own_token != NULL ? o->own_token : o->token;
-    *ret = (struct answer){0};
-    if (token == NULL && identity_can(o)) {
-        if (!identity_get(o, why, sizeof(why))) {
-            snprintf(ret->message, sizeof(ret->message), "%s", why);
-            return;
-        }
-        token = o->own_token;
-    }
-    client_ask(o, method, host->url, path, token, NULL, ret, NULL);
-    if (ret->status == 401 && o->own_token == NULL && identity_can(o) && identity_get(o, why, sizeof(why))) {
-        answer_clear(ret);
-        client_ask(o, method, host->url, path, o->own_token, NULL, ret, NULL);
-    }
 }
 
 char *client_encode(const char *text)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The commands. Each is one request to each host, or one for each image and host.
+ * The commands. Each is one request to each host, or one for each image and host: hosts at once, the images of a host one after another.
  */
 #include "config-auto.h"
 
@@ -77,17 +77,6 @@ static int confirm(const char *question)
 
 /* ---- running */
 
-static void ask(struct options *o, const struct command *c, struct result *r)
-{
-    char *encoded = client_encode(r->id != NULL ? r->id : ""), *path = NULL;
-    if (encoded == NULL || asprintf(&path, "%s%s%s", c->path, encoded, c->behind) < 0)
-        snprintf(r->answer.message, sizeof(r->answer.message), "out of memory");
-    else
-        client_call(o, r->host, c->method, path, &r->answer);
-    free(encoded);
-    free(path);
-}
-
 static int agreed(const struct options *o, const struct command *c)
 {
     char question[512];
@@ -117,8 +106,8 @@ static int run(struct options *o, const struct command *c)
     for (size_t k = 0; k < count; k++) {
         results[k].host = &o->hosts[k / ids];
         results[k].id = c->takes_id ? o->arguments[1 + k % ids] : NULL;
-        ask(o, c, &results[k]);
     }
+    ask(o, c, results, o->host_count, ids);
     int code = print_results(o, c, results, count);
     for (size_t k = 0; k < count; k++)
         answer_clear(&results[k].answer);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * glance-cache-manage: manages caches over HTTP, with the commands, tables, prompts and exit codes of Glance's program of that name, on one
- * host or several. One thread; every function may block on the network.
+ * host or several at once. Several hosts are asked by several threads, each of which has hosts of its own and their results; nothing is
+ * changed meanwhile that another reads, so there is no lock. Functions of client and identity block on the network.
  *
  *   options    the command line and the environment
  *   client     requests; only here: libcurl
  *   identity   a token from Keystone
  *   table      tables as Glance's programs print them (pure)
  *   commands   what each command asks
+ *   ask        asks it of all hosts
  *   print      what came back
  */
 #ifndef GCFS_MANAGE_H
@@ -55,18 +57,16 @@ struct answer {
     bool ours;        /* the message is the server's own, in JSON */
 };
 
-/* METHOD on URL + PATH. TOKEN, DATA (JSON): NULL for none. SUBJECT receives X-Subject-Token when not NULL. */
+/* METHOD on URL + PATH. TOKEN, DATA (JSON): NULL for none. SUBJECT receives X-Subject-Token when not NULL. Any thread. */
 void client_ask(const struct options *o, const char *method, const char *url, const char *path, const char *token, const char *data,
                 struct answer *ret, char **subject);
-/* With the token of the options, or one from Keystone; a token that is refused is replaced once, where there is a password. */
-void client_call(struct options *o, const struct host *host, const char *method, const char *path, struct answer *ret);
 void answer_clear(struct answer *a);
 /* Percent-encoded; free() it. */
 char *client_encode(const char *text);
 
 /* ---- identity.c */
 
-/* Gets o->own_token from Keystone. False: *why says why not. */
+/* Gets o->own_token from Keystone. False: *why says why not. While nobody asks. */
 bool identity_get(struct options *o, char *why, size_t size);
 bool identity_can(const struct options *o);
 
@@ -105,6 +105,7 @@ struct command {
 struct result {
     const struct host *host;
     const char *id; /* NULL: the command takes none */
+    bool asked;
     struct answer answer;
 };
 
@@ -112,6 +113,14 @@ struct result {
 void command_text(const char *format, const char *text, char *ret, size_t size);
 /* SUCCESS, or FAILURE when any of them failed. */
 int print_results(const struct options *o, const struct command *c, const struct result *results, size_t count);
+
+/* ---- ask.c */
+
+/*
+ * Asks C of each host, once for each of its IDS results: RESULTS has those of the first host, then those of the second, with host and id
+ * set. With the token of the options, or one from Keystone; one that is refused is replaced once, where there is a password. Blocks.
+ */
+void ask(struct options *o, const struct command *c, struct result *results, size_t hosts, size_t ids);
 
 /* ---- commands.c */
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """glance-cache-manage: tables, prompts, exit codes, several hosts."""
+import http.server
 import json
 import os
 import subprocess
+import threading
 
 import pytest
 
@@ -112,6 +114,53 @@ def test_several_hosts(folder, api, image):
     done = manage(api, "list-cached", hosts=hosts, code=1)
     assert "Found 2 cached images..." in done.stdout and "127.0.0.1:1: " in done.stderr
     assert manage(api, "list-cached", hosts=hosts[:4]).stdout.count("| image |") == 2
+
+
+class Slow(http.server.ThreadingHTTPServer):
+    """A cache without images that answers when three have asked, and a Keystone."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.three, self.tokens, self.asked = threading.Barrier(3, timeout=20 * PATIENCE), 0, []
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def reply(self, status, document, **headers):
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.tokens += 1
+        self.reply(201, {}, **{"X-Subject-Token": "new"})
+
+    def do_GET(self):
+        token = self.headers["X-Auth-Token"]
+        self.server.asked.append(token)
+        self.server.three.wait()
+        self.reply(*((200, {"cached_images": []}) if token == "new" else (401, {"error": {"message": "not valid"}})))
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("token, asked", [(None, ["new"] * 3), ("old", ["old"] * 3 + ["new"] * 3)])
+def test_hosts_are_asked_at_once(token, asked):
+    """With one token for all of them, and once more when one that was given is refused."""
+    with Slow() as server:
+        try:
+            hosts = ["-H", f"127.0.0.1:{server.server_port}"] * 3
+            environment = {"OS_AUTH_URL": f"http://127.0.0.1:{server.server_port}/v3", "OS_USERNAME": "me", "OS_PASSWORD": "secret"}
+            done = manage(None, *(["-A", token] if token else []), "--json", "list-cached", hosts=hosts, environment=environment)
+            assert [answer["ok"] for answer in json.loads(done.stdout)] == [True] * 3
+            assert server.tokens == 1 and server.asked == asked
+        finally:
+            server.shutdown()
 
 
 def test_json(folder, api, image):
