@@ -18,7 +18,23 @@
 #include "log.h"
 #include "sums.h"
 
-enum { BATCH = 1000, FAILURE_PAUSE_S = 5, PAGES_MAX = 50000 };
+enum { BATCH = 1000, FAILURE_PAUSE_S = 5, PAGES_MAX = 50000, NO_DOCUMENT = 1 };
+
+/* What ASK returns; it is asked once more when the server has refused (*STATUS, of its answer) a credential that was thought good. */
+static int with_credential(struct engine *e, int (*ask)(void *context), void *context, int *status)
+{
+    unsigned tries = 0;
+    for (;;) {
+        int r = auth_now(e);
+        if (r < 0)
+            return r;
+        unsigned credential = auth_credential(e);
+        *status = 0;
+        r = ask(context);
+        if (r >= 0 || !auth_again(e, *status, credential, &tries))
+            return r;
+    }
+}
 
 /* ---- a listing */
 
@@ -32,7 +48,9 @@ struct reading {
     unsigned endpoint;
     size_t n;
     struct listing *parser;
-    int status; /* of the page's answer */
+    const char *marker; /* of the page; NULL: the first */
+    char *next;         /* what it says of the next one; free() it */
+    int status;         /* of the page's answer */
 };
 
 static int write_batch(struct reading *r)
@@ -72,54 +90,41 @@ static int on_list_data(void *context, const struct transfer_head *head, const v
     return listing_feed(r->parser, data, length);
 }
 
-static int ask_page(struct reading *r, unsigned endpoint, const char *marker, char **ret_marker)
+static int ask_page(void *context)
 {
     static const struct transfer_ops ops = {.on_head = on_list_head, .on_data = on_list_data};
+    struct reading *r = context;
     struct engine *e = r->e;
     struct transfer_request request = {0};
     const char *next = NULL;
 
-    int error = e->ops->list(e->backend, endpoint, marker, &request);
+    int error = e->ops->list(e->backend, r->endpoint, r->marker, &request);
     if (error == 0)
         error = transfer_perform(e->transfers, &request, &ops, r);
     transfer_request_clear(&request);
     if (error == 0)
         error = r->parser == NULL ? -EPROTO : listing_end(r->parser, &next);
-    if (error == 1 && (*ret_marker = strdup(next)) == NULL)
+    if (error == 1 && (r->next = strdup(next)) == NULL)
         error = -ENOMEM;
     listing_free(r->parser);
     r->parser = NULL;
     return error;
 }
 
-/* One page. 1 and *ret_marker (free() it): there is another. */
-static int read_page(struct reading *r, unsigned endpoint, const char *marker, char **ret_marker)
-{
-    unsigned tries = 0;
-    for (;;) {
-        int error = auth_now(r->e);
-        if (error < 0)
-            return error;
-        unsigned credential = auth_credential(r->e);
-        r->status = 0;
-        error = ask_page(r, endpoint, marker, ret_marker);
-        if (error >= 0 || !auth_again(r->e, r->status, credential, &tries))
-            return error;
-    }
-}
-
 /*
  * A server that leads in a circle is found out by a marker that comes again: each is compared with one that is kept, the first, second,
  * fourth, eighth and so on, so that a circle of any length is seen once that many pages lie between two that are kept.
  */
-static int read_pages(struct reading *r, unsigned endpoint)
+static int read_pages(struct reading *r)
 {
     char *marker = NULL, *kept = NULL;
     unsigned page = 0;
     int error;
     do {
-        char *next = NULL;
-        error = read_page(r, endpoint, marker, &next);
+        r->marker = marker;
+        r->next = NULL;
+        error = with_credential(r->e, ask_page, r, &r->status);
+        char *next = r->next;
         if (error == 1 && ((kept != NULL && strcmp(next, kept) == 0) || ++page > PAGES_MAX)) {
             log_warning("the backend's listing has no end: after page %u it leads %s", page, page > PAGES_MAX ? "on and on" : "back");
             error = -EPROTO;
@@ -145,7 +150,7 @@ static int read_endpoint(struct engine *e, unsigned endpoint, uint64_t *ret_imag
     r->endpoint = endpoint;
     int error = catalogue_listing_begin(e->catalogue, &r->generation);
     if (error == 0)
-        error = e->ops->list_here != NULL ? e->ops->list_here(e->backend, take_image, r) : read_pages(r, endpoint);
+        error = e->ops->list_here != NULL ? e->ops->list_here(e->backend, take_image, r) : read_pages(r);
     if (error == 0)
         error = write_batch(r);
     if (error == 0)
@@ -213,7 +218,7 @@ int engine_list(struct engine *e, struct waiter *w)
     if (e->ops->list == NULL && e->ops->list_here == NULL)
         return 0;
     pthread_mutex_lock(&e->lock);
-    bool fresh = e->listed_at != 0 && clock_now() - e->listed_at <= ttl && e->list_status == 0;
+    bool fresh = e->listed_at != 0 && clock_recent(e->listed_at, ttl) && e->list_status == 0;
     bool failed = e->list_failed_at != 0 && clock_monotonic() - e->list_failed_at < FAILURE_PAUSE_S * NS_PER_S;
     if (!fresh && !failed) {
         if (atomic_load(&w->interrupted)) {
@@ -243,10 +248,12 @@ int engine_list_status(struct engine *e)
 
 struct document {
     struct engine *e;
+    unsigned endpoint, number;
     const char *name;
     int64_t generation;
     enum digest_algorithm algorithm;
     struct sums *parser;
+    int status; /* of the answer */
 };
 
 static int take_digest(void *context, const char *name, const struct digest *digest)
@@ -258,6 +265,7 @@ static int take_digest(void *context, const char *name, const struct digest *dig
 static int on_sums_head(void *context, const struct transfer_head *head)
 {
     struct document *d = context;
+    d->status = head->status;
     int r = backend_status_error(head->status);
     return r < 0 ? r : sums_new(d->algorithm, take_digest, d, &d->parser);
 }
@@ -269,29 +277,39 @@ static int on_sums_data(void *context, const struct transfer_head *head, const v
     return sums_feed(d->parser, data, length);
 }
 
-/* Reads the Nth document. -ENOENT: there are only N. A document the server does not have is an empty one. */
-static int read_document(struct engine *e, unsigned endpoint, unsigned n)
+static int ask_document(void *context)
 {
     static const struct transfer_ops ops = {.on_head = on_sums_head, .on_data = on_sums_data};
-    struct document d = {.e = e};
+    struct document *d = context;
+    struct engine *e = d->e;
     struct transfer_request request = {0};
 
-    int r = e->ops->digests(e->backend, endpoint, n, &request, &d.name, &d.algorithm);
+    int r = e->ops->digests(e->backend, d->endpoint, d->number, &request, &d->name, &d->algorithm);
     if (r < 0)
-        return r;
-    r = catalogue_digests_begin(e->catalogue, d.name, &d.generation);
-    if (r == 0) {
-        r = transfer_perform(e->transfers, &request, &ops, &d);
-        if (r == 0 && d.parser != NULL)
-            r = sums_end(d.parser);
-        if (r == -ENOENT || r == -EACCES)
-            r = 0;
-        if (r == 0)
-            r = catalogue_digests_end(e->catalogue, d.name, d.generation);
-    }
+        return r == -ENOENT ? NO_DOCUMENT : r;
+    r = catalogue_digests_begin(e->catalogue, d->name, &d->generation);
+    if (r == 0)
+        r = transfer_perform(e->transfers, &request, &ops, d);
     transfer_request_clear(&request);
-    sums_free(d.parser);
-    return r == -ENOENT ? -EIO : r;
+    if (r == 0 && d->parser != NULL)
+        r = sums_end(d->parser);
+    sums_free(d->parser);
+    d->parser = NULL;
+    return r;
+}
+
+/*
+ * Reads the Nth document. NO_DOCUMENT: there are only N. One that the server does not have, or does not show us, is an empty one; but that it
+ * takes our credential for none says nothing about the document.
+ */
+static int read_document(struct engine *e, unsigned endpoint, unsigned n)
+{
+    struct document d = {.e = e, .endpoint = endpoint, .number = n};
+    int r = with_credential(e, ask_document, &d, &d.status);
+    bool logged_in = e->ops->refused == NULL || (d.status != 0 && d.status != 401);
+    if (r == -ENOENT || (r == -EACCES && logged_in))
+        r = 0;
+    return r == 0 ? catalogue_digests_end(e->catalogue, d.name, d.generation) : r;
 }
 
 static int read_documents(struct engine *e)
@@ -300,12 +318,9 @@ static int read_documents(struct engine *e)
     int r = 0;
     for (unsigned i = 0; i < endpoints; i++) {
         unsigned endpoint = origin_choose(e, &tried), n = 0;
-        r = auth_now(e);
-        if (r < 0)
-            return r;
         while ((r = read_document(e, endpoint, n)) == 0)
             n++;
-        if (r == -ENOENT) {
+        if (r == NO_DOCUMENT) {
             e->digests_at = clock_monotonic();
             return 0;
         }

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import time
 
 import pytest
 
@@ -138,6 +139,31 @@ def test_checksums_beside_the_objects(cache, store):
     cache.configure(config(cache, "summed")).mount()
     assert cache.ls("images") == ["bad.img", "good.img"]
     harness.same(cache.read("good.img"), good)
+
+
+@pytest.mark.deadline(180)
+def test_checksums_and_a_token_that_ended(cloud, cache, make_gate):
+    """That nobody believes our token does not mean that nothing is published: an image that does not match is not read to its end."""
+    content = harness.blob(3 * MIB, 94)
+    manifest = [{"path": f"/segments/large/{n:04d}", "size_bytes": len(part)}
+                for n, part in enumerate(segments(cloud.put_object, "segments", [MIB, 2 * MIB], 93))]
+    cloud.http("PUT", f"{cloud['SWIFT_URL']}/believed", b"", token=cloud.token())
+    for name in ("first.img", "bad.img"):  # their etags are no MD5
+        cloud.http("PUT", f"{cloud['SWIFT_URL']}/believed/{name}?multipart-manifest=put", json.dumps(manifest).encode(), token=cloud.token())
+    cloud.put_object("believed", "SHA256SUMS", f"{harness.sha(content)}  bad.img\n".encode())
+    gate = make_gate(cloud["SWIFT_URL"].split("/v1/")[0])
+    endpoint = gate.url + "/v1/" + cloud["SWIFT_URL"].split("/v1/")[1]
+    cache.configure(cloud.swift(cache, container="believed", endpoint=endpoint)).mount()
+    assert cache.ls("images") == ["bad.img", "first.img"]
+    had = time.monotonic()
+    wait_until(lambda: time.monotonic() - had > 5.2)  # a token younger than that is not renewed for a 401
+    ended = set(gate.tokens)
+    assert len(ended) == 1
+    gate.spoil_tokens = lambda token: token in ended
+    assert error_of(cache.read, "bad.img") == errno.EIO
+    assert gate.count(status=401) >= 1 and gate.tokens - ended
+    wait_until(lambda: "bad.img" in cache.ls("invalid"), what="the verdict")
+    assert len(cache.read("first.img")) == len(content)
 
 
 def test_a_changed_object(cache, store):
