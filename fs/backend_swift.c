@@ -17,7 +17,7 @@
 #include "listing_pages.h"
 #include "openstack.h"
 
-enum { PAGE = 2000 }; /* names; below the limit of any Swift */
+enum { PAGE = 2000 }; /* names; a server may bring less */
 
 struct backend {
     const struct config *config;
@@ -146,7 +146,7 @@ static int swift_listing(struct backend *b, const struct transfer_head *head, li
     int r = backend_status_error(head->status);
     if (r < 0)
         return r == -ENOENT ? -ENOTSUP : r; /* no container yet is no listing, not an empty one */
-    return listing_new_swift(b->prefix, PAGE, b->config->checksum_files, fn, context, ret);
+    return listing_new_swift(b->prefix, head->status == 204, b->config->checksum_files, fn, context, ret);
 }
 
 static int swift_digests(struct backend *b, unsigned endpoint, unsigned n, struct transfer_request *request,

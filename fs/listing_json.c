@@ -22,7 +22,7 @@ struct page {
     tell_fn *tell;
     const char *prefix;
     char *const *not_images;
-    size_t limit;
+    bool may_be_empty; /* without as much as a list */
     char *marker;
     char *text;
     size_t length, room;
@@ -50,7 +50,7 @@ static int page_end(struct listing *l, const char **ret_marker)
 {
     struct page *p = (struct page *) l;
     if (p->length == 0)
-        return -EPROTO;
+        return p->may_be_empty ? 0 : -EPROTO;
     json_t *root = json_loadb(p->text, p->length, 0, NULL);
     int r = root ? p->tell(p, root) : -EPROTO;
     json_decref(root);
@@ -200,10 +200,10 @@ static int tell_swift(struct page *p, const json_t *root)
         if (r != 0)
             return r;
     }
-    return i >= p->limit ? go_on(p, last) : 0;
+    return last ? go_on(p, last) : 0; /* a server may have a lower limit than was asked for: the end is a page with nothing */
 }
 
-int listing_new_swift(const char *prefix, size_t limit, char *const *not_images, listing_fn *fn, void *context,
+int listing_new_swift(const char *prefix, bool no_content, char *const *not_images, listing_fn *fn, void *context,
                       struct listing **ret)
 {
     struct page *p;
@@ -211,7 +211,7 @@ int listing_new_swift(const char *prefix, size_t limit, char *const *not_images,
     if (r < 0)
         return r;
     p->prefix = prefix;
-    p->limit = limit;
+    p->may_be_empty = no_content;
     p->not_images = not_images;
     *ret = &p->base;
     return 0;

@@ -18,11 +18,11 @@ int glance_image(const json_t *image, struct image_meta *ret);
 int listing_new_glance(listing_fn *fn, void *context, struct listing **ret);
 
 /*
- * [{"name": "PREFIXid", "bytes": 1}, …] of Swift (format=json), asked for with LIMIT names a page: a page of as many has
- * another behind it, its marker the last name. Names of NOT_IMAGES (NULL-terminated) are passed over. PREFIX and NOT_IMAGES must
+ * [{"name": "PREFIXid", "bytes": 1}, …] of Swift (format=json). A page with anything in it has another behind it, its marker the last
+ * name, as servers have limits of their own; the end is an empty one, with NO_CONTENT also one without as much as a list. Names of NOT_IMAGES (NULL-terminated) are passed over. PREFIX and NOT_IMAGES must
  * outlive the parser. "bytes": 0 may be a large object's manifest, so that the size is not told.
  */
-int listing_new_swift(const char *prefix, size_t limit, char *const *not_images, listing_fn *fn, void *context,
+int listing_new_swift(const char *prefix, bool no_content, char *const *not_images, listing_fn *fn, void *context,
                       struct listing **ret);
 
 /* ListBucketResult of S3 (ListObjectsV2); prefix and names as above. The marker is the continuation token. */
