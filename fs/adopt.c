@@ -232,12 +232,18 @@ static int ask_backend(struct adoption *a, const char *name, struct image_row *r
 static void quarantine_file(struct adoption *a, const char *name, const struct store_file *file, const char *why)
 {
     char reason[IMAGE_ERROR_MAX + 1];
+    struct store_file now;
+    if (store_stat(a->e->store, STORE_COMPLETE, name, &now) < 0 || now.inode != file->inode)
+        return; /* it was fetched while we looked: what lies under the name is not what did not check out */
     snprintf(reason, sizeof(reason), "a file found in the cache directory: %s", why);
     int r = store_quarantine(a->e->store, STORE_COMPLETE, name);
     if (r == 0)
         r = catalogue_invalid_put(a->e->catalogue, name, reason, file->size, clock_now());
-    if (r == 0)
-        a->quarantined++;
+    if (r < 0) {
+        log_errno(r, "%s: not taken over, and not moved to invalid/: %s", name, why);
+        return;
+    }
+    a->quarantined++;
     log_warning("%s: not taken over, moved to invalid/: %s", name, why);
 }
 
@@ -249,6 +255,7 @@ static int commit(struct adoption *a, const struct image_row *row, const struct 
     int r = catalogue_adopt(e->catalogue, row->row, &meta->digest, clock_now());
     if (r < 0)
         return r == -ESTALE ? -EBUSY : r; /* it is being fetched by now */
+    store_remove(e->store, STORE_INVALID, row->name); /* its row went with the adoption */
     if (a->glance != NULL)
         glance_index_find(a->glance, row->name, &g);
     catalogue_set_history(e->catalogue, row->row, g.hits, g.last_accessed, g.last_modified);

@@ -246,6 +246,7 @@ static int stat_regular(int dir, const char *name, struct store_file *ret)
     *ret = (struct store_file){
         .size = (uint64_t)st.st_size,
         .allocated = (uint64_t)st.st_blocks * 512,
+        .inode = st.st_ino,
         .accessed = nanoseconds(st.st_atim),
         .modified = nanoseconds(st.st_mtim),
     };

@@ -43,6 +43,7 @@ enum store_place { STORE_COMPLETE, STORE_PARTIAL, STORE_INVALID, STORE_QUEUE };
 struct store_file {
     uint64_t size;      /* bytes */
     uint64_t allocated; /* bytes of disk */
+    uint64_t inode;
     int64_t accessed, modified; /* ns */
 };
 

@@ -85,6 +85,33 @@ def test_a_wrong_digest_is_not_believed(glance, origin):
     same(glance.read(IDS[2]), blob(MIB + 2, 82))
 
 
+def test_fetched_while_it_waits_to_be_taken_over(cache, origin):
+    """A file of another version lies there and the backend is down; then a reader is as fast as the take-over. His is not thrown away."""
+    content = origin.put("x", blob(3 * MIB, 90))
+    write(cache, "x", blob(MIB, 91))
+    origin.stop()
+    cache.configure(origin.config(retries=0)).mount()
+    assert error_of(cache.read, "x") != 0
+    assert cache.status()["adopting"]
+    origin.start()
+    wait_until(lambda: error_of(cache.read, "x") == 0, what="the image to be readable")
+    cache.wait_cached("x")
+    wait_until(lambda: not cache.status()["adopting"], seconds=60, what="the end of the take-over")
+    same(cache.stored("x"), content)
+    for name in cache.ls("invalid"):
+        assert cache.entry("invalid", name)["bytes_kept"] == MIB == os.path.getsize(os.path.join(cache.dir, "invalid", name))
+
+
+def test_its_own_rotten_file_goes(glance):
+    """Glance keeps what failed, although a later try succeeded: nobody could see it, or remove it."""
+    rotten = os.path.join(glance.dir, "invalid", IDS[0])
+    write(glance, f"invalid/{IDS[0]}", b"rotten")
+    glance.mount()
+    wait_until(lambda: set(IDS[:3]) <= set(glance.ls("cached")), what="the images to be adopted")
+    wait_until(lambda: not os.path.exists(rotten), what="the file to go")
+    assert IDS[0] not in glance.ls("invalid")
+
+
 def test_only_once(glance):
     """What was evicted since is not brought back by the old index."""
     glance.mount()
