@@ -62,7 +62,9 @@ static void write_failure(struct prefetch *p)
         return;
     if (final) {
         log_error("%s: prefetch given up after %llu tries: %s", p->name, (unsigned long long)p->attempts + 1, why);
-        int r = catalogue_invalid_put(e->catalogue, p->name, why, 0, clock_now());
+        struct invalid_row invalid = {.bytes = 0}; /* what did not verify lies there already */
+        catalogue_invalid_find(e->catalogue, p->name, &invalid);
+        int r = catalogue_invalid_put(e->catalogue, p->name, why, invalid.bytes, clock_now());
         if (r == 0 || r == -EEXIST)
             catalogue_queue_remove(e->catalogue, p->name);
         return;

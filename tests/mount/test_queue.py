@@ -224,6 +224,10 @@ def test_wrong_digest(cache, origin):
     cache.touch("queued", "image")
     cache.wait_has("invalid", "image", seconds=60)
     assert cache.ls("cached") == []
+    wait_until(lambda: cache.ls("queued") == [], seconds=60, what="the queue to give up")
+    kept = os.path.getsize(os.path.join(cache.dir, "invalid", "image"))
+    assert cache.entry("invalid", "image")["bytes_kept"] == kept == SIZE
+    assert cache.status()["space"]["used"] >= SIZE
 
 
 def test_gone_before_its_turn(cache, origin):
