@@ -197,7 +197,7 @@ enum MHD_Result cache_clean(struct request *r)
 enum MHD_Result cache_prune(struct request *r)
 {
     struct pruned pruned;
-    int error = manage_prune(mount_of(r), r->api->config->image_cache_max_size, &pruned);
+    int error = manage_prune(mount_of(r), &pruned);
     if (error < 0)
         return reply_errno(r, error, "prune the cache");
     return reply_json(r, 200, json_pack("{s:I, s:I}", "total_files_pruned", (json_int_t)pruned.images, "total_bytes_pruned",

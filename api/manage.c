@@ -107,11 +107,11 @@ static int begin_run(const char *mount, struct cache_mount *held, struct tool_ru
     return 0;
 }
 
-int manage_prune(const char *mount, uint64_t max_size, struct pruned *ret)
+int manage_prune(const char *mount, struct pruned *ret)
 {
     struct cache_mount held;
     struct tool_run run;
-    struct prune_target to = {.given = true, .value = max_size};
+    struct prune_target to = {.given = false};
     int r = begin_run(mount, &held, &run);
     if (r < 0)
         return r;

@@ -17,10 +17,10 @@ int manage_write_queued(const char *mount, FILE *out);
 int manage_clear(const char *mount, enum mount_folder folder, uint64_t *ret_removed);
 
 /*
- * Evicts the least recently used, pinned ones excepted and open ones last, until the cache is at most MAX_SIZE bytes. Waits for a pruner
+ * Evicts the least recently used, pinned ones excepted and open ones last, until the cache is within the limit that the mount has now. Waits for a pruner
  * that is at work.
  */
-int manage_prune(const char *mount, uint64_t max_size, struct pruned *ret);
+int manage_prune(const char *mount, struct pruned *ret);
 
 /* Empties invalid/, and removes from incomplete/ what nobody reads and what made no progress for STALL_TIME seconds. */
 int manage_clean(const char *mount, uint64_t stall_time);

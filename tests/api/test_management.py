@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The management calls of all three generations: codes, bodies, what they do to the view."""
 import os
+import signal
 import time
 
 import pytest
@@ -148,10 +149,11 @@ def test_prune(folder, make_api):
     for i in range(5):
         cached(folder, api, f"image-{i}")
     api.put("/v2/cache/image-0/pin")
-    api.close()
-    # a server with a smaller limit than the mount's
-    folder.write_conf({"image_cache_dir": folder.dir, "image_cache_max_size": "250K"}, {"type": "file", "path": folder.folder})
-    api = make_api(folder)
+    # the limit is the mount's, which is another one since the server was started
+    folder.configure({"type": "file", "path": folder.folder}, list_ttl=0, image_cache_max_size="250K")
+    folder.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: folder.status()["space"]["limit"] == 250 * KIB, what="the new limit")
+    assert len(folder.ls("cached")) == 5
     with open(folder.image("image-1"), "rb"):  # open ones last
         answer = api.post("/v2/cache/prune")
     assert answer.status == 200 and answer.json == {"total_files_pruned": 3, "total_bytes_pruned": 300 * KIB}
