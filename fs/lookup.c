@@ -395,13 +395,13 @@ static bool is_stale(struct engine *e, const struct image_row *row)
         return false;
     if (row->meta.size == IMAGE_SIZE_UNKNOWN)
         return true;
-    int64_t ttl = (int64_t)e->config->list_ttl * NS_PER_S, now = clock_now();
+    int64_t ttl = (int64_t)e->config->list_ttl * NS_PER_S;
     pthread_mutex_lock(&e->lock);
     int64_t listed = e->listed_at;
     pthread_mutex_unlock(&e->lock);
-    if (row->described != 0 && now - row->described <= ttl)
+    if (row->described != 0 && clock_recent(row->described, ttl))
         return false;
-    return now - listed > ttl || !e->ops->describe_has_bytes || !catalogue_is_listed(e->catalogue, row->name);
+    return !clock_recent(listed, ttl) || !e->ops->describe_has_bytes || !catalogue_is_listed(e->catalogue, row->name);
 }
 
 int engine_lookup(struct engine *e, const char *name, struct waiter *w, struct image_row *ret)
@@ -433,7 +433,7 @@ int engine_revalidate(struct engine *e, int64_t row, struct waiter *w)
     int error = catalogue_get(e->catalogue, row, &r);
     if (error < 0)
         return error == -ENOENT ? -ESTALE : error;
-    if (r.state != IMAGE_COMPLETE || clock_now() - r.described < (int64_t)e->config->revalidate * NS_PER_S)
+    if (r.state != IMAGE_COMPLETE || clock_recent(r.described, (int64_t)e->config->revalidate * NS_PER_S))
         return 0;
     if (origin_all_down(e)) /* it was asked in vain a moment ago */
         return 0;

@@ -2,6 +2,7 @@
 """ls images/: listings of several servers, large ones, and backends that cannot list."""
 import errno
 import os
+import sqlite3
 
 import pytest
 
@@ -88,6 +89,25 @@ def test_the_listing_is_kept_for_its_time(cache, origin):
     for _ in range(20):
         assert cache.ls("images") == ["a"]
     assert len([r for r in origin.requests("")]) == 1
+
+
+def test_the_clock_was_set_back(cache, origin):
+    """A host that starts with a clock in the future, until it asks for the time: what was listed then is not for ever."""
+    origin.put("a", b"a")
+    cache.configure(origin, list_ttl=600, revalidate="600").mount()
+    assert cache.ls("images") == ["a"]
+    same(cache.read("a"), b"a")
+    cache.wait_cached("a")
+    cache.unmount()
+    with sqlite3.connect(os.path.join(cache.dir, ".catalogue.db")) as db:
+        assert db.execute("UPDATE listing SET ended_at = ended_at + 86400000000000").rowcount == 1
+        assert db.execute("UPDATE images SET described = described + 86400000000000").rowcount == 1
+    db.close()
+    origin.remove("a")
+    origin.put("b", b"b")
+    cache.mount()
+    assert "b" in cache.ls("images")
+    assert error_of(cache.read, "a") == errno.ENOENT
 
 
 def test_a_backend_that_cannot_list(cache, origin):
