@@ -326,11 +326,11 @@ static enum tool_exit run_always(const struct tool *tool, const struct settings 
         snprintf(text, sizeof(text), "STATUS=The last run %s; the next is in %" PRIu64 " s",
                  code == TOOL_DONE ? "did all there was to do" : code == TOOL_PARTLY ? "could not do all" : "failed", s->interval);
         notify_tell(text);
-        again = 0;
         sleep_until(clock_monotonic() + (int64_t)s->interval * NS_PER_S, true);
         if (tool_stopping())
             break;
         notify_tell("STATUS=At work");
+        again = 0; /* what comes during the run has the next one begin at once: it may have been too late for this one */
         code = run_once(tool, s);
     }
     notify_tell("STOPPING=1");

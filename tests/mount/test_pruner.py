@@ -244,6 +244,28 @@ def test_interval_sighup_and_ready(filled):
     listener.close()
 
 
+def test_sighup_while_it_is_at_work(filled):
+    """It has the next run begin at once: the one under way may have read its configuration before."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(os.path.join(filled.root, "notify"))
+    listener.settimeout(30)
+    cached = os.open(filled.path("cached"), os.O_RDONLY)
+    fcntl.flock(cached, fcntl.LOCK_EX)  # as another pruner does, so that this one waits
+    daemon = filled.spawn(path_of("glance-cache-pruner"), "--mount", filled.mnt, "--to", "4M", "--interval", "3600", stderr=subprocess.PIPE,
+                          text=True, env={**os.environ, "NOTIFY_SOCKET": os.path.join(filled.root, "notify")})
+    while "another pruner" not in daemon.stderr.readline():
+        assert daemon.poll() is None
+    daemon.send_signal(signal.SIGHUP)
+    os.close(cached)
+    said = b""
+    while said.count(b"STATUS=The last run") < 2:
+        said += listener.recv(4096) + b"\n"
+    daemon.terminate()
+    daemon.communicate()
+    assert daemon.returncode == DONE
+    listener.close()
+
+
 def test_find_as_a_pruner(filled):
     """Nothing but find(1): what was not read for a minute goes."""
     minute_ago = time.time() - 60
