@@ -304,8 +304,7 @@ static void replace(struct keeper *k, bool program)
     if (k->ending)
         return;
     if (!k->ready || k->next.state != CHILD_NONE || k->current.state != CHILD_SERVING) {
-        k->again = true;
-        k->again_program |= program;
+        *(program ? &k->again_program : &k->again_config) = true;
         return;
     }
     notify_reloading();
@@ -324,13 +323,14 @@ static void replace(struct keeper *k, bool program)
     }
 }
 
+/* What was asked for meanwhile, one after the other: a new program takes over the configuration that is in force. */
 static void replace_again(struct keeper *k)
 {
-    if (!k->again || k->next.state != CHILD_NONE || k->current.state != CHILD_SERVING)
-        return;
-    bool program = k->again_program;
-    k->again = k->again_program = false;
-    replace(k, program);
+    while ((k->again_config || k->again_program) && k->ready && k->next.state == CHILD_NONE && k->current.state == CHILD_SERVING && !k->ending) {
+        bool *asked = k->again_config ? &k->again_config : &k->again_program;
+        *asked = false;
+        replace(k, asked == &k->again_program);
+    }
 }
 
 static void take_signals(struct keeper *k)

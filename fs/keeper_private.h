@@ -66,8 +66,8 @@ struct keeper {
     struct edition *edition;   /* in force: a worker of it served */
     struct child current;      /* the one that serves, or did last */
     struct child next;         /* the one that is to follow */
-    bool again;                /* asked for another one while one was under way, */
-    bool again_program;        /* from the program on disk */
+    bool again_config;         /* asked for another one, with the configuration on disk, while one was under way */
+    bool again_program;        /* or with the program on disk */
 
     pid_t ghosts[KEEPER_GHOSTS]; /* dead workers that the kernel does not let go yet; 0: none */
 

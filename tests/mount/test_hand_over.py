@@ -149,6 +149,24 @@ def test_an_upgrade_that_does_not_work(cache, origin, monkeypatch):
     same(cache.read("image"), content)
 
 
+def test_a_reload_and_an_upgrade_while_a_worker_is_replaced(cache, origin, monkeypatch):
+    """Both are heard: the program that is on disk then, with the configuration that is."""
+    content = origin.put("image", blob(MIB, 1))
+    path = installed(cache, monkeypatch)
+    cache.configure(origin, image_cache_max_size="3G").mount()
+    os.kill(workers(cache.process.pid)[0], signal.SIGKILL)  # there is none until the keeper has looked
+    cache.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "is being started" in cache.logged(), what="the first of them")
+    cache.configure(origin, image_cache_max_size="5G")
+    install(path, path)
+    for signal_number in (signal.SIGHUP, signal.SIGUSR2):
+        cache.process.send_signal(signal_number)
+    wait_until(lambda: len(workers(cache.process.pid)) == 1 and os.stat(f"/proc/{worker_of(cache)}/exe").st_ino == os.stat(path).st_ino,
+               what="the new program")
+    wait_until(lambda: cache.status()["space"]["limit"] == 5 << 30, what="the new configuration")
+    same(cache.read("image"), content)
+
+
 def test_signals_in_a_row(cache, origin):
     """As a script that knows no patience sends them; each is heard, none is one too many."""
     content = origin.put("image", blob(MIB, 1))
