@@ -381,6 +381,7 @@ void evict_reap(struct engine *e, int64_t row); /* blocks: removes a retired row
 bool space_reserve(struct image *image, uint64_t length);
 /* The same for the first LENGTH bytes, which are here already, on the rows thread; evicts itself. True: they are counted as under way. */
 bool space_reserve_first(struct image *image, uint64_t length);
+bool space_fits(struct engine *e, uint64_t length);   /* would LENGTH more bytes fit as it is? Reads the catalogue */
 bool space_can_hold(struct engine *e, uint64_t size); /* could an image of SIZE ever be kept? */
 /* Bytes of IMAGE not counted by the catalogue became more or fewer; of them, those under way. image->lock held. */
 void space_count(struct image *image, int64_t unwritten, int64_t reserved);

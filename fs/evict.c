@@ -18,7 +18,10 @@ void evict_reap(struct engine *e, int64_t row)
 {
     struct image_row r;
     struct image *image;
-    if (ledger_handles(e->ledger, row) > 0 || catalogue_get(e->catalogue, row, &r) < 0 || r.state != IMAGE_RETIRED)
+    int error = ledger_handles(e->ledger, row) > 0 ? -EBUSY : catalogue_get(e->catalogue, row, &r);
+    if (error == -ENOENT) /* forgotten already, maybe before its file came here; a row's number is never given again */
+        store_remove_retired(e->store, row);
+    if (error < 0 || r.state != IMAGE_RETIRED)
         return;
     if ((image = image_find(e, row)) != NULL) { /* somebody reads it just now: the last reference comes here again */
         image_put(image);
@@ -52,34 +55,63 @@ static int find_complete(struct engine *e, const char *name, struct image_row *r
     return r == 0 && ret->state != IMAGE_COMPLETE ? -ENOENT : r;
 }
 
-/* The row of the complete image NAME is retired, and a new one takes the name, pinned as the old one if KEEP_PIN. */
-static int retire(struct engine *e, const char *name, bool keep_pin, struct image_row *ret)
+/*
+ * An image somebody has open stays in memory while its file moves: whoever loaded it in between would find the file nowhere. Also one that
+ * is open since a former worker, whom nothing has asked for yet. NULL: nobody has it.
+ */
+static struct image *hold(struct engine *e, int64_t row)
+{
+    struct image *image;
+    if (ledger_handles(e->ledger, row) > 0 && engine_open(e, row, &image) == 0)
+        return image;
+    return image_find(e, row);
+}
+
+/* After its file has moved. What hold() opened is closed here when the last handle was closed meanwhile. */
+static void let_go(struct engine *e, int64_t row, struct image *held)
+{
+    if (held != NULL)
+        image_put(held);
+    engine_close(e, row);
+}
+
+/*
+ * The row of the complete image NAME is retired, and a new one takes the name, pinned as the old one if KEEP_PIN. 0: *ret_held is for
+ * let_go(), once the file has moved.
+ */
+static int retire(struct engine *e, const char *name, bool keep_pin, struct image_row *ret, struct image **ret_held)
 {
     int64_t fresh;
     int r = find_complete(e, name, ret);
-    if (r == 0)
-        r = catalogue_retire(e->catalogue, ret->row, true, clock_now(), &fresh);
     if (r < 0)
+        return r;
+    struct image *held = hold(e, ret->row);
+    r = catalogue_retire(e->catalogue, ret->row, true, clock_now(), &fresh);
+    if (r < 0) {
+        let_go(e, ret->row, held);
         return r == -ESTALE ? -ENOENT : r; /* another was faster */
+    }
     if (keep_pin && ret->pinned && catalogue_set_pinned(e->catalogue, fresh, true) < 0)
         log_warning("%s: it was pinned, and its new version could not be", name);
+    mark_retired(e, ret->row);
+    *ret_held = held;
     return 0;
 }
 
 static int evict(struct engine *e, const char *name, bool keep_pin)
 {
     struct image_row row;
-    int r = retire(e, name, keep_pin, &row);
+    struct image *held;
+    int r = retire(e, name, keep_pin, &row, &held);
     if (r < 0)
         return r;
-    mark_retired(e, row.row);
     r = store_retire(e->store, STORE_COMPLETE, name, row.row);
     if (r < 0 && r != -ENOENT)
         log_errno(r, "%s: evicted, but its file could not be moved away", name);
     ledger_count(e->ledger, COUNT_EVICTIONS, 1);
     log_info("%s: evicted, %llu bytes", name, (unsigned long long)row.meta.size);
     engine_tell_name(e, name);
-    evict_reap(e, row.row);
+    let_go(e, row.row, held);
     return 0;
 }
 
@@ -96,16 +128,16 @@ int evict_for_another_version(struct engine *e, const char *name)
 int engine_quarantine(struct engine *e, const char *name, const char *reason)
 {
     struct image_row row;
-    int r = retire(e, name, true, &row);
+    struct image *held;
+    int r = retire(e, name, true, &row, &held);
     if (r < 0)
         return r;
-    mark_retired(e, row.row);
     r = store_quarantine(e->store, STORE_COMPLETE, name);
     if (r == 0)
         r = catalogue_invalid_put(e->catalogue, name, reason, row.meta.size, clock_now());
     log_notice("%s: quarantined: %s", name, reason);
     engine_tell_name(e, name);
-    evict_reap(e, row.row);
+    let_go(e, row.row, held);
     return r;
 }
 
@@ -164,6 +196,7 @@ static void drop_bytes(void *context)
         chunkmap_free(image->map);
         image->map = NULL;
         image->hashed = 0;
+        image->verified = false;
         image->asked = 0;
         image->whole = false;
     } else {

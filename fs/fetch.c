@@ -160,6 +160,7 @@ static int make_file(struct image *image, uint64_t first)
     image->state = IMAGE_PARTIAL;
     image_track_locked(image);
     image_dirty_locked(image);
+    image->verified = false;
     image->written = 0;
     image->disk_failed = false;
     image->fetched += chunkmap_present(map);
@@ -212,7 +213,8 @@ void fetch_attend(struct image *image)
 {
     struct engine *e = image->engine;
     struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
-    bool finish = false, settle = false, wanted;
+    bool finish = false, settle = false, wanted, ends_prefetch;
+    int ended;
 
     if (atomic_load(&e->stopping))
         return;
@@ -224,6 +226,9 @@ void fetch_attend(struct image *image)
     image_take_ready_locked(image, image->dead, &ready);
     wanted = image->whole || !TAILQ_EMPTY(&image->waiters);
     enum image_state state = image->state;
+    /* Whoever queued it is told, wherever it came to this: its place in the queue would be taken for ever. */
+    ended = image->through ? -ENOSPC : state == IMAGE_RETIRED ? -ESTALE : 0;
+    ends_prefetch = image->queue_row != 0 && !image->finishing && (ended < 0 || state == IMAGE_COMPLETE);
     bool dead = image->dead != 0, filling = state == IMAGE_PARTIAL && !dead && !image->through;
     if (filling && !image->digest_settled && !image->digest_asked)
         image->digest_asked = settle = true;
@@ -233,6 +238,8 @@ void fetch_attend(struct image *image)
     pthread_mutex_unlock(&image->lock);
 
     wake_all(&ready);
+    if (ends_prefetch)
+        prefetch_done(image, ended);
     if (image->through)
         through_trim(image);
     if (settle)

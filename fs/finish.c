@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine_private.h"
@@ -178,6 +179,14 @@ static void forsake_disk(struct image *image, bool done)
         image_put(image);
 }
 
+/* Is FD the file that has the image's name already, moved there by a try that failed later? */
+static bool is_in_place(struct image *image, int fd)
+{
+    struct store_file file;
+    struct stat st;
+    return fstat(fd, &st) == 0 && store_stat(image->engine->store, STORE_COMPLETE, image->name, &file) == 0 && file.inode == st.st_ino;
+}
+
 static int publish_file(struct image *image, int fd)
 {
     struct engine *e = image->engine;
@@ -189,7 +198,7 @@ static int publish_file(struct image *image, int fd)
         return -ECANCELED;
     }
     r = store_publish(e->store, image->name);
-    if (r < 0)
+    if (r < 0 && !(r == -ENOENT && is_in_place(image, fd)))
         return log_errno(r, "%s: renaming it into place", image->name);
     r = catalogue_complete(e->catalogue, image->row, &image->meta.digest, clock_now());
     if (r < 0)
@@ -296,23 +305,31 @@ static void mismatch(struct image *image, const struct digest *seen)
     fetch_visit(image);
 }
 
-/* On the hash thread: the rest of the digest, and the comparison. */
+/* On the hash thread: the rest of the digest, a turn at a time, for others wait for theirs; then the comparison. */
 static void verify(void *context)
 {
     struct image *image = context;
     struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
     struct digest seen;
-    int r;
 
-    while ((r = hash_turn(image)) == 1)
-        ;
+    int r = hash_turn(image);
+    if (r == 1) {
+        tasks_add(image->engine->hash, verify, image);
+        return;
+    }
     if (r == 0)
         r = image->digest == NULL ? -EIO : digest_stream_finish(image->digest, &seen);
     digest_stream_free(image->digest);
     image->digest = NULL;
+    pthread_mutex_lock(&image->lock);
+    image->hashed = 0;
+    pthread_mutex_unlock(&image->lock);
+    if (r == -ECANCELED) { /* we end; the next worker verifies it, and its readers wait for that */
+        image_put(image);
+        return;
+    }
     if (r < 0) {
-        if (r != -ECANCELED)
-            log_errno(r, "%s: reading it back to verify it", image->name);
+        log_errno(r, "%s: reading it back to verify it", image->name);
         if (!engine_post(image->engine, publish_failed, image))
             image_put(image);
         return;
@@ -333,6 +350,7 @@ static void verify(void *context)
 void finish_start(struct image *image)
 {
     struct engine *e = image->engine;
+    image->wants_room = false;
     image_ref(image);
     if (image->meta.digest.algorithm == DIGEST_NONE)
         tasks_add(e->sync, publish, image);
@@ -371,7 +389,7 @@ static void commit_map(void *context)
     if (r < 0 && r != -ESTALE)
         log_errno(r, "%s: a checkpoint failed; what arrived since the last one would be fetched again after a restart", image->name);
     pthread_mutex_lock(&image->lock);
-    if (same && r == 0 && image->file == w->file) {
+    if (same && r == 0 && image->file == w->file && image->state == IMAGE_PARTIAL) { /* else it counts as cached by now */
         space_count(image, -(int64_t)(chunkmap_present(w->map) - image->written), 0);
         image->written = chunkmap_present(w->map);
     } else if (r < 0 && r != -ESTALE) {

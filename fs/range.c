@@ -81,6 +81,10 @@ static int take_whole_body(struct range *range)
         snprintf(range->why, sizeof(range->why), "the server sends whole images only");
         return -ENOTSUP;
     }
+    if (!space_fits(image->engine, image->meta.size - range->end)) {
+        snprintf(range->why, sizeof(range->why), "the server sends whole images only, and room has to be made for this one");
+        return -ENOTSUP;
+    }
     pthread_mutex_lock(&image->lock);
     space_count(image, (int64_t)(image->meta.size - range->end), (int64_t)(image->meta.size - range->end));
     range->end = image->meta.size;

@@ -140,7 +140,7 @@ static void room_made(void *context)
         image->wants_room = false;
         if (!enough) { /* the others may want less: they ask again */
             through_start(image, "no room can be made in the cache");
-            enough = true;
+            enough = image->through;
         }
     }
     fetch_schedule(e);
@@ -218,6 +218,11 @@ bool space_reserve(struct image *image, uint64_t length)
         tasks_add(e->rows, make_room, e);
     }
     return false;
+}
+
+bool space_fits(struct engine *e, uint64_t length)
+{
+    return !e->config->evict_inline || shortage(e, length) == 0;
 }
 
 bool space_can_hold(struct engine *e, uint64_t size)

@@ -61,7 +61,10 @@ void through_start(struct image *image, const char *why)
     struct image_file *file = NULL, *old;
     struct chunkmap *map = NULL, *old_map;
 
-    if (image->through)
+    pthread_mutex_lock(&image->lock);
+    bool finishing = image->finishing; /* it has all of its bytes, and its file is not ours to take */
+    pthread_mutex_unlock(&image->lock);
+    if (image->through || finishing)
         return;
     fetch_stop_ranges(image);
     int r = chunkmap_new(image->meta.size, &map);
@@ -89,6 +92,7 @@ void through_start(struct image *image, const char *why)
     image->through = true;
     image->whole = false;
     image->hashed = 0;
+    image->verified = false;
     image->written = 0;
     image_set_error_locked(image, "not kept: %s", why);
     pthread_mutex_unlock(&image->lock);

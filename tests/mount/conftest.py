@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -117,3 +118,23 @@ def make_nginx(make_cache):
 @pytest.fixture
 def nginx(make_nginx):
     return make_nginx()
+
+
+@pytest.fixture
+def shim(cache, monkeypatch):
+    """shim(source) → a folder everybody may write to; what is mounted after that runs with SOURCE before its libraries."""
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    if "san.so" in subprocess.run(["ldd", harness.binary()], capture_output=True, text=True, check=True).stdout:
+        pytest.skip("a sanitizer's library wants to be the first")
+
+    def load(source):
+        folder = os.path.join(cache.root, "shim")
+        os.mkdir(folder)
+        os.chmod(folder, 0o777)  # the worker is another user
+        with open(os.path.join(folder, "shim.c"), "w") as f:
+            f.write(source)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", folder + "/shim.so", folder + "/shim.c", "-ldl"], check=True)
+        monkeypatch.setenv("LD_PRELOAD", folder + "/shim.so")
+        return folder
+    return load

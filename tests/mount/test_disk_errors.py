@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A disk that does not take what was written: Linux tells of it once, and says the next time that all is well. And one that takes it slowly."""
-import errno
+"""A disk that does not take what was written: Linux tells of it once, and says the next time that all is well. And memory that is dear."""
 import os
-import shutil
-import subprocess
 
 import pytest
 
 from disk import Disk
-from harness import MIB, binary, blob, drop_page_cache, same, sha
+from harness import MIB, blob, drop_page_cache, same, sha
 from waiting import wait_until
 
 SHIM = r"""
@@ -24,31 +21,6 @@ int fdatasync(int fd)
     if (unlink(getenv("FAIL_SYNC")) == 0) {
         errno = EIO;
         return -1;
-    }
-    return real(fd);
-}
-"""
-
-STUCK_SHIM = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-/* An image's bytes do not reach the disk while the file $STUCK is there; $STUCK.here says that one waits. */
-int fdatasync(int fd)
-{
-    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
-    char link[64], path[PATH_MAX] = "", here[PATH_MAX];
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    snprintf(here, sizeof(here), "%s.here", getenv("STUCK"));
-    if (readlink(link, path, sizeof(path) - 1) > 0 && strstr(path, "/incomplete/") != NULL) {
-        while (access(getenv("STUCK"), F_OK) == 0) {
-            fclose(fopen(here, "w"));
-            usleep(1000);
-        }
     }
     return real(fd);
 }
@@ -96,26 +68,6 @@ int madvise(void *at, size_t length, int advice)
     return r;
 }
 """
-
-
-@pytest.fixture
-def shim(cache, monkeypatch):
-    """shim(source) → a folder everybody may write to; what is mounted after that runs with SOURCE before its libraries."""
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler")
-    if "san.so" in subprocess.run(["ldd", binary()], capture_output=True, text=True, check=True).stdout:
-        pytest.skip("a sanitizer's library wants to be the first")
-
-    def load(source):
-        folder = os.path.join(cache.root, "shim")
-        os.mkdir(folder)
-        os.chmod(folder, 0o777)  # the worker is another user
-        with open(os.path.join(folder, "shim.c"), "w") as f:
-            f.write(source)
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", folder + "/shim.so", folder + "/shim.c", "-ldl"], check=True)
-        monkeypatch.setenv("LD_PRELOAD", folder + "/shim.so")
-        return folder
-    return load
 
 
 @pytest.fixture
@@ -226,29 +178,3 @@ def test_memory_is_dear_and_the_disk_fills(cache, origin, shim, monkeypatch, kin
     finally:
         hold.release()
         disk.close()
-
-
-def test_a_disk_that_is_stuck(cache, origin, shim, monkeypatch):
-    """While an image's bytes do not reach the disk all of it is read, and others are; to drop it has to wait, and says so."""
-    x, y = origin.put("x", blob(4 * MIB, 1)), origin.put("y", blob(4 * MIB, 2))
-    stuck = os.path.join(shim(STUCK_SHIM), "stuck")
-    monkeypatch.setenv("STUCK", stuck)
-    with open(stuck, "w"):
-        pass
-    cache.configure(origin).mount()
-    try:
-        cache.touch("queued", "x")
-        wait_until(lambda: os.path.exists(stuck + ".here"), what="the sync of the first image")
-        same(cache.read("x"), x)
-        same(cache.read("y"), y)
-        assert cache.ls("cached") == [] and "x" in cache.ls("incomplete")
-        with pytest.raises(OSError) as error:
-            os.unlink(cache.path("incomplete", "x"))
-        assert error.value.errno == errno.EBUSY
-        same(cache.read("x"), x)
-    finally:
-        os.unlink(stuck)
-    for name in ("x", "y"):
-        cache.wait_cached(name)
-        os.unlink(cache.path("cached", name))
-    assert cache.ls("cached") == []

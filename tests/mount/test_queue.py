@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import MIB, UNREACHABLE, blob, error_of, name_of, refused, same
+from harness import KIB, MIB, UNREACHABLE, blob, error_of, name_of, refused, same
 from waiting import wait_until
 
 SIZE = 2 * MIB + 5
@@ -228,6 +228,25 @@ def test_wrong_digest(cache, origin):
     kept = os.path.getsize(os.path.join(cache.dir, "invalid", "image"))
     assert cache.entry("invalid", "image")["bytes_kept"] == kept == SIZE
     assert cache.status()["space"]["used"] >= SIZE
+
+
+def test_an_image_that_cannot_be_kept(cache, origin):
+    """One that is too large for the cache, and open, ends like any that fails: its place is for others."""
+    origin.put("large", blob(8 * MIB, 71))
+    small = origin.put("small", blob(300 * KIB, 72))
+    cache.configure(origin, **SOON, image_cache_max_size="4M", min_free=0, prefetch_concurrency=1).mount()
+    fd = os.open(cache.image("large"), os.O_RDONLY)
+    try:
+        os.pread(fd, MIB, 0)
+        wait_until(lambda: "not kept" in cache.error("large"), what="the image to go straight through")
+        cache.touch("queued", "large")
+        cache.touch("queued", "small")
+        cache.wait_cached("small")
+        same(cache.stored("small"), small)
+        cache.wait_has("invalid", "large", seconds=60)
+        assert cache.ls("queued") == [] and "not kept" in cache.entry("invalid", "large")["reason"]
+    finally:
+        os.close(fd)
 
 
 def test_gone_before_its_turn(cache, origin):
