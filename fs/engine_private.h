@@ -112,6 +112,7 @@ struct image {
     bool digest_settled;     /* meta.digest is what there is; until then the tail is held back */
     bool finishing;          /* all chunks here, in the hands of hash and sync */
     bool verified;
+    int64_t unfinished_at;   /* monotonic: it could not be published; 0: that was not tried */
     bool disk_failed;        /* some of its bytes could not be written: its file is not believed any more */
     bool row_retired;        /* its row is: whoever puts it last removes what is left */
     bool tail_shown;         /* the last chunk was given out unverified, maybe by a worker before; see image_held_locked() */
@@ -273,6 +274,8 @@ bool image_available_locked(const struct image *image, uint64_t offset, uint64_t
  * What was shown that way is dropped from the kernel's cache as soon as holding begins.
  */
 bool image_held_locked(struct image *image, uint64_t offset, uint64_t length);
+/* Is all of it here, to be verified and published? One that could not be published is left alone a while, unless readers wait for it. */
+bool image_may_finish_locked(const struct image *image);
 /* Bytes arrived: if holding begins with them, what was shown of the tail is dropped. Nobody asks for what the kernel has. */
 void image_hide_tail_locked(struct image *image);
 uint64_t image_present_locked(const struct image *image);

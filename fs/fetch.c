@@ -232,8 +232,7 @@ void fetch_attend(struct image *image)
     bool dead = image->dead != 0, filling = state == IMAGE_PARTIAL && !dead && !image->through;
     if (filling && !image->digest_settled && !image->digest_asked)
         image->digest_asked = settle = true;
-    bool whole = filling && image->digest_settled && chunkmap_full(image->map) && TAILQ_EMPTY(&image->ranges);
-    if (whole && !image->finishing && !image->stopping)
+    if (image_may_finish_locked(image) && !image->stopping)
         image->finishing = finish = true;
     pthread_mutex_unlock(&image->lock);
 

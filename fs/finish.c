@@ -124,6 +124,7 @@ static void publish_failed(void *context)
     struct image *image = context;
     pthread_mutex_lock(&image->lock);
     image->finishing = false;
+    image->unfinished_at = clock_monotonic();
     pthread_mutex_unlock(&image->lock);
     fetch_fail(image, -EIO, "it could not be moved into place in the cache directory");
     image_put(image);

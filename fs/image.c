@@ -19,6 +19,8 @@
 #include "engine_private.h"
 #include "log.h"
 
+enum { FINISH_PAUSE_S = 5 }; /* after publishing failed */
+
 /* ---- files */
 
 struct image_file *image_file_new(int fd)
@@ -481,6 +483,16 @@ bool image_held_locked(struct image *image, uint64_t offset, uint64_t length)
     image->whole = true; /* or the wait might never end */
     image_hide_tail_locked(image);
     return true;
+}
+
+bool image_may_finish_locked(const struct image *image)
+{
+    if (image->state != IMAGE_PARTIAL || image->dead != 0 || image->through || image->finishing)
+        return false;
+    if (!image->digest_settled || !chunkmap_full(image->map) || !TAILQ_EMPTY(&image->ranges))
+        return false;
+    bool failed = image->unfinished_at != 0 && clock_monotonic() - image->unfinished_at < FINISH_PAUSE_S * NS_PER_S;
+    return !failed || (!image->verified && image->meta.digest.algorithm != DIGEST_NONE);
 }
 
 void image_take_ready_locked(struct image *image, int status, struct waiters *out)

@@ -70,7 +70,7 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
         drop_behind_locked(image, cursors_note(&image->cursors, offset, length, 0, 0));
         *ret_file = image_file_ref(image->file);
     } else {
-        bool visit = note_read_locked(image, offset, length);
+        bool visit = note_read_locked(image, offset, length) || image_may_finish_locked(image);
         bool whole = image->whole;
         bool here = image->state == IMAGE_PARTIAL && !image->through && image_available_locked(image, offset, length);
         if (here && !image_held_locked(image, offset, length)) {

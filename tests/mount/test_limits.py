@@ -157,6 +157,28 @@ def test_a_lower_limit(cache):
     assert cache.ls("cached") == names[5:]
 
 
+def test_a_server_that_sends_whole_images_only(cache, origin):
+    """The rest of an image that comes unasked needs its room like any other."""
+    for i, name in enumerate(("first", "second")):
+        origin.put(name, blob(3 * MIB, 60 + i))
+        origin.fault(name, no_range=True)
+    cache.configure(origin, image_cache_max_size="4M", min_free=0, list_ttl=600).mount()
+    assert cache.ls("images") == ["first", "second"]
+    cache.read("second")
+    cache.wait_cached("second")
+    os.unlink(cache.path("cached", "second"))  # known as it is: no look-up brings its first bytes along
+    fd = os.open(cache.image("first"), os.O_RDONLY)  # nor can this one go
+    try:
+        same(cache.read("first"), blob(3 * MIB, 60))
+        cache.wait_cached("first")
+        with Sampler(lambda: allocated(cache)) as disk:
+            same(cache.read("second"), blob(3 * MIB, 61))
+        assert disk.worst <= 4 * MIB and cache.status()["space"]["used"] <= 4 * MIB
+        assert cache.ls("cached") == ["first"]
+    finally:
+        os.close(fd)
+
+
 # ---- min_free
 
 @pytest.mark.parametrize("min_free", ["100M", "40%"])

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from harness import KIB, MIB, blob, error_of, name_of, same, sha
+from harness import KIB, MIB, blob, drop_page_cache, error_of, name_of, same, sha
 from waiting import wait_until
 from workers import wait_served, worker_of
 
@@ -211,3 +211,23 @@ def test_a_peek_at_the_end(cache, origin, peek, then):
     os.close(fd)
     assert code == errno.EIO and got < size
     assert cache.ls("cached") == []
+
+
+def test_a_publishing_that_fails_once(cache, origin):
+    """It is verified again, and in its place, with a later read; nothing of the failed try is in the way."""
+    content = origin.put("image", blob(3 * MIB, 44))
+    origin.put_sums("SHA256SUMS", {"image": content})
+    cache.configure(origin).mount()
+    in_its_way = os.path.join(cache.dir, "image")
+    os.mkdir(in_its_way)
+    cache.touch("queued", "image")
+    wait_until(lambda: "could not be moved" in cache.logged(), what="the failure")
+    same(cache.read("image"), content)
+    os.rmdir(in_its_way)
+
+    def read_again():
+        drop_page_cache()
+        same(cache.read("image"), content)
+        return cache.has("cached", "image")
+    wait_until(read_again, what="the image to be cached")
+    same(cache.stored("image"), content)
