@@ -109,13 +109,14 @@ int request_argument(const struct request *r, const char *name, char *value, siz
     for (const char *c = r->query; *c != '\0';) {
         size_t n = strcspn(c, "&");
         if (n > length && strncmp(c, name, length) == 0 && c[length] == '=') {
-            if (n - length - 1 >= size)
-                return -EINVAL;
-            memcpy(value, c + length + 1, n - length - 1);
-            value[n - length - 1] = '\0';
-            for (char *plus = value; (plus = strchr(plus, '+')) != NULL;)
+            char *text = strndup(c + length + 1, n - length - 1);
+            for (char *plus = text; plus != NULL && (plus = strchr(plus, '+')) != NULL;)
                 *plus = ' ';
-            return decode(value) ? 1 : -EINVAL;
+            bool good = text != NULL && decode(text) && strlen(text) < size;
+            if (good)
+                strcpy(value, text);
+            free(text);
+            return good ? 1 : -EINVAL;
         }
         c += n + (c[n] == '&');
     }

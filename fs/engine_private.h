@@ -274,7 +274,7 @@ bool image_available_locked(const struct image *image, uint64_t offset, uint64_t
  * What was shown that way is dropped from the kernel's cache as soon as holding begins.
  */
 bool image_held_locked(struct image *image, uint64_t offset, uint64_t length);
-/* Is all of it here, to be verified and published? One that could not be published is left alone a while, unless readers wait for it. */
+/* Is all of it here, to be verified and published? One that could not be published is left alone a while, unless somebody waits for it. */
 bool image_may_finish_locked(const struct image *image);
 /* Bytes arrived: if holding begins with them, what was shown of the tail is dropped. Nobody asks for what the kernel has. */
 void image_hide_tail_locked(struct image *image);

@@ -224,7 +224,6 @@ void fetch_attend(struct image *image)
     if (image->through)
         image->whole = false;
     image_take_ready_locked(image, image->dead, &ready);
-    wanted = image->whole || !TAILQ_EMPTY(&image->waiters);
     enum image_state state = image->state;
     /* Whoever queued it is told, wherever it came to this: its place in the queue would be taken for ever. */
     ended = image->through ? -ENOSPC : state == IMAGE_RETIRED ? -ESTALE : 0;
@@ -234,6 +233,9 @@ void fetch_attend(struct image *image)
         image->digest_asked = settle = true;
     if (image_may_finish_locked(image) && !image->stopping)
         image->finishing = finish = true;
+    else if (filling && image->digest_settled && chunkmap_full(image->map) && !image->finishing)
+        image->whole = false; /* there is nothing to fetch; a later read has it published */
+    wanted = image->whole || !TAILQ_EMPTY(&image->waiters);
     pthread_mutex_unlock(&image->lock);
 
     wake_all(&ready);

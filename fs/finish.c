@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine_private.h"
@@ -180,14 +179,6 @@ static void forsake_disk(struct image *image, bool done)
         image_put(image);
 }
 
-/* Is FD the file that has the image's name already, moved there by a try that failed later? */
-static bool is_in_place(struct image *image, int fd)
-{
-    struct store_file file;
-    struct stat st;
-    return fstat(fd, &st) == 0 && store_stat(image->engine->store, STORE_COMPLETE, image->name, &file) == 0 && file.inode == st.st_ino;
-}
-
 static int publish_file(struct image *image, int fd)
 {
     struct engine *e = image->engine;
@@ -198,8 +189,8 @@ static int publish_file(struct image *image, int fd)
         forsake_disk(image, true);
         return -ECANCELED;
     }
-    r = store_publish(e->store, image->name);
-    if (r < 0 && !(r == -ENOENT && is_in_place(image, fd)))
+    r = store_publish(e->store, image->name, fd);
+    if (r < 0)
         return log_errno(r, "%s: renaming it into place", image->name);
     r = catalogue_complete(e->catalogue, image->row, &image->meta.digest, clock_now());
     if (r < 0)

@@ -492,7 +492,7 @@ bool image_may_finish_locked(const struct image *image)
     if (!image->digest_settled || !chunkmap_full(image->map) || !TAILQ_EMPTY(&image->ranges))
         return false;
     bool failed = image->unfinished_at != 0 && clock_monotonic() - image->unfinished_at < FINISH_PAUSE_S * NS_PER_S;
-    return !failed || (!image->verified && image->meta.digest.algorithm != DIGEST_NONE);
+    return !failed || image->queue_row != 0 || !TAILQ_EMPTY(&image->waiters);
 }
 
 void image_take_ready_locked(struct image *image, int status, struct waiters *out)

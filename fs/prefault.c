@@ -133,15 +133,14 @@ int prefault_new(struct prefault **ret)
     return 0;
 }
 
-void prefault_before(struct prefault *p, uint64_t ahead, int fd, uint64_t offset)
+void prefault_before(struct prefault *p, uint64_t ahead, int fd, uint64_t offset, size_t length)
 {
     if (offset >= ahead)
         return;
-    uint64_t here = offset / PREFAULT_BLOCK * PREFAULT_BLOCK;
     pthread_mutex_lock(&p->lock);
     for (int i = 0; i < UNDER_WAY; i++) {
         struct block *block = &p->blocks[i];
-        if (block->writer != fd || block->offset != here)
+        if (block->writer != fd || block->offset + PREFAULT_BLOCK <= offset || block->offset >= offset + length)
             continue;
         if (block->state == BLOCK_ASKED_FOR)
             block->state = BLOCK_LEFT;

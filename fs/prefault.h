@@ -20,11 +20,11 @@ struct prefault;
 /* Starts the thread. -EAGAIN, -ENOMEM. */
 int prefault_new(struct prefault **ret);
 /*
- * Before a write at OFFSET of FD, by its only writer there. Waits while the thread touches the block of it, as the write itself would have
+ * Before a write of LENGTH bytes at OFFSET of FD, by its only writer there. Waits while the thread touches a block of it, as the write itself would have
  * to; what is asked for and not begun is left to the writer. So nobody reads of a block before the thread is done with it, and meets the
  * mark that the kernel leaves in it until then. AHEAD is the writer's, see below.
  */
-void prefault_before(struct prefault *p, uint64_t ahead, int fd, uint64_t offset);
+void prefault_before(struct prefault *p, uint64_t ahead, int fd, uint64_t offset, size_t length);
 /*
  * Writing LENGTH bytes at OFFSET of FD took NS of the thread's processor time, and all from there to END is a hole that will be written in
  * order. *AHEAD is the writer's, 0 at first: up to where blocks were touched for it. Of one thread only; does not block, fails silently.

@@ -81,7 +81,7 @@ static int take_whole_body(struct range *range)
         snprintf(range->why, sizeof(range->why), "the server sends whole images only");
         return -ENOTSUP;
     }
-    if (!space_fits(image->engine, image->meta.size - range->end)) {
+    if (range->end < image->meta.size && !image->through && !space_fits(image->engine, image->meta.size - range->end)) {
         snprintf(range->why, sizeof(range->why), "the server sends whole images only, and room has to be made for this one");
         return -ENOTSUP;
     }
@@ -183,7 +183,7 @@ static int keep(struct range *range, const unsigned char *bytes, size_t length)
 {
     struct prefault *prefault = range->image->through ? NULL : range->image->engine->prefault;
     if (prefault != NULL)
-        prefault_before(prefault, range->prefaulted, range->file->fd, range->pos);
+        prefault_before(prefault, range->prefaulted, range->file->fd, range->pos, length);
     int64_t began = thread_time();
     int r = write_all(range->file->fd, bytes, length, range->pos);
     if (r < 0) {

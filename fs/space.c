@@ -139,8 +139,10 @@ static void room_made(void *context)
             continue;
         image->wants_room = false;
         if (!enough) { /* the others may want less: they ask again */
+            image_ref(image);
             through_start(image, "no room can be made in the cache");
             enough = image->through;
+            image_put(image);
         }
     }
     fetch_schedule(e);

@@ -263,11 +263,18 @@ static int move(int from_dir, const char *from, int to_dir, const char *to)
     return renameat(from_dir, from, to_dir, to) < 0 ? -errno : 0;
 }
 
-int store_publish(struct store *s, const char *name)
+static bool is_file(int fd, int dir, const char *name)
+{
+    struct stat st;
+    struct store_file file;
+    return fstat(fd, &st) == 0 && stat_regular(dir, name, &file) == 0 && file.inode == st.st_ino;
+}
+
+int store_publish(struct store *s, const char *name, int fd)
 {
     int from = place_fd(s, STORE_PARTIAL, name), to = s->places[STORE_COMPLETE];
     int r = move(from, name, to, name);
-    if (r < 0)
+    if (r < 0 && !(r == -ENOENT && is_file(fd, to, name)))
         return r;
     if (fsync(to) < 0 || fsync(from) < 0)
         return -errno;

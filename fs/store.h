@@ -54,8 +54,9 @@ int store_open_image(struct store *s, enum store_place place, const char *name, 
 int store_create_partial(struct store *s, const char *name, uint64_t size, int *ret_fd);
 int store_stat(struct store *s, enum store_place place, const char *name, struct store_file *ret); /* -ENOENT */
 
-/* incomplete/<name> → <name>, both directories synced. The caller has synced the data. */
-int store_publish(struct store *s, const char *name);
+/* incomplete/<name> → <name>, both directories synced. FD is the file, its data synced by the caller; one that a try before, which failed
+ * at the directories, has moved already is fine. -ENOENT. */
+int store_publish(struct store *s, const char *name, int fd);
 /* The file of PLACE → .retired/<row>, or → invalid/<name> (replacing). -ENOENT. */
 int store_retire(struct store *s, enum store_place place, const char *name, int64_t row);
 int store_quarantine(struct store *s, enum store_place place, const char *name);

@@ -29,6 +29,7 @@ static void ask_one(const struct asking *a, struct result *r)
     const struct command *c = a->command;
     char *encoded = client_encode(r->id != NULL ? r->id : ""), *path = NULL;
     answer_clear(&r->answer);
+    r->answer.status = 0;
     r->asked = true;
     if (encoded == NULL || asprintf(&path, "%s%s%s", c->path, encoded, c->behind) < 0) {
         snprintf(r->answer.message, sizeof(r->answer.message), "out of memory");

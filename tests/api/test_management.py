@@ -201,9 +201,10 @@ def test_images(folder, api):
     [page] = [api.get("/v2/images?visibility=public&limit=7&marker=image-02").json]
     assert page["next"].startswith("/v2/images?visibility=public&limit=7&marker=") and "image-02" not in page["next"]
     assert api.get("/v2/images?os_hidden=True").json["images"] == [] and len(api.get("/v2/images?os_hidden=false").json["images"]) == 25
-    for query in ("marker=nobody", "limit=x", "limit=", "limit=%31%3", "limit=" + "1" * 40, "name=%zz", "id=%0", "marker=image%", "name=%00",
+    for query in ("marker=nobody", "limit=x", "limit=", "limit=%31%3", "limit=" + "1" * 40, "name=%zz", "name=" + "%E2%82%AC" * 100, "id=%0", "marker=image%", "name=%00",
                   "name=" + "x" * 300, "os_hidden=%"):
         assert api.get("/v2/images?" + query).status == 400, query
+    assert api.get("/v2/images?name=" + "%E2%82%AC" * 80).json["images"] == []
     one = api.get("/v2/images/image-03").json
     assert one["size"] == 3 and one["status"] == "active" and one["file"] == "/v2/images/image-03/file"
     assert api.get("/v2/images/nobody").status == 404

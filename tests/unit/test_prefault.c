@@ -162,7 +162,7 @@ static void a_block_is_touched_before_it_is_written_or_not_at_all(void **state)
     struct file f = begin(state, BLOCKS);
     for (uint64_t b = 0; b < BLOCKS; b += 2) {
         wrote(&f, b * BLOCK, DEAR, BLOCKS * BLOCK);
-        prefault_before(f.prefault, f.ahead, f.fd, (b + 1) * BLOCK);
+        prefault_before(f.prefault, f.ahead, f.fd, (b + 1) * BLOCK, PIECE);
         expected[b] = '.';
         expected[b + 1] = resident(&f, b + 1) ? 'x' : '.';
     }
@@ -173,10 +173,10 @@ static void it_waits_for_no_other_block(void **state)
 {
     struct file f = begin(state, 12);
     wrote(&f, 0, DEAR, 12 * BLOCK);
-    prefault_before(f.prefault, f.ahead, f.fd, 0);
-    prefault_before(f.prefault, f.ahead, f.fd, 2 * BLOCK);
-    prefault_before(f.prefault, f.ahead, f.fd + 1, BLOCK);
-    prefault_before(f.prefault, f.ahead, f.fd, 11 * BLOCK);
+    prefault_before(f.prefault, f.ahead, f.fd, 0, PIECE);
+    prefault_before(f.prefault, f.ahead, f.fd, 2 * BLOCK, PIECE);
+    prefault_before(f.prefault, f.ahead, f.fd + 1, BLOCK, PIECE);
+    prefault_before(f.prefault, f.ahead, f.fd, 11 * BLOCK, PIECE);
     end(&f, ".x.x........");
 }
 

@@ -133,7 +133,7 @@ static void test_life(void **state)
     struct store_file file;
     assert_int_equal(store_open_image(store, STORE_COMPLETE, "x", &fd), -ENOENT);
     assert_int_equal(store_stat(store, STORE_PARTIAL, "x", &file), -ENOENT);
-    assert_int_equal(store_publish(store, "x"), -ENOENT);
+    assert_int_equal(store_publish(store, "x", -1), -ENOENT);
     assert_int_equal(store_retire(store, STORE_COMPLETE, "x", 1), -ENOENT);
     assert_int_equal(store_quarantine(store, STORE_COMPLETE, "x"), -ENOENT);
     assert_int_equal(store_remove(store, STORE_COMPLETE, "x"), 0);
@@ -155,11 +155,13 @@ static void test_life(void **state)
     assert_int_equal(fcntl(fd, F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDWR);
     check_text(fd, "hello");
 
-    assert_int_equal(store_publish(store, "x"), 0);
+    assert_int_equal(store_publish(store, "x", -1), 0);
     assert_false(is_there(s, "incomplete/x"));
     assert_int_equal(store_open_image(store, STORE_COMPLETE, "x", &fd), 0);
     assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
     assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(store_publish(store, "x", fd), 0); /* by a try before this one */
+    assert_int_equal(store_publish(store, "x", -1), -ENOENT);
     check_text(fd, "hello");
 
     assert_int_equal(store_retire(store, STORE_COMPLETE, "x", INT64_MAX), 0);
@@ -348,7 +350,7 @@ static void test_labels(void **state)
     close(fd);
 
     /* It stays with the file, and a descriptor for reading is enough to write it. */
-    assert_int_equal(store_publish(store, "x"), 0);
+    assert_int_equal(store_publish(store, "x", -1), 0);
     assert_int_equal(store_open_image(store, STORE_COMPLETE, "x", &fd), 0);
     assert_int_equal(store_get_label(fd, text, sizeof text), 0);
     assert_int_equal(store_set_label(fd, ""), 0);
