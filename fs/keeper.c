@@ -214,6 +214,7 @@ static void current_ended(struct keeper *k, int status)
         k->unmounted = true;
     if (k->ending || k->unmounted) {
         k->ending = true;
+        child_kill(&k->next); /* there is nothing left to take over */
     } else if (!k->ready && !WIFSIGNALED(status)) {
         give_up(k, 1); /* it said why */
     } else if (c.state == CHILD_STOPPING) {

@@ -167,6 +167,21 @@ def test_a_reload_and_an_upgrade_while_a_worker_is_replaced(cache, origin, monke
     same(cache.read("image"), content)
 
 
+def test_unmounted_while_a_worker_is_replaced(cache, origin):
+    """At any moment of that: the program ends, the worker that was to follow as well."""
+    content = origin.put("image", blob(MIB, 1))
+    cache.configure(origin)
+    for i in range(16):
+        cache.mount()
+        same(cache.read("image", 4096), content[:4096])
+        began = cache.logged().count("is being started")
+        cache.process.send_signal((signal.SIGHUP, signal.SIGUSR2)[i % 2])
+        if i % 4 >= 2:
+            wait_until(lambda: cache.logged().count("is being started") > began, what="the next worker to be started")
+        time.sleep(i * 0.0005)
+        cache.unmount()
+
+
 def test_signals_in_a_row(cache, origin):
     """As a script that knows no patience sends them; each is heard, none is one too many."""
     content = origin.put("image", blob(MIB, 1))
