@@ -116,7 +116,12 @@ def worker_of(cache):
 
 
 def wait_served(cache, times=1):
-    wait_until(lambda: cache.logged().count("serves " + cache.mnt + " now") >= times, what="the next worker to serve")
+    """TIMES workers after the first. If that was killed before the keeper had heard of it, the second is the first it tells of."""
+    def told():
+        log = cache.logged()
+        killed, mounted = log.find("another one goes on in its place"), log.find(cache.mnt + " is mounted")
+        return log.count("serves " + cache.mnt + " now") + (0 <= killed < mounted) >= times
+    wait_until(told, what="the next worker to serve")
 
 
 def service_user():
