@@ -282,3 +282,12 @@ def test_documents_do_not_share_a_handle(cache, origin):
     os.close(early)
     assert os.pread(late, 4096, 5) == text[5:] != b""
     os.close(late)
+
+
+def test_an_open_right_after_a_kill(cache, origin):
+    """What a dying thread still takes is not lost: the next worker is asked again."""
+    content = origin.put("image", b"content")
+    cache.configure(origin, passthrough="off").mount()
+    for _ in range(60):
+        os.kill(worker_of(cache), signal.SIGKILL)
+        same(cache.read("image"), content)
