@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "command_line.h"
-#include "config.h"
-#include "keeper.h"
-#include "log.h"
-#include "worker.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "keeper/keeper.h"
+#include "process/command_line.h"
+#include "worker/worker.h"
 
 static int dump(const char *path)
 {

@@ -2,8 +2,8 @@
 """Fixtures: a mounted cache (those of tests/mount) and the HTTP server on it.
 
 Of the environment, beside what tests/mount/conftest.py names:
-  GCFS_API_BINARY     glance-cache-api; default build/api/glance-cache-api
-  GCFS_MANAGE_BINARY  glance-cache-manage; default build/manage/glance-cache-manage
+  GCFS_API_BINARY     glance-cache-api; default build/tools/api/glance-cache-api
+  GCFS_MANAGE_BINARY  glance-cache-manage; default build/tools/manage/glance-cache-manage
 """
 import importlib.util
 import os

@@ -65,7 +65,7 @@ class Api:
             f.writelines(f"{k} = {v}\n" for k, v in self.options.items())
 
     def command(self, *more):
-        return [binary("GCFS_API_BINARY", "api", "glance-cache-api"), *(["--debug"] if self.debug else []),
+        return [binary("GCFS_API_BINARY", "tools", "api", "glance-cache-api"), *(["--debug"] if self.debug else []),
                 "--config-file", self.conf, *more]
 
     def start(self):

@@ -16,7 +16,7 @@ from waiting import PATIENCE
 def manage(api, *arguments, code=0, answer=None, hosts=None, environment=None):
     where = hosts if hosts is not None else ["--host", "127.0.0.1", "--port", str(api.port)]
     clean = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
-    done = subprocess.run([binary("GCFS_MANAGE_BINARY", "manage", "glance-cache-manage"), *where, *arguments], input=answer or "",
+    done = subprocess.run([binary("GCFS_MANAGE_BINARY", "tools", "manage", "glance-cache-manage"), *where, *arguments], input=answer or "",
                           capture_output=True, text=True, timeout=60 * PATIENCE, env={**clean, **(environment or {})}, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done

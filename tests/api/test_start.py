@@ -16,7 +16,7 @@ def as_nobody(command):
 
 
 def run(*arguments):
-    return subprocess.run(as_nobody([binary("GCFS_API_BINARY", "api", "glance-cache-api"), *arguments]), stdin=subprocess.DEVNULL,
+    return subprocess.run(as_nobody([binary("GCFS_API_BINARY", "tools", "api", "glance-cache-api"), *arguments]), stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=30 * PATIENCE, check=False)
 
 

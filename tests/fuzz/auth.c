@@ -7,10 +7,10 @@
 
 #include "fuzz.h"
 
-#include "api.h"
-#include "auth.h"
-#include "log.h"
-#include "service.h"
+#include "api/access/auth.h"
+#include "api/access/service.h"
+#include "api/http/api.h"
+#include "base/log.h"
 
 static const unsigned statuses[] = {200, 401, 404, 500};
 static const char *answers[2];

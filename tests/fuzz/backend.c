@@ -6,10 +6,10 @@
 
 #include <errno.h>
 
-#include "backend.h"
-#include "listing_pages.h"
-#include "log.h"
-#include "transfer_private.h"
+#include "backends/backend.h"
+#include "backends/listing/pages.h"
+#include "base/log.h"
+#include "transfer/private.h"
 
 static const char *const sections[] = {
     "type = http\nurl = http://h/images/\n",

@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-#include "chunkmap.h"
+#include "image/chunkmap.h"
 
 static void check(const struct chunkmap *map)
 {

@@ -4,8 +4,8 @@
 
 #include "fuzz.h"
 
-#include "config.h"
-#include "log.h"
+#include "base/log.h"
+#include "config/config.h"
 
 static char *dump(const struct config *config, size_t *ret_length)
 {

@@ -4,8 +4,8 @@
 
 #include "fuzz.h"
 
-#include "log.h"
-#include "s3_credentials.h"
+#include "backends/s3_credentials.h"
+#include "base/log.h"
 
 static struct config *configured(void)
 {

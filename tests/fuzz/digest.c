@@ -4,8 +4,8 @@
 
 #include "fuzz.h"
 
-#include "backend.h"
-#include "head_digest.h"
+#include "backends/backend.h"
+#include "backends/head_digest.h"
 
 static unsigned hex_value(char c)
 {

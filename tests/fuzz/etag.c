@@ -4,7 +4,7 @@
 
 #include "fuzz.h"
 
-#include "range.h"
+#include "api/http/range.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

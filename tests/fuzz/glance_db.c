@@ -7,8 +7,8 @@
 #include <fcntl.h>
 #include <limits.h>
 
-#include "catalogue.h"
-#include "log.h"
+#include "base/log.h"
+#include "catalogue/catalogue.h"
 
 static char path[PATH_MAX];
 

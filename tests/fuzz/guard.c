@@ -4,7 +4,7 @@
 
 #include "fuzz.h"
 
-#include "guard.h"
+#include "api/access/guard.h"
 
 static const char *or_null(const char *text)
 {

@@ -6,9 +6,9 @@
 
 #include <inttypes.h>
 
-#include "backend.h"
-#include "head_digest.h"
-#include "transfer_private.h"
+#include "backends/backend.h"
+#include "backends/head_digest.h"
+#include "transfer/private.h"
 
 static void say_again(const struct transfer_head *head)
 {

@@ -6,9 +6,9 @@
 
 #include <errno.h>
 
-#include "http_url.h"
-#include "image_id.h"
-#include "transfer.h"
+#include "backends/http_url.h"
+#include "image/id.h"
+#include "transfer/transfer.h"
 
 static void put_id_in(const struct http_url *u, const char *id)
 {

@@ -4,10 +4,10 @@
 
 #include "fuzz.h"
 
-#include "api.h"
-#include "backend.h"
-#include "image_id.h"
-#include "transfer.h"
+#include "api/http/api.h"
+#include "backends/backend.h"
+#include "image/id.h"
+#include "transfer/transfer.h"
 
 static void through_urls(const char *id)
 {

@@ -4,7 +4,7 @@
 
 #include "fuzz.h"
 
-#include "json_text.h"
+#include "base/json_text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-#include "keystone.h"
+#include "backends/keystone.h"
 
 static void ask(const void *body, size_t size, const char *type, const char *region)
 {

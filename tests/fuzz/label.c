@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-#include "image_meta.h"
+#include "image/meta.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

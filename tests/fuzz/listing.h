@@ -10,8 +10,8 @@
 
 #include <errno.h>
 
-#include "image_id.h"
-#include "listing_pages.h"
+#include "backends/listing/pages.h"
+#include "image/id.h"
 
 typedef int make_listing(listing_fn *fn, void *context, struct listing **ret);
 

@@ -9,9 +9,9 @@
 
 #include <errno.h>
 
-#include "log.h"
-#include "openstack.h"
-#include "transfer_private.h"
+#include "backends/openstack.h"
+#include "base/log.h"
+#include "transfer/private.h"
 
 static struct config *config_of(const char *auth_url)
 {

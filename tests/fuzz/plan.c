@@ -4,7 +4,7 @@
 
 #include "fuzz.h"
 
-#include "plan.h"
+#include "engine/fetch/plan.h"
 
 enum { CHUNKS = 24, SPANS = 4 };
 

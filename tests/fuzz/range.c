@@ -6,7 +6,7 @@
 
 #include <inttypes.h>
 
-#include "range.h"
+#include "api/http/range.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

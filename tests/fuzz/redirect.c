@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <strings.h>
 
-#include "transfer_private.h"
+#include "transfer/private.h"
 
 /* "scheme host port", as libcurl would connect; free() it. */
 static char *origin_of(const char *url)

@@ -7,10 +7,10 @@
 
 #include "fuzz.h"
 
-#include "log.h"
+#include "base/log.h"
 
-#include "api.h"
-#include "auth.h"
+#include "api/access/auth.h"
+#include "api/http/api.h"
 
 static unsigned answers;
 static bool asked;

@@ -4,8 +4,8 @@
 
 #include "fuzz.h"
 
-#include "image_id.h"
-#include "sums.h"
+#include "backends/listing/sums.h"
+#include "image/id.h"
 
 struct told {
     uint64_t hash;

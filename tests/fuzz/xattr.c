@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <limits.h>
 
-#include "catalogue.h"
-#include "view.h"
+#include "catalogue/catalogue.h"
+#include "view/view.h"
 
 static char folder[PATH_MAX - 32];
 static struct view view;

@@ -29,7 +29,7 @@ def run(*command, **options):
 def program(name):
     if name in OVER_HTTP:
         kind = name.rsplit("-", 1)[1]
-        return os.environ.get(f"GCFS_{kind.upper()}_BINARY") or os.path.join(os.path.dirname(os.path.dirname(binary())), kind, name)
+        return os.environ.get(f"GCFS_{kind.upper()}_BINARY") or os.path.join(os.path.dirname(os.path.dirname(binary())), "tools", kind, name)
     return binary() if name == "glance-cache-fs" else path_of(name)
 
 
@@ -335,13 +335,13 @@ def test_install(tmp_path):
 def test_the_guide_names_what_there_is():
     """Options and metrics that doc/OPERATORS.md speaks of."""
     text = open(os.path.join(DOC, "OPERATORS.md")).read()
-    table = open(os.path.join(TOP, "fs", "config_options.c")).read()
+    table = open(os.path.join(TOP, "fs", "config", "options.c")).read()
     options = set(re.findall(r"`([a-z]+_[a-z_]+)(?: = [^`]*)?`", text)) - {"allow_other"}
     assert len(options) > 8
     for option in options:
         assert re.search(rf"\b{option}\b", table), option
     names = set(re.findall(r"glance_cache_([a-z_]+)", text))
     assert len(names) > 5
-    metrics = open(os.path.join(TOP, "api", "metrics.c")).read()
+    metrics = open(os.path.join(TOP, "tools", "api", "calls", "metrics.c")).read()
     for name in names:
         assert f'"{name}"' in metrics, name

@@ -109,7 +109,7 @@ def test_openstackclient_finds_by_name(cloud, cache, api, made, tmp_path):
 def manage(cloud, api, *arguments, code=0, **more):
     env = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
     env.update({k: v for k, v in cloud.env.items() if k.startswith("OS_")}, **more)
-    done = subprocess.run([binary("GCFS_MANAGE_BINARY", "manage", "glance-cache-manage"), "-H", "127.0.0.1", "-p", str(api.port),
+    done = subprocess.run([binary("GCFS_MANAGE_BINARY", "tools", "manage", "glance-cache-manage"), "-H", "127.0.0.1", "-p", str(api.port),
                            *arguments], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * PATIENCE,
                           check=False)
     assert done.returncode == code, done.stdout + done.stderr

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "transfer_private.h"
+#include "transfer/private.h"
 
 static struct transfer answering;
 

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "config.h"
+#include "config/config.h"
 
 #define CACHE "[DEFAULT]\nimage_cache_dir = /c\n"
 #define FOLDER "[backend]\npath = /srv\n"

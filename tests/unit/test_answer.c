@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "answer.h"
-#include "backend.h"
-#include "head_digest.h"
+#include "backends/backend.h"
+#include "backends/head_digest.h"
 
 #define MD5_HEX "a8bfa7e0d8842937c6fd0d67204abce8"
 #define MD5_BASE64 "qL+n4NiEKTfG/Q1nIEq86A=="

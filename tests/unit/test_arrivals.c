@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "arrivals.h"
-#include "chunkmap.h"
+#include "image/chunkmap.h"
+#include "process/arrivals.h"
 
 static int fd;
 

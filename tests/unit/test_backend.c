@@ -19,9 +19,9 @@
 #include <cmocka.h>
 
 #include "answer.h"
-#include "backend.h"
-#include "listing.h"
-#include "secret.h"
+#include "backends/backend.h"
+#include "backends/listing/listing.h"
+#include "base/secret.h"
 
 #define MD5_HEX "a8bfa7e0d8842937c6fd0d67204abce8"
 

@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "backing.h"
-#include "link.h"
+#include "keeper/backing.h"
+#include "process/link.h"
 #include "scratch.h"
 
 /* What the keeper answers to a worker that sends PATH; there is no kernel behind it: -EBADF is what it says of a file that was taken. */

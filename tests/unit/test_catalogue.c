@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "catalogue.h"
-#include "chunkmap.h"
+#include "catalogue/catalogue.h"
+#include "image/chunkmap.h"
 #include "scratch.h"
 
 #define SHA256_A "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -18,11 +18,11 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
-#include "catalogue.h"
-#include "chunkmap.h"
-#include "clock.h"
+#include "base/clock.h"
+#include "catalogue/catalogue.h"
+#include "image/chunkmap.h"
 #include "scratch.h"
-#include "store.h"
+#include "store/store.h"
 
 enum { IMAGE_SIZE = 100 * CHUNK_MIN };
 

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
-#include "catalogue.h"
+#include "catalogue/catalogue.h"
 #include "scratch.h"
 
 #define MD5_A "d41d8cd98f00b204e9800998ecf8427e"

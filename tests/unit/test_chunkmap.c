@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "chunkmap.h"
+#include "image/chunkmap.h"
 
 #define KIB UINT64_C(1024)
 #define GIB (KIB * KIB * KIB)

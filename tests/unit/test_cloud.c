@@ -9,10 +9,10 @@
 #include "recorded.h"
 
 #include "answer.h"
-#include "backend.h"
-#include "keystone.h"
-#include "s3_credentials.h"
-#include "token.h"
+#include "backends/backend.h"
+#include "backends/keystone.h"
+#include "backends/s3_credentials.h"
+#include "backends/token.h"
 
 /* ---- answers and questions */
 

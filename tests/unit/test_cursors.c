@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "cursors.h"
+#include "image/cursors.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB * KIB)

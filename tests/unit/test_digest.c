@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "digest.h"
+#include "image/digest.h"
 
 static const struct {
     enum digest_algorithm algorithm;

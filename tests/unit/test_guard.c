@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "clock.h"
-#include "guard.h"
-#include "verdicts.h"
+#include "api/access/guard.h"
+#include "api/access/verdicts.h"
+#include "base/clock.h"
 
 static void hosts(void **state)
 {

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "http_url.h"
+#include "backends/http_url.h"
 
 static void expect_url(const char *text, const char *name, const char *user_password, const char *id,
                        const char *expected)

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "image_id.h"
+#include "image/id.h"
 
 static void usual_names_are_valid(void **state)
 {

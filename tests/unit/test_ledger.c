@@ -19,8 +19,8 @@
 
 #include <cmocka.h>
 
-#include "clock.h"
-#include "ledger.h"
+#include "base/clock.h"
+#include "process/ledger.h"
 
 static int memory; /* the keeper's memfd */
 

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "listing.h"
+#include "backends/listing/listing.h"
 
 typedef int new_fn(listing_fn *fn, void *context, struct listing **ret);
 

@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-#include "listing_pages.h"
+#include "backends/listing/pages.h"
 
 struct told {
     unsigned count;

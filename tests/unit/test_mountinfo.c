@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "mountinfo.h"
+#include "base/mountinfo.h"
 
 static void a_mount_of_ours(void **state)
 {

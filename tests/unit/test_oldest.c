@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "oldest.h"
+#include "pruner/oldest.h"
 
 static void add(struct oldest *o, int64_t accessed, uint64_t bytes)
 {

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "clock.h"
-#include "plan.h"
+#include "base/clock.h"
+#include "engine/fetch/plan.h"
 
 #define CHUNK ((uint64_t)CHUNK_MIN)
 #define MIB (UINT64_C(1) << 20)

@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "prefault.h"
 #include "scratch.h"
+#include "store/prefault.h"
 
 #define BLOCK ((uint64_t)PREFAULT_BLOCK)
 #define PIECE (512u << 10)

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "range.h"
+#include "api/http/range.h"
 
 static void expect_one(const char *value, uint64_t size, uint64_t first, uint64_t last)
 {

@@ -14,9 +14,9 @@
 
 #include <cmocka.h>
 
-#include "clock.h"
+#include "base/clock.h"
 #include "scratch.h"
-#include "store.h"
+#include "store/store.h"
 
 static struct store *open_in(struct scratch *s)
 {

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "sums.h"
+#include "backends/listing/sums.h"
 
 #define MD5_A "d41d8cd98f00b204e9800998ecf8427e"
 #define SHA256_A "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

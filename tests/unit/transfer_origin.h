@@ -18,7 +18,7 @@
 #define GCFS_TEST_TRANSFER_ORIGIN_H
 
 #include "http_server.h"
-#include "transfer.h"
+#include "transfer/transfer.h"
 
 enum { ORIGIN_PLAIN = 3 * 1024 * 1024 + 17 };
 

@@ -6,7 +6,7 @@
 #ifndef GCFS_TRANSFER_TEST_H
 #define GCFS_TRANSFER_TEST_H
 
-#include "transfer.h"
+#include "transfer/transfer.h"
 
 enum { TEST_STALL_RATE = 256 * 1024 };
 

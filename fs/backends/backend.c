@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of backends, and what they share: the meaning of HTTP's statuses and validators.
+ * Pure but for backend_open(); no state, no lock.
+ */
+#include "config-auto.h"
+
+#include "backends/backend.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct backend_ops *const backends[] = { &backend_file, &backend_http, &backend_glance,
+                                                   &backend_swift, &backend_s3 };
+
+int backend_open(const struct config *config, const struct backend_ops **ret_ops, struct backend **ret,
+                 char message[CONFIG_MESSAGE_MAX])
+{
+    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
+        if (strcmp(backends[i]->type, config->type) != 0)
+            continue;
+        int r = backends[i]->open(config, ret, message);
+        if (r == 0)
+            *ret_ops = backends[i];
+        return r;
+    }
+    snprintf(message, CONFIG_MESSAGE_MAX, "%s: type: there is no backend \"%s\"",
+             config_where(config, "backend", "type"), config->type);
+    return -EINVAL;
+}
+
+int backend_status_error(int status)
+{
+    if (status >= 200 && status < 300)
+        return 0;
+    if (status >= 500 && status < 600)
+        return -EAGAIN;
+    switch (status) {
+    case 404:
+    case 410:
+        return -ENOENT;
+    case 401:
+    case 403:
+        return -EACCES;
+    case 408:
+    case 425:
+    case 429:
+        return -EAGAIN;
+    case 412:
+        return -ESTALE;
+    default:
+        return -EPROTO;
+    }
+}
+
+/* Copies the header when it is there and fits; one that does not fit cannot be compared or sent back, so it is none. */
+static void copy_header(const struct transfer_head *head, const char *name, char *to, size_t size)
+{
+    const char *value = transfer_head_get(head, name);
+    size_t length = value ? strlen(value) : 0;
+    if (length >= size)
+        length = 0;
+    if (length > 0)
+        memcpy(to, value, length);
+    to[length] = '\0';
+}
+
+int backend_meta_from_head(const struct transfer_head *head, unsigned endpoint, struct image_meta *ret)
+{
+    struct image_meta meta = { .size = IMAGE_SIZE_UNKNOWN, .endpoint = endpoint };
+    bool empty = head->ranged && head->first > head->last && head->total == 0;
+    if (head->status == 416) { /* its other headers are those of an error page */
+        if (empty)
+            meta.size = 0;
+        *ret = meta;
+        return 0;
+    }
+    if (head->status == 200) {
+        if (head->length != TRANSFER_LENGTH_UNKNOWN)
+            meta.size = head->length;
+    } else if (head->status == 206) {
+        if (!head->ranged || head->first != 0 || head->first > head->last)
+            return -EPROTO;
+        if (head->total != TRANSFER_LENGTH_UNKNOWN)
+            meta.size = head->total;
+    } else {
+        int r = backend_status_error(head->status);
+        return r < 0 ? r : -EPROTO; /* 204: there is an image, and no data of it */
+    }
+    copy_header(head, "ETag", meta.etag, sizeof(meta.etag));
+    copy_header(head, "Last-Modified", meta.modified, sizeof(meta.modified));
+    *ret = meta;
+    return 0;
+}
+
+/* The opaque part of an etag: a proxy that makes a strong one weak has not changed the image. */
+static const char *opaque_tag(const char *etag)
+{
+    return strncmp(etag, "W/", 2) == 0 ? etag + 2 : etag;
+}
+
+/* Do the answer's validators say another version than META? With nothing to compare: no. */
+static bool is_other_version(const struct transfer_head *head, const struct image_meta *meta)
+{
+    const char *etag = transfer_head_get(head, "ETag");
+    if (etag && *etag && *meta->etag)
+        return strcmp(opaque_tag(etag), opaque_tag(meta->etag)) != 0;
+    const char *modified = transfer_head_get(head, "Last-Modified");
+    return modified && *modified && *meta->modified && strcmp(modified, meta->modified) != 0;
+}
+
+static bool is_other_size(const struct image_meta *meta, uint64_t size)
+{
+    return size != TRANSFER_LENGTH_UNKNOWN && meta->size != IMAGE_SIZE_UNKNOWN && size != meta->size;
+}
+
+int backend_check_bytes(const struct transfer_head *head, const struct image_meta *meta, unsigned endpoint,
+                        uint64_t first, uint64_t *ret_offset)
+{
+    /* The bytes asked for were there: a server that has none of them has another version, whether it tells its size or
+     * not. */
+    if (head->status == 416 && meta->size != IMAGE_SIZE_UNKNOWN && first < meta->size)
+        return head->ranged && head->total == meta->size ? -EPROTO : -ESTALE;
+    if (head->status != 200 && head->status != 206) {
+        int r = backend_status_error(head->status);
+        return r < 0 ? r : -EPROTO;
+    }
+    uint64_t size = head->status == 200 ? head->length : head->ranged ? head->total : TRANSFER_LENGTH_UNKNOWN;
+    if (is_other_size(meta, size) || (endpoint == meta->endpoint && is_other_version(head, meta)))
+        return -ESTALE;
+    if (head->status == 200) {
+        *ret_offset = 0;
+        return 0;
+    }
+    if (!head->ranged || head->first != first || head->first > head->last)
+        return -EPROTO;
+    *ret_offset = first;
+    return 0;
+}
+
+int backend_add_condition(struct transfer_request *request, unsigned endpoint, const struct image_meta *meta)
+{
+    const char *etag = image_meta_strong_etag(meta);
+    if (endpoint != meta->endpoint)
+        return 0;
+    if (etag)
+        return transfer_request_header(request, "If-Match", etag);
+    return *meta->modified ? transfer_request_header(request, "If-Range", meta->modified) : 0;
+}
+
+void backend_ask_first(struct transfer_request *request, uint64_t probe)
+{
+    request->ranged = true;
+    request->first = 0;
+    request->last = probe > 0 ? probe - 1 : 0;
+}
+
+int backend_ask_part(struct transfer_request *request, unsigned endpoint, const struct image_meta *meta, uint64_t first, uint64_t last)
+{
+    assert(first <= last);
+    int r = backend_add_condition(request, endpoint, meta);
+    if (r < 0) {
+        transfer_request_clear(request);
+        return r;
+    }
+    request->ranged = true;
+    request->first = first;
+    request->last = last;
+    return 0;
+}
+
+/* ---- objects */
+
+char *backend_object_path(const char *prefix, const char *id)
+{
+    char *path = strdup("");
+    while (path && *prefix) {
+        size_t length = strcspn(prefix, "/");
+        char *segment = strndup(prefix, length), *escaped = segment ? transfer_escape(segment) : NULL, *longer = NULL;
+        if (!escaped || asprintf(&longer, "%s%s%s", path, length > 0 ? escaped : "", prefix[length] ? "/" : "") < 0)
+            longer = NULL;
+        free(segment);
+        free(escaped);
+        free(path);
+        path = longer;
+        prefix += length + (prefix[length] == '/');
+    }
+    char *escaped = transfer_escape(id), *whole = NULL;
+    if (!path || !escaped || asprintf(&whole, "%s%s", path, escaped) < 0)
+        whole = NULL;
+    free(path);
+    free(escaped);
+    return whole;
+}
+
+struct digest backend_etag_md5(const char *etag)
+{
+    struct digest digest = { .algorithm = DIGEST_NONE };
+    size_t length = strlen(etag);
+    if (length >= 2 && etag[0] == '"' && etag[length - 1] == '"') {
+        etag++;
+        length -= 2;
+    }
+    digest_set(DIGEST_MD5, etag, length, &digest); /* leaves it alone when it is none */
+    return digest;
+}
+
+/* ---- checksum files */
+
+enum digest_algorithm backend_sums_algorithm(const char *name)
+{
+    for (int algorithm = DIGEST_SHA512; algorithm > DIGEST_NONE; algorithm--) {
+        if (strcasestr(name, digest_algorithm_name((enum digest_algorithm) algorithm)))
+            return (enum digest_algorithm) algorithm;
+    }
+    return DIGEST_NONE;
+}
+
+int backend_check_sums_names(const struct config *config, char message[CONFIG_MESSAGE_MAX])
+{
+    for (size_t i = 0; i < config->checksum_file_count; i++) {
+        const char *name = config->checksum_files[i];
+        if (*name && !strchr(name, '/') && backend_sums_algorithm(name) != DIGEST_NONE)
+            continue;
+        snprintf(message, CONFIG_MESSAGE_MAX,
+                 "%s: checksums: \"%.100s\" must be a file name that tells its algorithm: MD5SUMS, SHA1SUMS, "
+                 "SHA256SUMS, SHA384SUMS or SHA512SUMS", config_where(config, "backend", "checksums"), name);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+bool backend_is_sums(const struct config *config, const char *id)
+{
+    for (size_t i = 0; i < config->checksum_file_count; i++) {
+        if (strcmp(config->checksum_files[i], id) == 0)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The backend `s3`: the objects of one bucket. Requests are signed (Signature Version 4) by libcurl, which wants the query sorted
+ * and, before 8.x, x-amz-content-sha256 sent by its caller.
+ *
+ * Nothing changes after open(), which also reads the files of secrets; no lock.
+ */
+#include "config-auto.h"
+
+#include "backends/backend.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/head_digest.h"
+#include "backends/listing/pages.h"
+#include "backends/s3_credentials.h"
+#include "backends/setting.h"
+
+enum { PAGE = 1000 }; /* keys; the most that S3 sends */
+
+/* Of the empty body that every request here has. */
+static const char empty_sha256[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+struct backend {
+    const struct config *config;
+    const char *prefix; /* of the keys; "" */
+    char **buckets;     /* urls without a slash at the end, one an endpoint */
+    unsigned bucket_count;
+    char *sigv4;        /* "aws:amz:REGION:s3" */
+    struct s3_credentials credentials;
+};
+
+/* ---- open and close */
+
+static void s3_close(struct backend *b)
+{
+    for (unsigned i = 0; b->buckets && i < b->bucket_count; i++)
+        free(b->buckets[i]);
+    free(b->buckets);
+    free(b->sigv4);
+    s3_credentials_clear(&b->credentials);
+    free(b);
+}
+
+/* https://bucket.host or https://host/bucket. */
+static char *bucket_url(const char *endpoint, const char *bucket, bool virtual)
+{
+    char *url = NULL, *escaped = transfer_escape(bucket);
+    const char *host = strstr(endpoint, "://") + 3;
+    int r = -1;
+    if (escaped && virtual)
+        r = asprintf(&url, "%.*s%s.%s", (int) (host - endpoint), endpoint, escaped, host);
+    else if (escaped)
+        r = asprintf(&url, "%s/%s", endpoint, escaped);
+    free(escaped);
+    return r < 0 ? NULL : url;
+}
+
+static int add_bucket(struct backend *b, const char *endpoint, char *message)
+{
+    const struct config *config = b->config;
+    char *url;
+    int r = setting_url(config, "endpoint", endpoint, &url, message);
+    if (r < 0)
+        return r;
+    bool amazon = strstr(url, ".amazonaws.com");
+    bool virtual = config->addressing == ADDRESSING_VIRTUAL || (config->addressing == ADDRESSING_AUTO && amazon);
+    b->buckets[b->bucket_count] = bucket_url(url, config->bucket, virtual);
+    free(url);
+    return b->buckets[b->bucket_count++] ? 0 : setting_no_memory(message);
+}
+
+static int read_endpoints(struct backend *b, const char *region, char *message)
+{
+    const struct config *config = b->config;
+    const char *variable = getenv("AWS_ENDPOINT_URL");
+    b->buckets = calloc(config->endpoint_count + 1, sizeof(*b->buckets));
+    if (!b->buckets)
+        return setting_no_memory(message);
+    int r = 0;
+    for (size_t i = 0; i < config->endpoint_count && r == 0; i++)
+        r = add_bucket(b, config->endpoints[i], message);
+    if (r < 0 || config->endpoint_count > 0)
+        return r;
+    if (variable && *variable)
+        return add_bucket(b, variable, message);
+    char *amazon;
+    if (asprintf(&amazon, "https://s3.%s.amazonaws.com", region) < 0)
+        return setting_no_memory(message);
+    r = add_bucket(b, amazon, message);
+    free(amazon);
+    return r;
+}
+
+static int read_settings(struct backend *b, char *message)
+{
+    const struct config *config = b->config;
+    const char *region = setting_text(config->region, "AWS_REGION", setting_text(NULL, "AWS_DEFAULT_REGION", "us-east-1"));
+    if (!config->bucket || !*config->bucket || strchr(config->bucket, '/'))
+        return setting_refuse(config, message, "bucket", "must be the name of the bucket that holds the images");
+    if (strpbrk(region, ": /"))
+        return setting_refuse(config, message, "region", "must be a name such as us-east-1");
+    int r = read_endpoints(b, region, message);
+    if (r == 0)
+        r = backend_check_sums_names(config, message);
+    if (r == 0)
+        r = s3_credentials_read(config, &b->credentials, message);
+    if (r == 0 && asprintf(&b->sigv4, "aws:amz:%s:s3", region) < 0) {
+        b->sigv4 = NULL;
+        r = setting_no_memory(message);
+    }
+    return r;
+}
+
+static int s3_open(const struct config *config, struct backend **ret, char message[CONFIG_MESSAGE_MAX])
+{
+    struct backend *b = calloc(1, sizeof(*b));
+    if (!b)
+        return setting_no_memory(message);
+    b->config = config;
+    b->prefix = config->prefix ? config->prefix : "";
+    int r = read_settings(b, message);
+    if (r < 0) {
+        s3_close(b);
+        return r;
+    }
+    *ret = b;
+    return 0;
+}
+
+static unsigned s3_endpoints(const struct backend *b)
+{
+    return b->bucket_count;
+}
+
+static const char *s3_endpoint_name(const struct backend *b, unsigned endpoint)
+{
+    assert(endpoint < b->bucket_count);
+    return b->buckets[endpoint];
+}
+
+/* ---- requests */
+
+static int sign(const struct backend *b, struct transfer_request *q)
+{
+    if (!b->credentials.user_password)
+        return 0;
+    q->user_password = strdup(b->credentials.user_password);
+    q->aws_sigv4 = strdup(b->sigv4);
+    int r = q->user_password && q->aws_sigv4 ? 0 : -ENOMEM;
+    if (r == 0)
+        r = transfer_request_header(q, "x-amz-content-sha256", empty_sha256);
+    if (r == 0 && b->credentials.session_token)
+        r = transfer_request_header(q, "x-amz-security-token", b->credentials.session_token);
+    return r;
+}
+
+/* A signed request for URL, which it takes over; NULL: no memory. */
+static int ask(const struct backend *b, char *url, struct transfer_request *request)
+{
+    struct transfer_request q = { .url = url };
+    int r = url ? sign(b, &q) : -ENOMEM;
+    if (r < 0) {
+        transfer_request_clear(&q);
+        return r;
+    }
+    *request = q;
+    return 0;
+}
+
+static int ask_for(const struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
+{
+    assert(endpoint < b->bucket_count);
+    char *path = backend_object_path(b->prefix, id), *url = NULL;
+    if (path && asprintf(&url, "%s/%s", b->buckets[endpoint], path) < 0)
+        url = NULL;
+    free(path);
+    return ask(b, url, request);
+}
+
+/* Also for the checksums that the service keeps, where it has any: it sends them with whole objects only. */
+static int ask_about(const struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
+{
+    int r = ask_for(b, endpoint, id, request);
+    if (r == 0 && (r = transfer_request_header(request, "x-amz-checksum-mode", "ENABLED")) < 0)
+        transfer_request_clear(request);
+    return r;
+}
+
+static int s3_describe(struct backend *b, unsigned endpoint, const char *id, uint64_t probe,
+                       struct transfer_request *request)
+{
+    if (backend_is_sums(b->config, id))
+        return -ENOENT;
+    int r = ask_about(b, endpoint, id, request);
+    if (r == 0)
+        backend_ask_first(request, probe);
+    return r;
+}
+
+static int s3_describe_again(struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
+{
+    int r = ask_about(b, endpoint, id, request);
+    if (r == 0)
+        request->method = "HEAD";
+    return r;
+}
+
+/* The checksum of the whole; one of a multipart upload's parts ("…-3") is none. */
+static struct digest checksum_of(const struct transfer_head *head)
+{
+    static const struct { const char *name; enum digest_algorithm algorithm; } headers[] = {
+        { "x-amz-checksum-sha256", DIGEST_SHA256 },
+        { "x-amz-checksum-sha1", DIGEST_SHA1 },
+    };
+    struct digest digest = { .algorithm = DIGEST_NONE };
+    const char *type = transfer_head_get(head, "x-amz-checksum-type");
+    bool whole = head->status == 200 || (head->ranged && head->first == 0 && head->total == head->last + 1);
+    if (!whole || (type && strcmp(type, "COMPOSITE") == 0))
+        return digest;
+    for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]) && digest.algorithm == DIGEST_NONE; i++) {
+        const char *value = transfer_head_get(head, headers[i].name);
+        if (value)
+            digest_set_base64(headers[i].algorithm, value, strlen(value), &digest);
+    }
+    return digest;
+}
+
+/* An etag is the MD5 of what was put in one piece, unless it was encrypted with a key of its owner or made otherwise. */
+static bool etag_is_md5(const struct transfer_head *head)
+{
+    const char *encryption = transfer_head_get(head, "x-amz-server-side-encryption");
+    return (!encryption || strcmp(encryption, "AES256") == 0) && !transfer_head_get(head, "x-goog-hash") &&
+           !transfer_head_get(head, "x-amz-server-side-encryption-customer-algorithm");
+}
+
+static int s3_described(struct backend *b, unsigned endpoint, const char *id, const struct transfer_head *head,
+                        const void *body, size_t length, struct image_meta *ret)
+{
+    (void) b, (void) id, (void) body, (void) length;
+    struct image_meta meta;
+    int r = backend_meta_from_head(head, endpoint, &meta);
+    if (r < 0)
+        return r;
+    if (head->status != 416)
+        meta.digest = checksum_of(head);
+    if (head->status != 416 && meta.digest.algorithm == DIGEST_NONE)
+        meta.digest = head_digest(head);
+    if (head->status != 416 && meta.digest.algorithm == DIGEST_NONE && etag_is_md5(head))
+        meta.digest = backend_etag_md5(meta.etag);
+    *ret = meta;
+    return 0;
+}
+
+static int s3_bytes(struct backend *b, unsigned endpoint, const char *id, const struct image_meta *meta, uint64_t first,
+                    uint64_t last, struct transfer_request *request)
+{
+    int r = ask_for(b, endpoint, id, request);
+    return r < 0 ? r : backend_ask_part(request, endpoint, meta, first, last);
+}
+
+/* ---- the listing, and digests beside the images */
+
+/* The query's parts in the order of their names, as the signature has them. */
+static int s3_list(struct backend *b, unsigned endpoint, const char *marker, struct transfer_request *request)
+{
+    assert(endpoint < b->bucket_count);
+    char *token = transfer_escape(marker ? marker : ""), *prefix = transfer_escape(b->prefix), *url = NULL;
+    if (!token || !prefix ||
+        asprintf(&url, "%s%s?%s%s%sdelimiter=%%2F&list-type=2&max-keys=%d&prefix=%s", b->buckets[endpoint],
+                 strchr(strstr(b->buckets[endpoint], "://") + 3, '/') ? "" : "/", marker ? "continuation-token=" : "", token,
+                 marker ? "&" : "", PAGE, prefix) < 0)
+        url = NULL;
+    free(token);
+    free(prefix);
+    return ask(b, url, request);
+}
+
+static int s3_listing(struct backend *b, const struct transfer_head *head, listing_fn *fn, void *context,
+                      struct listing **ret)
+{
+    int r = backend_status_error(head->status);
+    if (r < 0)
+        return r == -ENOENT ? -ENOTSUP : r; /* no bucket yet is no listing, not an empty one */
+    return listing_new_s3(b->prefix, b->config->checksum_files, fn, context, ret);
+}
+
+static int s3_digests(struct backend *b, unsigned endpoint, unsigned n, struct transfer_request *request,
+                      const char **ret_name, enum digest_algorithm *ret_algorithm)
+{
+    if (n >= b->config->checksum_file_count)
+        return -ENOENT;
+    const char *name = b->config->checksum_files[n];
+    int r = ask_for(b, endpoint, name, request);
+    if (r < 0)
+        return r;
+    *ret_name = name;
+    *ret_algorithm = backend_sums_algorithm(name);
+    return 0;
+}
+
+const struct backend_ops backend_s3 = {
+    .type = "s3",
+    .describe_has_bytes = true,
+    .open = s3_open,
+    .close = s3_close,
+    .endpoints = s3_endpoints,
+    .endpoint_name = s3_endpoint_name,
+    .describe = s3_describe,
+    .described = s3_described,
+    .describe_again = s3_describe_again,
+    .bytes = s3_bytes,
+    .list = s3_list,
+    .listing = s3_listing,
+    .digests = s3_digests,
+};

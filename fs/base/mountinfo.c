@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config-auto.h"
+
+#include "base/mountinfo.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* In place: \040 and the like. */
+static void unescape(char *text)
+{
+    char *to = text;
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '\\' && c[1] >= '0' && c[1] <= '3' && c[2] != '\0' && c[3] != '\0') {
+            *to++ = (char)((c[1] - '0') << 6 | (c[2] - '0') << 3 | (c[3] - '0'));
+            c += 3;
+        } else {
+            *to++ = *c;
+        }
+    }
+    *to = '\0';
+}
+
+bool mountinfo_parse(const char *line, struct mountinfo *ret)
+{
+    const char *rest = strstr(line, " - ");
+    char *root = NULL;
+    *ret = (struct mountinfo){.point = NULL};
+    bool good = rest != NULL && sscanf(line, "%*s %*s %31s %ms %ms", ret->device, &root, &ret->point) == 3 &&
+                strchr(ret->device, ':') != NULL && sscanf(rest, " - %63s %ms", ret->type, &ret->source) == 2;
+    ret->whole = good && strcmp(root, "/") == 0;
+    free(root);
+    if (!good) {
+        mountinfo_clear(ret);
+        return false;
+    }
+    unescape(ret->point);
+    unescape(ret->source);
+    return true;
+}
+
+void mountinfo_clear(struct mountinfo *m)
+{
+    free(m->point);
+    free(m->source);
+    *m = (struct mountinfo){.point = NULL};
+}
+
+bool mountinfo_is_ours(const struct mountinfo *m)
+{
+    return strcmp(m->type, "fuse.glance-cache-fs") == 0;
+}

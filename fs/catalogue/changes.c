@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The catalogue's image rows, changed:
+ *
+ *      learn          begin           complete
+ *   ·  ─────→  known ───────→ partial ────────→ complete
+ *                ↑ ↖──────────reset──┴─────────────┘
+ *                │        (its file is gone)           retire: from any of these
+ *                └── a new row, with KEEP_KNOWN ── retired ──forget──→ ·
+ *
+ * Each function is one transaction in the writers' turn; a change names the states it may start from in its WHERE, and
+ * "no row changed" is -ESTALE. The triggers of the schema keep the totals and drop maps. No lock beyond the turn.
+ */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "catalogue/images.h"
+#include "image/chunkmap.h"
+
+/* 0 when a row was changed, OTHERWISE when none was. */
+static int changed_or(int r, int otherwise)
+{
+    if (r < 0)
+        return r;
+    return r > 0 ? 0 : otherwise;
+}
+
+/* ---- learning */
+
+static void fill_text(char *to, const char *from, size_t size)
+{
+    if (!to[0])
+        cat_copy_text(to, size, from);
+}
+
+/* META with what it does not say taken from OLD, which is of the same version. */
+static void fill_meta(struct image_meta *meta, const struct image_meta *old)
+{
+    bool validators = meta->etag[0] || meta->modified[0];
+    if (!validators)
+        meta->endpoint = old->endpoint;
+    if (meta->endpoint == old->endpoint) {
+        fill_text(meta->etag, old->etag, sizeof meta->etag);
+        fill_text(meta->modified, old->modified, sizeof meta->modified);
+    }
+    if (meta->digest.algorithm == DIGEST_NONE)
+        meta->digest = old->digest;
+    fill_text(meta->title, old->title, sizeof meta->title);
+    fill_text(meta->disk_format, old->disk_format, sizeof meta->disk_format);
+}
+
+static void bind_meta(struct cat_query *q, const struct image_meta *meta, char digest[CAT_DIGEST_TEXT])
+{
+    cat_digest_text(&meta->digest, digest);
+    cat_bind_int(q, (int64_t)meta->size);
+    cat_bind_text(q, meta->etag);
+    cat_bind_text(q, meta->modified);
+    cat_bind_int(q, meta->endpoint);
+    cat_bind_text(q, digest);
+    cat_bind_text(q, meta->title);
+    cat_bind_text(q, meta->disk_format);
+}
+
+static int insert_known(struct cat_connection *k, const char *name, const struct image_meta *meta, int64_t now)
+{
+    char digest[CAT_DIGEST_TEXT];
+    CAT_QUERY q;
+    cat_query_start(&q, k, "INSERT INTO images (size, etag, modified, endpoint, digest, title, disk_format, name,"
+                           " created, last_modified, described, state)"
+                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?9, 0)");
+    bind_meta(&q, meta, digest);
+    cat_bind_text(&q, name);
+    cat_bind_int(&q, now);
+    return cat_run(&q);
+}
+
+static int update_meta(struct cat_connection *k, int64_t id, const struct image_meta *meta, int64_t now)
+{
+    char digest[CAT_DIGEST_TEXT];
+    CAT_QUERY q;
+    cat_query_start(&q, k, "UPDATE images SET size = ?1, etag = ?2, modified = ?3, endpoint = ?4, digest = ?5,"
+                           " title = ?6, disk_format = ?7, described = ?9 WHERE id = ?8");
+    bind_meta(&q, meta, digest);
+    cat_bind_int(&q, id);
+    cat_bind_int(&q, now);
+    return cat_run(&q);
+}
+
+/* A new row, known, with what the row ID has; that one is retired. */
+static int insert_successor(struct cat_connection *k, int64_t id, int64_t now, int64_t *ret_new)
+{
+    int r = changed_or(cat_run_int(k, "UPDATE images SET state = 3 WHERE id = ?1 AND state < 3", id), -ESTALE);
+    if (r >= 0)
+        r = cat_run_int2(k, "INSERT INTO images (name, state, size, endpoint, etag, modified, digest, title, disk_format,"
+                            " described, listed0, listed1, created, last_modified)"
+                            " SELECT name, 0, size, endpoint, etag, modified, digest, title, disk_format,"
+                            " described, listed0, listed1, ?2, ?2 FROM images WHERE id = ?1", id, now);
+    if (r >= 0)
+        *ret_new = sqlite3_last_insert_rowid(k->db);
+    return r;
+}
+
+/*
+ * Another version of an image that is known only: a new row, as the kernel may still have bytes of the old one in its pages, from when it
+ * was fetched or passed through.
+ */
+static int renew(struct cat_connection *k, struct image_row *row, int64_t now)
+{
+    int64_t fresh;
+    if (row->meta.size == IMAGE_SIZE_UNKNOWN) /* never read */
+        return 0;
+    int r = insert_successor(k, row->row, now, &fresh);
+    if (r >= 0 && row->pinned)
+        r = cat_run_int(k, "UPDATE images SET pinned = 1 WHERE id = ?1", fresh);
+    if (r >= 0)
+        r = cat_run_int(k, "DELETE FROM images WHERE id = ?1", row->row);
+    if (r < 0)
+        return r;
+    row->row = fresh;
+    return 0;
+}
+
+int cat_renew(struct cat_connection *k, const char *name, int64_t now)
+{
+    struct image_row row;
+    int r = cat_image_find(k, name, &row);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    return row.state == IMAGE_KNOWN ? renew(k, &row, now) : 0;
+}
+
+int cat_learn(struct cat_connection *k, const char *name, const struct image_meta *meta, int64_t now, struct image_row *ret)
+{
+    struct image_row row;
+    int r = cat_image_find(k, name, &row);
+    if (r == -ENOENT) {
+        r = insert_known(k, name, meta, now);
+    } else if (r >= 0) {
+        struct image_meta merged = *meta;
+        bool same = image_meta_same_version(&row.meta, meta);
+        if (!same && row.state != IMAGE_KNOWN)
+            return -ESTALE;
+        if (!same && (r = renew(k, &row, now)) < 0)
+            return r;
+        if (same && row.state == IMAGE_KNOWN) {
+            fill_meta(&merged, &row.meta);
+        } else if (same) {
+            merged = row.meta;
+            fill_meta(&merged, meta);
+        }
+        r = update_meta(k, row.row, &merged, now);
+    }
+    return r < 0 ? r : cat_image_find(k, name, ret);
+}
+
+int catalogue_learn(struct catalogue *c, const char *name, const struct image_meta *meta, int64_t now,
+                    struct image_row *ret)
+{
+    if (meta->size > INT64_MAX || !image_id_valid(name))
+        return -EINVAL;
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    struct image_row row;
+    r = cat_write_end(c, cat_learn(k, name, meta, now, &row));
+    if (r < 0)
+        return r;
+    *ret = row;
+    return 0;
+}
+
+int catalogue_describe(struct catalogue *c, int64_t row, const struct image_meta *meta, int64_t now)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    return cat_write_end(c, changed_or(update_meta(k, row, meta, now), -ESTALE));
+}
+
+/* ---- from state to state */
+
+static int begin(struct cat_connection *k, int64_t id, int64_t now)
+{
+    int r = cat_run_int2(k, "UPDATE images SET state = 1, bytes = 0, last_modified = ?2"
+                            " WHERE id = ?1 AND state = 0 AND size >= 0", id, now);
+    r = changed_or(r, -ESTALE);
+    if (r < 0)
+        return r;
+
+    struct image_row row;
+    r = cat_image_get(k, id, &row);
+    if (r < 0)
+        return r;
+    uint64_t chunk = chunk_size_of(row.meta.size);
+    uint64_t chunks = row.meta.size / chunk + (row.meta.size % chunk != 0);
+    CAT_QUERY q;
+    cat_query_start(&q, k, "INSERT OR REPLACE INTO maps (id, bits) VALUES (?1, ?2)");
+    cat_bind_int(&q, id);
+    cat_bind_zeros(&q, (chunks + 7) / 8);
+    return cat_run(&q);
+}
+
+int catalogue_begin(struct catalogue *c, int64_t row, int64_t now)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    r = cat_write_end(c, begin(k, row, now));
+    return r < 0 ? r : 0;
+}
+
+static int checkpoint(struct cat_connection *k, int64_t id, const void *bits, size_t length, uint64_t bytes,
+                      int64_t now)
+{
+    CAT_QUERY image;
+    cat_query_start(&image, k, "UPDATE images SET bytes = ?2, last_modified = ?3 WHERE id = ?1 AND state = 1");
+    cat_bind_int(&image, id);
+    cat_bind_int(&image, (int64_t)bytes);
+    cat_bind_int(&image, now);
+    int r = changed_or(cat_run(&image), -ESTALE);
+    if (r < 0)
+        return r;
+
+    CAT_QUERY map;
+    cat_query_start(&map, k, "UPDATE maps SET bits = ?2 WHERE id = ?1");
+    cat_bind_int(&map, id);
+    cat_bind_blob(&map, bits, length);
+    return changed_or(cat_run(&map), -EBADMSG);
+}
+
+int catalogue_checkpoint(struct catalogue *c, int64_t row, const void *bits, size_t length, uint64_t bytes,
+                         int64_t now)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    return cat_write_end(c, checkpoint(k, row, bits, length, bytes, now));
+}
+
+/* From known, or from partial, too. */
+static int complete(struct cat_connection *k, int64_t id, enum image_state from, const struct digest *digest, int64_t now)
+{
+    char text[CAT_DIGEST_TEXT];
+    cat_digest_text(digest, text);
+    CAT_QUERY q;
+    cat_query_start(&q, k, "UPDATE images SET state = 2, bytes = size, last_modified = ?2, error = '',"
+                           " last_accessed = max(last_accessed, ?2), digest = CASE ?3 WHEN '' THEN digest ELSE ?3 END"
+                           " WHERE id = ?1 AND state <= ?4 AND size >= 0");
+    cat_bind_int(&q, id);
+    cat_bind_int(&q, now);
+    cat_bind_text(&q, text);
+    cat_bind_int(&q, from);
+    int r = changed_or(cat_run(&q), -ESTALE);
+    if (r >= 0)
+        r = cat_run_int(k, "DELETE FROM queue WHERE name = (SELECT name FROM images WHERE id = ?1)", id);
+    if (r >= 0)
+        r = cat_run_int(k, "DELETE FROM invalid WHERE name = (SELECT name FROM images WHERE id = ?1)", id);
+    return r;
+}
+
+static int complete_from(struct catalogue *c, int64_t row, enum image_state from, const struct digest *digest, int64_t now)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    r = cat_write_end(c, complete(k, row, from, digest, now));
+    return r < 0 ? r : 0;
+}
+
+int catalogue_complete(struct catalogue *c, int64_t row, const struct digest *digest, int64_t now)
+{
+    return complete_from(c, row, IMAGE_PARTIAL, digest, now);
+}
+
+int catalogue_adopt(struct catalogue *c, int64_t row, const struct digest *digest, int64_t now)
+{
+    return complete_from(c, row, IMAGE_KNOWN, digest, now);
+}
+
+static int retire(struct cat_connection *k, int64_t id, bool keep_known, int64_t now, int64_t *ret_new)
+{
+    if (keep_known)
+        return insert_successor(k, id, now, ret_new);
+    return changed_or(cat_run_int(k, "UPDATE images SET state = 3 WHERE id = ?1 AND state < 3", id), -ESTALE);
+}
+
+int catalogue_retire(struct catalogue *c, int64_t row, bool keep_known, int64_t now, int64_t *ret_new)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    int64_t fresh = 0;
+    r = cat_write_end(c, retire(k, row, keep_known, now, &fresh));
+    if (r < 0)
+        return r;
+    if (ret_new)
+        *ret_new = fresh;
+    return 0;
+}
+
+int catalogue_forget(struct catalogue *c, int64_t row)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    r = cat_write_end(c, cat_run_int(k, "DELETE FROM images WHERE id = ?1", row));
+    return r < 0 ? r : 0;
+}
+
+/* ---- single columns */
+
+/* One statement on one row, in a transaction of its own. */
+static int change(struct catalogue *c, const char *sql, int64_t id, int64_t value, int otherwise)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    return cat_write_end(c, changed_or(cat_run_int2(k, sql, id, value), otherwise));
+}
+
+static int change_text(struct catalogue *c, const char *sql, int64_t id, const char *value, int otherwise)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    struct cat_query q;
+    cat_query_start(&q, k, sql);
+    cat_bind_int(&q, id);
+    cat_bind_text(&q, value);
+    r = changed_or(cat_run(&q), otherwise);
+    cat_query_end(&q);
+    return cat_write_end(c, r);
+}
+
+int catalogue_reset(struct catalogue *c, int64_t row, enum image_state from)
+{
+    return change(c, "UPDATE images SET state = 0, bytes = 0, last_modified = created WHERE id = ?1 AND state <= ?2",
+                  row, from, -ESTALE);
+}
+
+int catalogue_set_error(struct catalogue *c, int64_t row, const char *error)
+{
+    char text[IMAGE_ERROR_MAX + 1];
+    cat_copy_text(text, sizeof text, error);
+    return change_text(c, "UPDATE images SET error = ?2 WHERE id = ?1", row, text, -ENOENT);
+}
+
+int catalogue_set_pinned(struct catalogue *c, int64_t row, bool pinned)
+{
+    return change(c, "UPDATE images SET pinned = ?2 WHERE id = ?1", row, pinned, -ENOENT);
+}
+
+int catalogue_set_digest(struct catalogue *c, int64_t row, const struct digest *digest)
+{
+    char text[CAT_DIGEST_TEXT];
+    cat_digest_text(digest, text);
+    return change_text(c, "UPDATE images SET digest = ?2 WHERE id = ?1", row, text, -ENOENT);
+}
+
+int catalogue_set_history(struct catalogue *c, int64_t row, uint64_t hits, int64_t last_accessed,
+                          int64_t last_modified)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    struct cat_query q;
+    cat_query_start(&q, k, "UPDATE images SET hits = ?2, last_accessed = ?3, last_modified = ?4 WHERE id = ?1");
+    cat_bind_int(&q, row);
+    cat_bind_int(&q, (int64_t)hits);
+    cat_bind_int(&q, last_accessed);
+    cat_bind_int(&q, last_modified);
+    r = changed_or(cat_run(&q), -ENOENT);
+    cat_query_end(&q);
+    return cat_write_end(c, r);
+}
+
+static int touch_one(struct cat_connection *k, const struct catalogue_touch *touch)
+{
+    CAT_QUERY q;
+    cat_query_start(&q, k, "UPDATE images SET hits = hits + ?2, last_accessed = max(last_accessed, ?3) WHERE id = ?1");
+    cat_bind_int(&q, touch->row);
+    cat_bind_int(&q, (int64_t)touch->hits);
+    cat_bind_int(&q, touch->accessed);
+    return cat_run(&q);
+}
+
+int catalogue_touch(struct catalogue *c, const struct catalogue_touch *touches, size_t n)
+{
+    if (n == 0)
+        return 0;
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n && r >= 0; i++)
+        r = touch_one(k, &touches[i]);
+    r = cat_write_end(c, r);
+    return r < 0 ? r : 0;
+}

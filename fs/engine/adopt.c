@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making catalogue and cache directory agree, in the background after the start: a thread that ends when all is done.
+ *
+ * A row without a file goes back to known. A file without a row is adopted after its size and digest check out: against its own label
+ * (we made it, and the catalogue was lost) or, after all of those, against the backend (a Glance cache directory is taken over that way, with hits and
+ * times from its cache.db). Until then it is not served; what does not check out goes to invalid/, nothing is deleted. Leftovers of an
+ * interrupted eviction or fetch that no row knows are removed. Glance's queue is taken over.
+ */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine/private.h"
+
+enum { PAGE = 64, WAIT_MAX_S = 60 };
+
+struct adoption {
+    struct engine *e;
+    struct glance_index *glance; /* NULL: none here */
+    uint64_t adopted, quarantined;
+    unsigned char buffer[256 << 10];
+};
+
+static bool stopping(const struct adoption *a)
+{
+    return atomic_load(&a->e->stopping);
+}
+
+/* ---- rows without files, and leftovers */
+
+static void check_complete_row(struct engine *e, const struct image_row *row)
+{
+    struct store_file file;
+    int r = store_stat(e->store, STORE_COMPLETE, row->name, &file);
+    if (r == -ENOENT) {
+        log_warning("%s: its file is gone from the cache directory; it will be fetched again", row->name);
+        catalogue_reset(e->catalogue, row->row, IMAGE_COMPLETE);
+    } else if (r == 0 && file.size != row->meta.size) {
+        engine_quarantine(e, row->name, "the size of its file in the cache directory is wrong");
+    }
+}
+
+static void check_partial_row(struct engine *e, const struct image_row *row)
+{
+    struct store_file file;
+    struct image *image;
+    if (store_stat(e->store, STORE_PARTIAL, row->name, &file) == -ENOENT) {
+        /* Published, but killed before the commit: adopted like any file without a row. */
+        catalogue_reset(e->catalogue, row->row, IMAGE_PARTIAL);
+    } else if (row->bytes == row->meta.size && image_load(e, row->row, &image) == 0) {
+        fetch_visit(image); /* all of it is here: verify and publish */
+        image_put(image);
+    }
+}
+
+/*
+ * Retired in the catalogue, but killed before its file moved away. Not when the file is another version's: one that is complete, or that was
+ * published but not committed (a partial row without a partial file).
+ */
+static bool is_left_behind(struct engine *e, const struct image_row *row)
+{
+    struct image_row live;
+    struct store_file file;
+    int fd;
+    if (store_open_retired(e->store, row->row, &fd) == 0) {
+        close(fd);
+        return false;
+    }
+    if (catalogue_find(e->catalogue, row->name, &live) < 0)
+        return true;
+    return live.state == IMAGE_KNOWN ||
+           (live.state == IMAGE_PARTIAL && store_stat(e->store, STORE_PARTIAL, row->name, &file) == 0);
+}
+
+static void check_retired_row(struct engine *e, const struct image_row *row)
+{
+    if (is_left_behind(e, row))
+        store_retire(e->store, STORE_COMPLETE, row->name, row->row);
+    evict_reap(e, row->row);
+}
+
+static void each_row(struct engine *e, enum catalogue_view view, void (*fn)(struct engine *, const struct image_row *))
+{
+    struct image_row *rows = malloc(PAGE * sizeof(*rows));
+    int64_t after = 0;
+    int n;
+    while (rows != NULL && !atomic_load(&e->stopping) && (n = catalogue_page(e->catalogue, view, after, rows, PAGE)) > 0) {
+        for (int i = 0; i < n && !atomic_load(&e->stopping); i++)
+            fn(e, &rows[i]);
+        after = rows[n - 1].row;
+    }
+    free(rows);
+}
+
+static int check_partial_file(void *context, const char *name, const struct store_file *file)
+{
+    struct adoption *a = context;
+    struct image_row row;
+    (void)file;
+    if (catalogue_find(a->e->catalogue, name, &row) == -ENOENT || row.state == IMAGE_COMPLETE) {
+        log_info("%s: a leftover in incomplete/ without a chunk map is removed", name);
+        store_remove(a->e->store, STORE_PARTIAL, name);
+    }
+    return stopping(a);
+}
+
+static int check_retired_file(void *context, int64_t row)
+{
+    struct adoption *a = context;
+    struct image_row r;
+    if (catalogue_get(a->e->catalogue, row, &r) == -ENOENT)
+        store_remove_retired(a->e->store, row);
+    return stopping(a);
+}
+
+static int check_invalid_file(void *context, const char *name, const struct store_file *file)
+{
+    struct adoption *a = context;
+    struct invalid_row row;
+    if (catalogue_invalid_find(a->e->catalogue, name, &row) == -ENOENT)
+        catalogue_invalid_put(a->e->catalogue, name, "found in invalid/ at start", file->size, file->modified);
+    return stopping(a);
+}
+
+static int take_queue_file(void *context, const char *name, const struct store_file *file)
+{
+    struct adoption *a = context;
+    struct image_row row;
+    struct queue_row queued;
+    bool cached = catalogue_find(a->e->catalogue, name, &row) == 0 && row.state == IMAGE_COMPLETE;
+    int r = cached ? 0 : catalogue_queue_add(a->e->catalogue, name, file->modified, &queued);
+    if (r == 0)
+        store_remove(a->e->store, STORE_QUEUE, name);
+    return stopping(a);
+}
+
+/* ---- adopting */
+
+static int hash_file(struct adoption *a, int fd, enum digest_algorithm algorithm, struct digest *ret)
+{
+    struct digest_stream *stream;
+    int r = digest_stream_new(algorithm, &stream);
+    ssize_t n = 0;
+    for (off_t at = 0; r == 0 && (n = pread(fd, a->buffer, sizeof(a->buffer), at)) > 0; at += n)
+        r = stopping(a) ? -ECANCELED : digest_stream_update(stream, a->buffer, (size_t)n);
+    if (r == 0)
+        r = n < 0 ? -errno : digest_stream_finish(stream, ret);
+    digest_stream_free(stream);
+    return r;
+}
+
+/* 0: the file is what META says; -EBADMSG and WHY: it is not. */
+static int check_file(struct adoption *a, const char *name, const struct image_meta *meta, const struct store_file *file, char why[128])
+{
+    struct digest seen;
+    int fd;
+
+    if (file->size != meta->size) {
+        snprintf(why, 128, "its size is %" PRIu64 ", expected %" PRIu64, file->size, meta->size);
+        return -EBADMSG;
+    }
+    if (meta->digest.algorithm == DIGEST_NONE)
+        return 0;
+    int r = store_open_image(a->e->store, STORE_COMPLETE, name, &fd);
+    if (r < 0)
+        return r;
+    r = hash_file(a, fd, meta->digest.algorithm, &seen);
+    close(fd);
+    if (r == 0 && !digest_equal(&seen, &meta->digest)) {
+        snprintf(why, 128, "its %s is %.24s…, expected %.24s…", digest_algorithm_name(seen.algorithm), seen.hex, meta->digest.hex);
+        r = -EBADMSG;
+    }
+    return r;
+}
+
+/* What the file says of itself. -ENODATA: nothing we can use. */
+static int read_label(struct adoption *a, const char *name, struct image_meta *ret)
+{
+    char label[IMAGE_LABEL_MAX];
+    int fd, r = store_open_image(a->e->store, STORE_COMPLETE, name, &fd);
+    if (r < 0)
+        return r;
+    r = store_get_label(fd, label, sizeof(label));
+    close(fd);
+    return r < 0 || image_label_read(label, ret) < 0 ? -ENODATA : 0;
+}
+
+struct blocking {
+    struct waiter waiter;
+    sem_t done;
+    int status;
+};
+
+static void wake_blocking(struct waiter *w, int status)
+{
+    struct blocking *b = (struct blocking *)w; /* the first member */
+    b->status = status;
+    sem_post(&b->done);
+}
+
+/* Asks the backend; waits while it cannot be reached. -ENOENT, -EACCES, -ECANCELED. */
+static int ask_backend(struct adoption *a, const char *name, struct image_row *ret)
+{
+    for (unsigned pause = 1;; pause = pause * 2 < WAIT_MAX_S ? pause * 2 : WAIT_MAX_S) {
+        struct blocking b = {.waiter = {.wake = wake_blocking}};
+        sem_init(&b.done, 0, 0);
+        int r = engine_lookup(a->e, name, &b.waiter, ret);
+        if (r == ENGINE_PARKED) {
+            while (sem_wait(&b.done) < 0)
+                ;
+            r = engine_lookup_result(a->e, name, b.status, ret);
+        }
+        sem_destroy(&b.done);
+        if (r == 0 || r == -ENOENT || r == -EACCES || r == -ECANCELED)
+            return r;
+        for (unsigned ms = 0; ms < pause * 1000 && !stopping(a); ms += 100)
+            nanosleep(&(struct timespec){.tv_nsec = 100 * NS_PER_MS}, NULL);
+        if (stopping(a))
+            return -ECANCELED;
+    }
+}
+
+static void quarantine_file(struct adoption *a, const char *name, const struct store_file *file, const char *why)
+{
+    char reason[IMAGE_ERROR_MAX + 1];
+    struct store_file now;
+    if (store_stat(a->e->store, STORE_COMPLETE, name, &now) < 0 || now.inode != file->inode)
+        return; /* it was fetched while we looked: what lies under the name is not what did not check out */
+    snprintf(reason, sizeof(reason), "a file found in the cache directory: %s", why);
+    int r = store_quarantine(a->e->store, STORE_COMPLETE, name);
+    if (r == 0)
+        r = catalogue_invalid_put(a->e->catalogue, name, reason, file->size, clock_now());
+    if (r < 0) {
+        log_errno(r, "%s: not taken over, and not moved to invalid/: %s", name, why);
+        return;
+    }
+    a->quarantined++;
+    log_warning("%s: not taken over, moved to invalid/: %s", name, why);
+}
+
+/* The row becomes complete; hits and times come from Glance's index or the file. */
+static int commit(struct adoption *a, const struct image_row *row, const struct image_meta *meta, const struct store_file *file)
+{
+    struct engine *e = a->e;
+    struct glance_row g = {.last_accessed = file->accessed, .last_modified = file->modified};
+    int r = catalogue_adopt(e->catalogue, row->row, &meta->digest, clock_now());
+    if (r < 0)
+        return r == -ESTALE ? -EBUSY : r; /* it is being fetched by now */
+    store_remove(e->store, STORE_INVALID, row->name); /* its row went with the adoption */
+    if (a->glance != NULL)
+        glance_index_find(a->glance, row->name, &g);
+    catalogue_set_history(e->catalogue, row->row, g.hits, g.last_accessed, g.last_modified);
+    a->adopted++;
+    log_info("%s: taken over, %" PRIu64 " bytes, %s", row->name, file->size,
+             meta->digest.algorithm ? "verified" : "by its size (no digest is known)");
+    return 0;
+}
+
+/* A row for a name whose file checked out by its own label. */
+static int adopt_labelled(struct adoption *a, const char *name, const struct image_meta *meta, const struct store_file *file)
+{
+    struct image_row row;
+    int r = catalogue_learn(a->e->catalogue, name, meta, clock_now(), &row);
+    return r < 0 ? r : commit(a, &row, meta, file);
+}
+
+static int adopt_by_backend(struct adoption *a, const char *name, const struct store_file *file)
+{
+    struct image_row row;
+    struct glance_row g;
+    char why[128];
+
+    int r = ask_backend(a, name, &row);
+    if (r == -ENOENT || r == -EACCES) {
+        quarantine_file(a, name, file, r == -ENOENT ? "the backend has no such image" : "the backend does not let us see it");
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    if (row.meta.digest.algorithm == DIGEST_NONE)
+        r = lister_digest_now(a->e, name, &row.meta.digest);
+    if (r < 0 && r != -ENOENT) /* it may be published: not taken over by its size, but looked at again at the next start */
+        return r;
+    if (row.meta.digest.algorithm == DIGEST_NONE && a->glance != NULL && glance_index_find(a->glance, name, &g) == 0)
+        row.meta.digest = g.checksum;
+    r = check_file(a, name, &row.meta, file, why);
+    if (r == -EBADMSG) {
+        quarantine_file(a, name, file, why);
+        return 0;
+    }
+    return r < 0 ? r : commit(a, &row, &row.meta, file);
+}
+
+/* Is the name in use already, so that its own fetch decides? */
+static bool is_busy(struct adoption *a, const char *name)
+{
+    struct image_row row;
+    if (catalogue_find(a->e->catalogue, name, &row) < 0)
+        return false;
+    struct image *image = image_find(a->e, row.row);
+    if (image != NULL)
+        image_put(image);
+    return row.state == IMAGE_COMPLETE || row.state == IMAGE_PARTIAL || image != NULL;
+}
+
+static void tell_failure(const char *name, int r)
+{
+    if (r != -ECANCELED && r != -EBUSY)
+        log_errno(r, "%s: a file in the cache directory could not be taken over", name);
+}
+
+/* First those that say themselves what they are: for them the backend need not be there. */
+static int adopt_labelled_file(void *context, const char *name, const struct store_file *file)
+{
+    struct adoption *a = context;
+    struct image_meta meta;
+    char why[128];
+
+    if (is_busy(a, name) || read_label(a, name, &meta) < 0)
+        return stopping(a);
+    int r = check_file(a, name, &meta, file, why);
+    if (r == 0)
+        r = adopt_labelled(a, name, &meta, file);
+    if (r == -EBADMSG)
+        quarantine_file(a, name, file, why);
+    else if (r < 0 && r != -ESTALE) /* -ESTALE: the backend has told of another version meanwhile */
+        tell_failure(name, r);
+    return stopping(a);
+}
+
+static int adopt_other_file(void *context, const char *name, const struct store_file *file)
+{
+    struct adoption *a = context;
+    if (is_busy(a, name))
+        return stopping(a);
+    int r = adopt_by_backend(a, name, file);
+    if (r < 0)
+        tell_failure(name, r);
+    return stopping(a);
+}
+
+/* ---- all of it */
+
+static void adopt(void *context)
+{
+    struct adoption *a = context;
+    struct engine *e = a->e;
+    char path[4096];
+
+    store_scan_retired(e->store, check_retired_file, a);
+    each_row(e, CATALOGUE_INCOMPLETE, check_partial_row);
+    store_scan(e->store, STORE_PARTIAL, check_partial_file, a);
+    each_row(e, CATALOGUE_CACHED, check_complete_row);
+    store_scan(e->store, STORE_INVALID, check_invalid_file, a);
+    store_scan(e->store, STORE_QUEUE, take_queue_file, a);
+    prefetch_kick(e);
+    if (store_glance_index_path(e->store, e->config->image_cache_sqlite_db, path, sizeof(path)) == 0 &&
+        glance_index_open(path, &a->glance) < 0)
+        a->glance = NULL;
+    store_scan(e->store, STORE_COMPLETE, adopt_labelled_file, a);
+    store_scan(e->store, STORE_COMPLETE, adopt_other_file, a);
+    glance_index_close(a->glance);
+    if (a->adopted > 0 || a->quarantined > 0)
+        log_notice("took over %" PRIu64 " images that lay in the cache directory, %" PRIu64 " went to invalid/", a->adopted,
+                   a->quarantined);
+    pthread_mutex_lock(&e->lock);
+    e->adopting = false;
+    pthread_mutex_unlock(&e->lock);
+    free(a);
+}
+
+int adopt_start(struct engine *e)
+{
+    struct adoption *a = calloc(1, sizeof(*a));
+    if (a == NULL)
+        return -ENOMEM;
+    a->e = e;
+    each_row(e, CATALOGUE_RETIRED, check_retired_row); /* before anything can be published where their files may still lie */
+    e->adopting = true;
+    int r = tasks_new("adopt", &e->adopt);
+    if (r < 0) {
+        free(a);
+        return r;
+    }
+    tasks_add(e->adopt, adopt, a);
+    return 0;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine's start and end, its threads, and what it tells about itself. */
+#include "config-auto.h"
+
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "engine/private.h"
+#include "store/prefault.h"
+
+enum { TICK_MS = 1000 };
+
+/* ---- telling the kernel, never from inside a handler */
+
+struct word {
+    struct engine *engine;
+    int64_t row;
+    uint64_t offset, length;
+    char name[IMAGE_ID_MAX + 1];
+};
+
+static void tell(void *context)
+{
+    struct word *word = context;
+    const struct kernel_notify *n = &word->engine->kernel;
+    if (word->name[0] != '\0')
+        n->forget_name(n->context, word->name);
+    else
+        n->forget_bytes(n->context, word->row, word->offset, word->length);
+    free(word);
+}
+
+void engine_tell_name(struct engine *e, const char *name)
+{
+    struct word *word = calloc(1, sizeof(*word));
+    if (word == NULL)
+        return; /* the entry ends by itself after its time-out */
+    word->engine = e;
+    snprintf(word->name, sizeof(word->name), "%s", name);
+    tasks_add(e->teller, tell, word);
+}
+
+void engine_tell_bytes(struct engine *e, int64_t row, uint64_t offset, uint64_t length)
+{
+    struct word *word = calloc(1, sizeof(*word));
+    if (word == NULL)
+        return;
+    *word = (struct word){.engine = e, .row = row, .offset = offset, .length = length};
+    tasks_add(e->teller, tell, word);
+}
+
+/* ---- threads */
+
+bool engine_post(struct engine *e, void (*fn)(void *context), void *context)
+{
+    int r = transfers_post(e->transfers, fn, context);
+    if (r < 0 && r != -ECANCELED) {
+        log_errno(r, "the fetch thread cannot be told what to do; ending, so that a new process can go on");
+        abort();
+    }
+    return r == 0;
+}
+
+static void *run_fetch(void *context)
+{
+    struct engine *e = context;
+    int r = transfers_run(e->transfers);
+    if (r < 0) {
+        log_errno(r, "the loop of transfers ended; ending, so that a new process can go on");
+        abort();
+    }
+    return NULL;
+}
+
+static void sync_tick(void *context)
+{
+    finish_checkpoint_all(context);
+}
+
+static void rows_tick(void *context)
+{
+    prefetch_tick(context);
+    space_expire(context);
+}
+
+static int start_threads(struct engine *e)
+{
+    int r = tasks_new("rows", &e->rows);
+    if (r == 0)
+        r = tasks_new("hash", &e->hash);
+    if (r == 0)
+        r = tasks_new("sync", &e->sync);
+    if (r == 0)
+        r = tasks_new("lister", &e->lister);
+    if (r == 0)
+        r = tasks_new("digests", &e->digests);
+    if (r == 0)
+        r = tasks_new("teller", &e->teller);
+    if (r == 0)
+        r = prefault_new(&e->prefault);
+    if (r == 0)
+        r = -pthread_create(&e->fetch_thread, NULL, run_fetch, e);
+    if (r < 0)
+        return r;
+    pthread_setname_np(e->fetch_thread, "fetch");
+    e->fetching = true;
+    tasks_every(e->sync, TICK_MS, sync_tick, e);
+    tasks_every(e->rows, TICK_MS, rows_tick, e);
+    return adopt_start(e);
+}
+
+static void engine_free(struct engine *e)
+{
+    if (e->transfers != NULL)
+        transfers_free(e->transfers);
+    if (e->backend != NULL)
+        e->ops->close(e->backend);
+    touches_free(e->touches);
+    pthread_mutex_destroy(&e->lock);
+    free(e);
+}
+
+int engine_start(const struct engine_parts *parts, struct engine **ret)
+{
+    struct engine *e = calloc(1, sizeof(*e));
+    if (e == NULL) {
+        parts->ops->close(parts->backend);
+        return -ENOMEM;
+    }
+    pthread_mutex_init(&e->lock, NULL);
+    e->config = parts->config;
+    e->ops = parts->ops;
+    e->backend = parts->backend;
+    e->catalogue = parts->catalogue;
+    e->store = parts->store;
+    e->ledger = parts->ledger;
+    e->arrivals = parts->arrivals;
+    e->kernel = *parts->notify;
+    TAILQ_INIT(&e->active);
+    TAILQ_INIT(&e->auth.waiters);
+    TAILQ_INIT(&e->list_waiters);
+    e->listed_at = catalogue_listing_time(e->catalogue);
+    int r = 0;
+    if ((e->touches = touches_new()) == NULL)
+        r = -ENOMEM;
+    if (r == 0)
+        r = transfers_new(e->config, &e->transfers);
+    if (r == 0) {
+        image_take_over(e);
+        r = start_threads(e);
+    }
+    if (r < 0) {
+        engine_stop(e);
+        return r;
+    }
+    *ret = e;
+    return 0;
+}
+
+/* With no thread left: what is still in memory, its waiters woken. */
+static void drop_images(struct engine *e)
+{
+    struct image *image, *next;
+    HASH_ITER(hh, e->images, image, next) {
+        struct waiters all = TAILQ_HEAD_INITIALIZER(all);
+        image_take_ready_locked(image, -ECANCELED, &all);
+        fetch_stop_ranges(image);
+        wake_all(&all);
+        image_discard(image);
+    }
+}
+
+void engine_stop(struct engine *e)
+{
+    atomic_store(&e->stopping, true);
+    if (e->transfers != NULL)
+        transfers_stop(e->transfers);
+    if (e->fetching)
+        pthread_join(e->fetch_thread, NULL);
+    prefault_free(e->prefault);
+    lookup_stop(e);
+    tasks_finish(e->adopt);
+    tasks_finish(e->lister);
+    tasks_finish(e->digests);
+    tasks_finish(e->hash);
+    tasks_finish(e->sync);
+    if (e->touches != NULL)
+        finish_checkpoint_last(e);
+    tasks_finish(e->rows);
+    probe_free_all(e);
+    free(e->auth.body);
+    drop_images(e);
+    e->kernel.stop(e->kernel.context);
+    tasks_finish(e->teller);
+    prefetch_free_all(e);
+    engine_free(e);
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Taking images out of the cache. An evicted image gets a new row (a new inode) at once; the old row is retired and its file moves to
+ * .retired/ until the last handle is closed. Order: commit, then move, then unlink.
+ */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine/private.h"
+
+void evict_reap(struct engine *e, int64_t row)
+{
+    struct image_row r;
+    struct image *image;
+    int error = ledger_handles(e->ledger, row) > 0 ? -EBUSY : catalogue_get(e->catalogue, row, &r);
+    if (error == -ENOENT) /* forgotten already, maybe before its file came here; a row's number is never given again */
+        store_remove_retired(e->store, row);
+    if (error < 0 || r.state != IMAGE_RETIRED)
+        return;
+    if ((image = image_find(e, row)) != NULL) { /* somebody reads it just now: the last reference comes here again */
+        image_put(image);
+        return;
+    }
+    store_remove_retired(e->store, row);
+    catalogue_forget(e->catalogue, row);
+}
+
+/*
+ * In memory, too, the image is not the live one any more. One that is being published has all of its file; one that was loaded before its
+ * file was found and taken over has none yet, see image_reload().
+ */
+static void mark_retired(struct engine *e, int64_t row)
+{
+    atomic_fetch_add(&e->retirements, 1);
+    struct image *image = image_find(e, row);
+    if (image == NULL)
+        return;
+    pthread_mutex_lock(&image->lock);
+    image->row_retired = true;
+    if (image->state == IMAGE_COMPLETE || image->finishing)
+        image->state = IMAGE_RETIRED;
+    pthread_mutex_unlock(&image->lock);
+    image_put(image);
+}
+
+static int find_complete(struct engine *e, const char *name, struct image_row *ret)
+{
+    int r = catalogue_find(e->catalogue, name, ret);
+    return r == 0 && ret->state != IMAGE_COMPLETE ? -ENOENT : r;
+}
+
+/*
+ * An image somebody has open stays in memory while its file moves: whoever loaded it in between would find the file nowhere. Also one that
+ * is open since a former worker, whom nothing has asked for yet. NULL: nobody has it.
+ */
+static struct image *hold(struct engine *e, int64_t row)
+{
+    struct image *image;
+    if (ledger_handles(e->ledger, row) > 0 && engine_open(e, row, &image) == 0)
+        return image;
+    return image_find(e, row);
+}
+
+/* After its file has moved. What hold() opened is closed here when the last handle was closed meanwhile. */
+static void let_go(struct engine *e, int64_t row, struct image *held)
+{
+    if (held != NULL)
+        image_put(held);
+    engine_close(e, row);
+}
+
+/*
+ * The row of the complete image NAME is retired, and a new one takes the name, pinned as the old one if KEEP_PIN. 0: *ret_held is for
+ * let_go(), once the file has moved.
+ */
+static int retire(struct engine *e, const char *name, bool keep_pin, struct image_row *ret, struct image **ret_held)
+{
+    int64_t fresh;
+    int r = find_complete(e, name, ret);
+    if (r < 0)
+        return r;
+    struct image *held = hold(e, ret->row);
+    r = catalogue_retire(e->catalogue, ret->row, true, clock_now(), &fresh);
+    if (r < 0) {
+        let_go(e, ret->row, held);
+        return r == -ESTALE ? -ENOENT : r; /* another was faster */
+    }
+    if (keep_pin && ret->pinned && catalogue_set_pinned(e->catalogue, fresh, true) < 0)
+        log_warning("%s: it was pinned, and its new version could not be", name);
+    mark_retired(e, ret->row);
+    *ret_held = held;
+    return 0;
+}
+
+static int evict(struct engine *e, const char *name, bool keep_pin)
+{
+    struct image_row row;
+    struct image *held;
+    int r = retire(e, name, keep_pin, &row, &held);
+    if (r < 0)
+        return r;
+    r = store_retire(e->store, STORE_COMPLETE, name, row.row);
+    if (r < 0 && r != -ENOENT)
+        log_errno(r, "%s: evicted, but its file could not be moved away", name);
+    ledger_count(e->ledger, COUNT_EVICTIONS, 1);
+    log_info("%s: evicted, %llu bytes", name, (unsigned long long)row.meta.size);
+    engine_tell_name(e, name);
+    let_go(e, row.row, held);
+    return 0;
+}
+
+int engine_evict(struct engine *e, const char *name)
+{
+    return evict(e, name, false);
+}
+
+int evict_for_another_version(struct engine *e, const char *name)
+{
+    return evict(e, name, true);
+}
+
+int engine_quarantine(struct engine *e, const char *name, const char *reason)
+{
+    struct image_row row;
+    struct image *held;
+    int r = retire(e, name, true, &row, &held);
+    if (r < 0)
+        return r;
+    r = store_quarantine(e->store, STORE_COMPLETE, name);
+    if (r == 0)
+        r = catalogue_invalid_put(e->catalogue, name, reason, row.meta.size, clock_now());
+    log_notice("%s: quarantined: %s", name, reason);
+    engine_tell_name(e, name);
+    let_go(e, row.row, held);
+    return r;
+}
+
+int engine_forget_invalid(struct engine *e, const char *name)
+{
+    int r = catalogue_invalid_remove(e->catalogue, name);
+    if (r == 0)
+        r = store_remove(e->store, STORE_INVALID, name);
+    return r;
+}
+
+/* ---- dropping a partial image */
+
+struct drop {
+    struct engine *engine;
+    struct image *image;
+    struct waiter *waiter;
+};
+
+static void wake_drop(struct drop *d, int status)
+{
+    struct waiter *w = d->waiter;
+    image_put(d->image);
+    free(d);
+    w->wake(w, status);
+}
+
+/* On the fetch thread: those who still read it have it fetched again. */
+static void drop_done(void *context)
+{
+    struct image *image = context;
+    image->stopping = false;
+    fetch_attend(image);
+    fetch_schedule(image->engine);
+    image_put(image);
+}
+
+/* On the rows thread. */
+static void drop_bytes(void *context)
+{
+    struct drop *d = context;
+    struct image *image = d->image;
+    struct engine *e = d->engine;
+
+    catalogue_queue_remove(e->catalogue, image->name); /* or the queue would fetch it at once again */
+    int r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL);
+    if (r == 0)
+        r = store_remove(e->store, STORE_PARTIAL, image->name);
+    pthread_mutex_lock(&image->lock);
+    struct image_file *file = image->file;
+    if (image->state == IMAGE_PARTIAL) {
+        space_count(image, -image->unwritten, 0);
+        image->state = IMAGE_KNOWN;
+        image->file = NULL;
+        image_untrack_locked(image);
+        chunkmap_free(image->map);
+        image->map = NULL;
+        image->hashed = 0;
+        image->verified = false;
+        image->asked = 0;
+        image->whole = false;
+    } else {
+        file = NULL;
+    }
+    pthread_mutex_unlock(&image->lock);
+    image_file_put(file);
+    log_info("%s: its fetch was stopped and its bytes dropped", image->name);
+    prefetch_done(image, -ECANCELED);
+    if (!engine_post(e, drop_done, image_ref(image)))
+        image_put(image);
+    wake_drop(d, r);
+}
+
+/* On the fetch thread. */
+static void drop_start(void *context)
+{
+    struct drop *d = context;
+    struct image *image = d->image;
+
+    pthread_mutex_lock(&image->lock);
+    int r = image->finishing || image->beginning ? -EBUSY : image->state != IMAGE_PARTIAL || image->dead != 0 || image->through ? -ENOENT : 0;
+    if (r == 0)
+        image->whole = false;
+    pthread_mutex_unlock(&image->lock);
+    if (r < 0 || image->stopping) {
+        wake_drop(d, r < 0 ? r : -EBUSY);
+        return;
+    }
+    image->stopping = true;
+    fetch_stop_ranges(image);
+    fetch_leave(image);
+    tasks_add(d->engine->rows, drop_bytes, d);
+}
+
+int engine_drop(struct engine *e, const char *name, struct waiter *w)
+{
+    struct image_row row;
+    struct image *image;
+    int r = catalogue_find(e->catalogue, name, &row);
+    if (r < 0 || row.state != IMAGE_PARTIAL)
+        return r < 0 ? r : -ENOENT;
+    r = image_load(e, row.row, &image);
+    if (r < 0)
+        return r == -ESTALE ? -ENOENT : r;
+    struct drop *d = malloc(sizeof(*d));
+    if (d == NULL) {
+        image_put(image);
+        return -ENOMEM;
+    }
+    *d = (struct drop){e, image, w};
+    if (!engine_post(e, drop_start, d)) {
+        image_put(image);
+        free(d);
+        return -ECANCELED;
+    }
+    return ENGINE_PARKED;
+}

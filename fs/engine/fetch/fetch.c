@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fetch thread: which bytes of which image are asked for next.
+ *
+ * An image that somebody waits for, reads ahead in, or wants whole is on the active list. After every change there (a visit asked for
+ * by a reader, the end of a request, a timer) fetch_schedule() starts what may start, a class at a time over all active images: reads
+ * someone waits for, read-ahead, whole images, prefetch. What has nothing left to do leaves the list.
+ */
+#include "config-auto.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine/private.h"
+
+/* ---- visits */
+
+static void visit(void *context)
+{
+    struct image *image = context;
+    pthread_mutex_lock(&image->lock);
+    image->attending = false;
+    pthread_mutex_unlock(&image->lock);
+    fetch_attend(image);
+    fetch_schedule(image->engine);
+    image_put(image);
+}
+
+static void post_visit(struct image *image)
+{
+    image_ref(image);
+    if (!engine_post(image->engine, visit, image))
+        atomic_fetch_sub(&image->refs, 1); /* the caller's own is still there */
+}
+
+void fetch_visit_locked(struct image *image)
+{
+    if (!image->attending) {
+        image->attending = true;
+        post_visit(image);
+    }
+}
+
+void fetch_visit(struct image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    fetch_visit_locked(image);
+    pthread_mutex_unlock(&image->lock);
+}
+
+/* ---- the active list */
+
+static void enter_active(struct image *image)
+{
+    struct engine *e = image->engine;
+    if (image->active)
+        return;
+    image_ref(image);
+    image->active = true;
+    TAILQ_INSERT_TAIL(&e->active, image, active_link);
+}
+
+void fetch_leave(struct image *image)
+{
+    struct engine *e = image->engine;
+    if (!image->active)
+        return;
+    if (image->retry != NULL) {
+        transfers_timer_cancel(e->transfers, image->retry);
+        image->retry = NULL;
+    }
+    pace_end(image);
+    image->active = false;
+    image->wants_room = false;
+    TAILQ_REMOVE(&e->active, image, active_link);
+    pthread_mutex_lock(&image->lock);
+    image->fetch_began = 0;
+    pthread_mutex_unlock(&image->lock);
+    image_put(image);
+}
+
+void fetch_stop_ranges(struct image *image)
+{
+    while (!TAILQ_EMPTY(&image->ranges))
+        range_free(TAILQ_FIRST(&image->ranges));
+}
+
+/* ---- making the file */
+
+struct beginning {
+    struct image *image;
+    int status;
+    bool no_room;
+};
+
+static void began(void *context)
+{
+    struct beginning *b = context;
+    struct image *image = b->image;
+    image->beginning = false;
+    if (b->no_room || b->status == -ENOSPC || b->status == -EDQUOT) {
+        through_start(image, b->no_room ? "no room can be made in the cache" : "the disk is full");
+        fetch_schedule(image->engine);
+    } else if (b->status < 0) {
+        char why[IMAGE_ERROR_MAX + 1];
+        snprintf(why, sizeof(why), "its file in the cache directory could not be made: %s", error_text(b->status));
+        fetch_fail(image, -EIO, why);
+    } else {
+        fetch_attend(image);
+        fetch_schedule(image->engine);
+    }
+    image_put(image);
+    free(b);
+}
+
+/* The bytes that came with the look-up, when they are whole chunks. */
+static void write_probe(struct image *image, int fd, struct chunkmap *map)
+{
+    size_t length;
+    unsigned char *bytes = probe_take(image->engine, image->row, &length);
+    if (bytes == NULL)
+        return;
+    uint64_t chunk = chunkmap_chunk_size(map), size = image->meta.size;
+    uint64_t whole = length >= size ? size : length / chunk * chunk;
+    if (whole > 0 && pwrite(fd, bytes, whole, 0) == (ssize_t)whole) {
+        for (uint64_t c = 0; c * chunk < whole; c++)
+            chunkmap_set(map, c);
+        ledger_count(image->engine->ledger, COUNT_BYTES_FETCHED, whole);
+    }
+    free(bytes);
+}
+
+/* FIRST bytes are reserved for it; when this fails they still are. */
+static int make_file(struct image *image, uint64_t first)
+{
+    struct engine *e = image->engine;
+    int fd;
+    int r = catalogue_begin(e->catalogue, image->row, clock_now());
+    if (r == 0)
+        r = store_create_partial(e->store, image->name, image->meta.size, &fd);
+    if (r < 0)
+        return r;
+    struct image_file *file = image_file_new(fd);
+    struct chunkmap *map = NULL;
+    if (file == NULL || (r = chunkmap_new(image->meta.size, &map)) < 0) {
+        image_file_put(file);
+        return -ENOMEM;
+    }
+    write_probe(image, fd, map);
+    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
+    pthread_mutex_lock(&image->lock);
+    image_file_put(image->file);
+    image->file = file;
+    image->map = map;
+    image->state = IMAGE_PARTIAL;
+    image_track_locked(image);
+    image_dirty_locked(image);
+    image->verified = false;
+    image->written = 0;
+    image->disk_failed = false;
+    image->fetched += chunkmap_present(map);
+    space_count(image, (int64_t)chunkmap_present(map) - (int64_t)first, -(int64_t)first);
+    image->last_progress = clock_now();
+    image_take_ready_locked(image, 0, &ready);
+    pthread_mutex_unlock(&image->lock);
+    wake_all(&ready);
+    return 0;
+}
+
+/* On the rows thread. */
+static void begin(void *context)
+{
+    struct beginning *b = context;
+    struct image *image = b->image;
+    uint64_t first = image->meta.size < PROBE_BYTES ? image->meta.size : PROBE_BYTES;
+    b->no_room = !space_reserve_first(image, first);
+    b->status = b->no_room ? -ENOSPC : make_file(image, first);
+    if (b->status < 0 && !b->no_room) {
+        pthread_mutex_lock(&image->lock);
+        space_count(image, -(int64_t)first, -(int64_t)first);
+        pthread_mutex_unlock(&image->lock);
+        if (b->status == -ESTALE)
+            b->status = image_reload(image);
+        else
+            catalogue_reset(image->engine->catalogue, image->row, IMAGE_PARTIAL);
+    }
+    if (!engine_post(b->image->engine, began, b)) {
+        image_put(b->image);
+        free(b);
+    }
+}
+
+static void begin_image(struct image *image)
+{
+    struct beginning *b = calloc(1, sizeof(*b));
+    if (b == NULL) {
+        fetch_fail(image, -EIO, "out of memory");
+        return;
+    }
+    b->image = image_ref(image);
+    image->beginning = true;
+    tasks_add(image->engine->rows, begin, b);
+}
+
+/* ---- what an image needs */
+
+void fetch_attend(struct image *image)
+{
+    struct engine *e = image->engine;
+    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
+    bool finish = false, settle = false, wanted, ends_prefetch;
+    int ended;
+
+    if (atomic_load(&e->stopping))
+        return;
+    through_leave(image);
+    range_serve(image);
+    pthread_mutex_lock(&image->lock);
+    if (image->through)
+        image->whole = false;
+    image_take_ready_locked(image, image->dead, &ready);
+    enum image_state state = image->state;
+    /* Whoever queued it is told, wherever it came to this: its place in the queue would be taken for ever. */
+    ended = image->through ? -ENOSPC : state == IMAGE_RETIRED ? -ESTALE : 0;
+    ends_prefetch = image->queue_row != 0 && !image->finishing && (ended < 0 || state == IMAGE_COMPLETE);
+    bool dead = image->dead != 0, filling = state == IMAGE_PARTIAL && !dead && !image->through;
+    if (filling && !image->digest_settled && !image->digest_asked)
+        image->digest_asked = settle = true;
+    if (image_may_finish_locked(image) && !image->stopping)
+        image->finishing = finish = true;
+    else if (filling && image->digest_settled && chunkmap_full(image->map) && !image->finishing)
+        image->whole = false; /* there is nothing to fetch; a later read has it published */
+    wanted = image->whole || !TAILQ_EMPTY(&image->waiters);
+    pthread_mutex_unlock(&image->lock);
+
+    wake_all(&ready);
+    if (ends_prefetch)
+        prefetch_done(image, ended);
+    if (image->through)
+        through_trim(image);
+    if (settle)
+        lister_settle_digest(image);
+    if (finish) {
+        finish_start(image);
+    } else if (dead || state == IMAGE_COMPLETE || state == IMAGE_RETIRED) {
+        fetch_leave(image);
+    } else if (!image->beginning && !image->stopping) {
+        if (state == IMAGE_PARTIAL || wanted)
+            enter_active(image);
+        if (state == IMAGE_KNOWN && wanted && !space_can_hold(e, image->meta.size))
+            through_start(image, "it is larger than the cache");
+        else if (state == IMAGE_KNOWN && wanted)
+            begin_image(image);
+    }
+}
+
+/* ---- choosing */
+
+enum { SEGMENT_LEAST = 2 << 20 }; /* bytes; for less, a request is not worth it */
+
+struct choice {
+    struct span busy[DEMAND_PER_IMAGE + 32 + 1];
+    size_t busy_count;
+    unsigned demand, background; /* ranges under way of each kind; a long one that somebody waits for is of both */
+    uint64_t claimed;            /* bytes still to come of them */
+    uint64_t rest;               /* bytes that are neither here nor claimed */
+    uint64_t segment;            /* bytes of one request for the whole */
+};
+
+static void look_at_ranges_locked(const struct image *image, struct choice *c)
+{
+    const struct range *r;
+    TAILQ_FOREACH(r, &image->ranges, link) {
+        assert(c->busy_count < sizeof(c->busy) / sizeof(c->busy[0]));
+        c->busy[c->busy_count++] = (struct span){r->start, r->end};
+        c->claimed += r->end - r->pos;
+        if (r->class == FETCH_CLASS_DEMAND)
+            c->demand++;
+        if (r->class != FETCH_CLASS_DEMAND || r->end - r->pos >= SEGMENT_LEAST)
+            c->background++;
+    }
+    uint64_t settled = chunkmap_present(image->map) + c->claimed;
+    c->rest = settled < image->meta.size ? image->meta.size - settled : 0;
+    c->segment = plan_segment(image->rate, image->wait);
+    /* What one connection brings in a second is not worth two; but many a server is quick at first, and what it was is no promise. */
+    uint64_t proven = c->rest < 4 * image->fetched ? c->rest : 4 * image->fetched;
+    if (c->background == 0 && c->rest <= image->rate && proven > c->segment)
+        c->segment = proven;
+}
+
+static bool gap(const struct image *image, const struct choice *c, uint64_t from, uint64_t to, uint64_t max, struct span *ret)
+{
+    return plan_gap(image->map, c->busy, c->busy_count, from, to, max, ret);
+}
+
+/* The cursor that a read at OFFSET belongs to. */
+static const struct cursor *cursor_at(const struct image *image, uint64_t offset)
+{
+    for (int i = 0; i < CURSORS; i++) {
+        const struct cursor *p = &image->cursors.place[i];
+        if (p->used != 0 && p->window > 0 && offset >= p->start && offset < p->next)
+            return p;
+    }
+    return NULL;
+}
+
+/* How far ahead of reader P to fetch: little when nothing is kept. */
+static uint64_t window(const struct image *image, const struct cursor *p)
+{
+    return image->through && p->window > THROUGH_AHEAD ? THROUGH_AHEAD : p->window;
+}
+
+/* A read that waits: its missing bytes, and with a sequential reader what it will want next, in one request. */
+static bool choose_demand_locked(const struct image *image, const struct choice *c, struct span *ret)
+{
+    if (c->demand >= DEMAND_PER_IMAGE)
+        return false;
+    const struct waiter *w;
+    TAILQ_FOREACH(w, &image->waiters, link) {
+        uint64_t end = w->offset + w->length, to = end;
+        if (!gap(image, c, w->offset, end, UINT64_MAX / 2, ret))
+            continue;
+        const struct cursor *p = cursor_at(image, w->offset);
+        if (p != NULL && p->next + window(image, p) > to)
+            to = p->next + window(image, p);
+        if (p != NULL && image->whole && ret->first + c->segment > to)
+            to = ret->first + c->segment;
+        return gap(image, c, ret->first, to, to - ret->first, ret);
+    }
+    return false;
+}
+
+/* A sequential reader's window, once half of it is used up. */
+static bool choose_ahead_locked(const struct image *image, const struct choice *c, unsigned streams, struct span *ret)
+{
+    if (image->whole || c->background >= streams)
+        return false;
+    for (int i = 0; i < CURSORS; i++) {
+        const struct cursor *p = &image->cursors.place[i];
+        uint64_t ahead = window(image, p);
+        if (p->used != 0 && ahead > 0 && gap(image, c, p->next, p->next + ahead, ahead, ret) && ret->first <= p->next + ahead / 2)
+            return true;
+    }
+    return false;
+}
+
+/* The nearer the end, the shorter, so that all of them end together and the digest has little left to follow then. */
+static uint64_t whole_segment(const struct choice *c, unsigned lanes)
+{
+    uint64_t share = c->rest / lanes;
+    uint64_t least = c->segment / 8 > SEGMENT_LEAST ? c->segment / 8 : SEGMENT_LEAST;
+    return share < least ? least : share > c->segment ? c->segment : share;
+}
+
+/* The whole image: from the place of the reader who moved last, then the holes. */
+static bool choose_whole_locked(const struct image *image, const struct choice *c, struct span *ret)
+{
+    unsigned lanes = pace_lanes(image);
+    if (!image->whole || c->background >= lanes)
+        return false;
+    const struct cursor *p = cursors_latest(&image->cursors);
+    uint64_t place = p ? p->next : 0, segment = whole_segment(c, lanes);
+    if (!gap(image, c, place, image->meta.size, segment, ret) && !gap(image, c, 0, place, segment, ret))
+        return false;
+    if (ret->end < image->meta.size && ret->end - ret->first > 2 * FOLIO) /* the next one starts on a folio */
+        ret->end -= ret->end % FOLIO;
+    return true;
+}
+
+static bool choose_locked(const struct image *image, enum fetch_class class, struct span *ret)
+{
+    struct choice c = {.busy_count = 0};
+    unsigned streams = (unsigned)image->engine->config->streams;
+
+    if (image->state != IMAGE_PARTIAL || image->finishing || image->map == NULL)
+        return false;
+    look_at_ranges_locked(image, &c);
+    if (image->no_range) { /* one stream from the start, whoever waits for what */
+        bool wanted = image->whole || !TAILQ_EMPTY(&image->waiters);
+        *ret = (struct span){0, image->meta.size};
+        return c.busy_count == 0 && wanted && !chunkmap_full(image->map) && class == FETCH_CLASS_DEMAND;
+    }
+    switch (class) {
+    case FETCH_CLASS_DEMAND:
+        return choose_demand_locked(image, &c, ret);
+    case FETCH_CLASS_AHEAD:
+        return choose_ahead_locked(image, &c, streams, ret);
+    case FETCH_CLASS_WHOLE_IMAGE:
+        return image->queue_row == 0 && choose_whole_locked(image, &c, ret);
+    case FETCH_CLASS_PREFETCH:
+        return image->queue_row != 0 && choose_whole_locked(image, &c, ret);
+    case FETCH_CLASSES:
+        break;
+    }
+    return false;
+}
+
+static bool may_connect(const struct engine *e, enum fetch_class class)
+{
+    unsigned most = class == FETCH_CLASS_DEMAND ? CONNECTIONS_MAX : CONNECTIONS_MAX - CONNECTIONS_DEMAND;
+    return e->connections < most;
+}
+
+static void start_class(struct image *image, enum fetch_class class)
+{
+    struct span span;
+    while (image->active && image->retry == NULL && may_connect(image->engine, class)) {
+        pthread_mutex_lock(&image->lock);
+        bool found = choose_locked(image, class, &span), whole = image->whole;
+        pthread_mutex_unlock(&image->lock);
+        if (!found)
+            return;
+        if (!space_reserve(image, span.end - span.first)) {
+            if (image->through)
+                continue; /* as of now: chosen afresh */
+            return;
+        }
+        int r = range_start(image, class, span);
+        if (r < 0) {
+            fetch_fail(image, -EIO, error_text(r));
+            return;
+        }
+        if (whole)
+            pace_begin(image);
+    }
+}
+
+static bool is_idle(struct image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    bool wanted = TAILQ_EMPTY(&image->ranges) && (!TAILQ_EMPTY(&image->waiters) || image->whole);
+    bool idle = TAILQ_EMPTY(&image->ranges) && !wanted && !image->finishing;
+    pthread_mutex_unlock(&image->lock);
+    return idle && !image->beginning && image->retry == NULL && !image->wants_room;
+}
+
+void fetch_schedule(struct engine *e)
+{
+    struct image *image, *next;
+
+    if (atomic_load(&e->stopping))
+        return;
+    for (int class = 0; class < FETCH_CLASSES; class++) {
+        for (image = TAILQ_FIRST(&e->active); image != NULL && may_connect(e, (enum fetch_class)class); image = next) {
+            image_ref(image);
+            if (image->retry == NULL && !image->beginning && !image->stopping && !image->wants_room)
+                start_class(image, (enum fetch_class)class);
+            next = image->active ? TAILQ_NEXT(image, active_link) : TAILQ_FIRST(&e->active);
+            image_put(image);
+        }
+    }
+    for (image = TAILQ_FIRST(&e->active); image != NULL; image = next) {
+        next = TAILQ_NEXT(image, active_link);
+        if (is_idle(image))
+            fetch_leave(image);
+    }
+}
+
+/* ---- ends that are not good */
+
+struct verdict {
+    struct engine *engine;
+    int64_t row;
+    char error[IMAGE_ERROR_MAX + 1];
+};
+
+static void write_error(void *context)
+{
+    struct verdict *v = context;
+    catalogue_set_error(v->engine->catalogue, v->row, v->error);
+    free(v);
+}
+
+static void keep_error(struct image *image, const char *why)
+{
+    struct verdict *v = calloc(1, sizeof(*v));
+    if (v == NULL)
+        return;
+    v->engine = image->engine;
+    v->row = image->row;
+    snprintf(v->error, sizeof(v->error), "%s", why);
+    tasks_add(image->engine->rows, write_error, v);
+}
+
+void fetch_fail(struct image *image, int status, const char *why)
+{
+    struct waiters all = TAILQ_HEAD_INITIALIZER(all);
+
+    image_ref(image);
+    fetch_stop_ranges(image);
+    pthread_mutex_lock(&image->lock);
+    image->whole = false;
+    image_set_error_locked(image, "%s", why);
+    image_take_ready_locked(image, status, &all);
+    pthread_mutex_unlock(&image->lock);
+    image->fails = 0;
+    image->tried = 0;
+    log_warning("%s: not fetched: %s; what is here is kept, the next read asks again", image->name, why);
+    ledger_count(image->engine->ledger, COUNT_FETCHES_FAILED, 1);
+    keep_error(image, why);
+    prefetch_done(image, status);
+    fetch_leave(image);
+    wake_all(&all);
+    image_put(image);
+}
+
+/* On the rows thread: the partial file of a version that the backend does not have any more. */
+static void replace_row(void *context)
+{
+    struct image *image = context;
+    struct engine *e = image->engine;
+
+    int r = catalogue_retire(e->catalogue, image->row, false, clock_now(), NULL);
+    if (r == 0)
+        store_remove(e->store, STORE_PARTIAL, image->name);
+    else if (r != -ESTALE && r != -ENOENT)
+        log_errno(r, "%s: the row of its old version could not be retired", image->name);
+    engine_tell_name(e, image->name);
+    prefetch_done(image, -ESTALE);
+    image_put(image);
+}
+
+void fetch_changed(struct image *image, const char *what)
+{
+    struct waiters all = TAILQ_HEAD_INITIALIZER(all);
+
+    image_ref(image);
+    fetch_stop_ranges(image);
+    image->stopping = true;
+    pthread_mutex_lock(&image->lock);
+    image->whole = false;
+    image->dead = -EIO;
+    image_untrack_locked(image);
+    image_set_error_locked(image, "it changed at the backend while it was being fetched");
+    image_take_ready_locked(image, -EIO, &all);
+    pthread_mutex_unlock(&image->lock);
+    log_warning("%s: changed at the backend (%s); the bytes of the old version are dropped, handles to it get errors, a new open gets the new one",
+                image->name, what);
+    tasks_add(image->engine->rows, replace_row, image_ref(image));
+    fetch_leave(image);
+    wake_all(&all);
+    image_put(image);
+}

@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests for bytes of an image. All of this happens on the fetch thread.
+ *
+ * A range claims its bytes from the moment it is made, so that nobody else asks for them (single flight). It lives through any number of
+ * requests: when one breaks off, the range stays with what it received and the rest is asked for again. The server's answer is compared
+ * with the version being fetched before a byte of it is kept.
+ */
+#include "config-auto.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine/private.h"
+#include "store/prefault.h"
+
+/* ---- the answer's head */
+
+/* A row that only a listing told of has no version yet: the first answer for bytes names it. */
+static int learn_version(struct range *range, const struct transfer_head *head)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+    struct image_meta meta;
+
+    if (!e->ops->describe_has_bytes || image->meta.etag[0] != '\0' || image->meta.modified[0] != '\0')
+        return 0;
+    struct transfer_head from_start = *head; /* which bytes came was looked at already; to described() they are the first */
+    if (from_start.ranged)
+        from_start.first = 0;
+    int r = e->ops->described(e->backend, range->endpoint, image->name, &from_start, NULL, 0, &meta);
+    if (r < 0)
+        return r;
+    if (meta.size != image->meta.size) {
+        snprintf(range->why, sizeof(range->why), "its size is not what the listing said");
+        return -ESTALE;
+    }
+    pthread_mutex_lock(&image->lock);
+    bool part = head->ranged && head->first != 0; /* its Content-MD5 may speak of this part only */
+    if (part || meta.digest.algorithm == DIGEST_NONE)
+        meta.digest = image->meta.digest;
+    image->meta = meta;
+    image->described = 0; /* not in the catalogue yet: written with the next checkpoint */
+    image_dirty_locked(image);
+    pthread_mutex_unlock(&image->lock);
+    return 0;
+}
+
+/*
+ * Another endpoint than the one that described the image: without a digest to check the whole by, only an equal etag or date says that it
+ * has the same bytes. Then it is not asked, rather than that two versions are mixed.
+ */
+static int check_mirror(struct range *range, const struct transfer_head *head)
+{
+    struct image *image = range->image;
+    const struct image_meta *meta = &image->meta;
+
+    if (range->endpoint == meta->endpoint || (image->digest_settled && meta->digest.algorithm != DIGEST_NONE))
+        return 0;
+    const char *etag = transfer_head_get(head, "etag"), *modified = transfer_head_get(head, "last-modified");
+    if (etag != NULL && meta->etag[0] != '\0' ? strcmp(etag, meta->etag) == 0
+                                              : modified != NULL && strcmp(modified, meta->modified) == 0)
+        return 0;
+    snprintf(range->why, sizeof(range->why), "this endpoint may have another version, and no digest is known to tell");
+    return -EAGAIN;
+}
+
+/* The server has no Range support: one stream from the start serves everybody. */
+static int take_whole_body(struct range *range)
+{
+    struct image *image = range->image;
+
+    image->no_range = true;
+    if (range->start != 0 || TAILQ_FIRST(&image->ranges) != range || TAILQ_NEXT(range, link) != NULL) {
+        snprintf(range->why, sizeof(range->why), "the server sends whole images only");
+        return -ENOTSUP;
+    }
+    if (range->end < image->meta.size && !image->through && !space_fits(image->engine, image->meta.size - range->end)) {
+        snprintf(range->why, sizeof(range->why), "the server sends whole images only, and room has to be made for this one");
+        return -ENOTSUP;
+    }
+    pthread_mutex_lock(&image->lock);
+    space_count(image, (int64_t)(image->meta.size - range->end), (int64_t)(image->meta.size - range->end));
+    range->end = image->meta.size;
+    range->skip = range->pos;
+    image->whole = true;
+    pthread_mutex_unlock(&image->lock);
+    return 0;
+}
+
+static int on_head(void *context, const struct transfer_head *head)
+{
+    struct range *range = context;
+    uint64_t offset = 0;
+
+    range->first_at = clock_monotonic();
+    pace_waited(range->image, range->first_at - range->asked_at);
+    range->retry_after = head->retry_after;
+    int r = backend_check_bytes(head, &range->image->meta, range->endpoint, range->pos, &offset);
+    if (r == 0)
+        r = learn_version(range, head);
+    if (r == 0)
+        r = check_mirror(range, head);
+    if (r < 0) {
+        if (range->why[0] == '\0')
+            snprintf(range->why, sizeof(range->why), "HTTP status %d", head->status);
+        return r;
+    }
+    if (head->status == 200 && (range->pos != 0 || range->end < range->image->meta.size))
+        return take_whole_body(range);
+    return 0;
+}
+
+/* ---- its body */
+
+static int write_all(int fd, const unsigned char *data, size_t length, uint64_t offset)
+{
+    while (length > 0) {
+        ssize_t n = pwrite(fd, data, length, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        data += n;
+        offset += (uint64_t)n;
+        length -= (size_t)n;
+    }
+    return 0;
+}
+
+/* Chunks that are whole now enter the map. */
+static void mark_chunks_locked(struct image *image, uint64_t from, uint64_t to)
+{
+    uint64_t chunk = chunkmap_chunk_size(image->map);
+    uint64_t end = to == image->meta.size ? chunkmap_chunks(image->map) : to / chunk;
+    for (uint64_t c = from / chunk; c < end; c++) {
+        chunkmap_set(image->map, c);
+        if (image->track != NULL)
+            track_set(image->track, c);
+    }
+}
+
+/* Bytes that are in the file now: whoever waits for them gets them. */
+static void arrived(struct range *range, uint64_t length)
+{
+    struct image *image = range->image;
+    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
+
+    pthread_mutex_lock(&image->lock);
+    uint64_t from = range->pos;
+    range->pos += length;
+    if (!image->through)
+        atomic_fetch_sub(&image->engine->reserved, (int64_t)length);
+    mark_chunks_locked(image, from, range->pos);
+    image_hide_tail_locked(image);
+    if (!image->through)
+        image_dirty_locked(image);
+    image->fetched += length;
+    image->last_progress = clock_now();
+    image_take_ready_locked(image, 0, &ready);
+    finish_hash_locked(image);
+    pthread_mutex_unlock(&image->lock);
+    ledger_count(image->engine->ledger, COUNT_BYTES_FETCHED, length);
+    wake_all(&ready);
+    if (image->through)
+        through_trim(image);
+}
+
+static int64_t thread_time(void)
+{
+    struct timespec now = {0};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+static int keep(struct range *range, const unsigned char *bytes, size_t length)
+{
+    struct prefault *prefault = range->image->through ? NULL : range->image->engine->prefault;
+    if (prefault != NULL)
+        prefault_before(prefault, range->prefaulted, range->file->fd, range->pos, length);
+    int64_t began = thread_time();
+    int r = write_all(range->file->fd, bytes, length, range->pos);
+    if (r < 0) {
+        snprintf(range->why, sizeof(range->why), "writing to the cache directory");
+        return r;
+    }
+    if (prefault != NULL)
+        prefault_wrote(prefault, &range->prefaulted, range->file->fd, range->pos, length, thread_time() - began, range->end);
+    arrived(range, length);
+    return 0;
+}
+
+/* Writes the first LENGTH of the gathered bytes. */
+static int flush(struct range *range, size_t length)
+{
+    size_t rest = range->gathered - length;
+    range->gathered = 0; /* also when it fails: pos says what is there */
+    int r = length == 0 ? 0 : keep(range, range->buffer, length);
+    if (r == 0 && rest > 0) {
+        memmove(range->buffer, range->buffer + length, rest);
+        range->gathered = rest;
+    }
+    return r;
+}
+
+/* How many of the gathered bytes a reader waits for who would have all of his with them; to the end of a block, if that is here. */
+static size_t awaited(const struct range *range)
+{
+    struct image *image = range->image;
+    uint64_t from = range->pos, to = range->pos + range->gathered, end = from;
+    const struct waiter *w;
+    pthread_mutex_lock(&image->lock);
+    TAILQ_FOREACH(w, &image->waiters, link) {
+        if (w->offset < to && w->offset + w->length > end && w->offset + w->length <= to)
+            end = w->offset + w->length;
+    }
+    pthread_mutex_unlock(&image->lock);
+    uint64_t block = (end + BLOCK - 1) / BLOCK * BLOCK;
+    return (size_t)((end > from && block <= to ? block : end) - from);
+}
+
+/*
+ * The page cache keeps a file in folios as large as the aligned writes that made it, and small ones are read at about half the speed of
+ * large ones. So what nobody waits for yet is gathered and written a folio at a time, and read at the speed of any other file later.
+ */
+static int gather(struct range *range, const unsigned char *bytes, size_t length)
+{
+    int r = 0;
+    while (length > 0 && r == 0) {
+        uint64_t at = range->pos + range->gathered;
+        uint64_t boundary = (at / FOLIO + 1) * FOLIO < range->end ? (at / FOLIO + 1) * FOLIO : range->end;
+        size_t n = length < boundary - at ? length : (size_t)(boundary - at);
+        if (range->gathered == 0 && at + n == boundary) {
+            r = keep(range, bytes, n);
+        } else {
+            memcpy(range->buffer + range->gathered, bytes, n);
+            range->gathered += n;
+            if (at + n == boundary)
+                r = flush(range, range->gathered);
+        }
+        bytes += n;
+        length -= n;
+    }
+    return r == 0 && range->gathered > 0 ? flush(range, awaited(range)) : r;
+}
+
+void range_serve(struct image *image)
+{
+    struct range *range;
+    TAILQ_FOREACH(range, &image->ranges, link) {
+        if (range->gathered > 0)
+            range->broken = flush(range, awaited(range));
+    }
+}
+
+static int on_data(void *context, const struct transfer_head *head, const void *data, size_t length)
+{
+    struct range *range = context;
+    const unsigned char *bytes = data;
+
+    (void)head;
+    if (range->broken < 0) /* what follows would not lie where it belongs */
+        return range->broken;
+    if (range->skip > 0) {
+        size_t n = length < range->skip ? length : (size_t)range->skip;
+        range->skip -= n;
+        bytes += n;
+        length -= n;
+    }
+    if (length > range->end - range->pos - range->gathered) {
+        snprintf(range->why, sizeof(range->why), "more bytes came than were asked for");
+        return -EPROTO;
+    }
+    if (length == 0)
+        return 0;
+    return range->buffer != NULL ? gather(range, bytes, length) : keep(range, bytes, length);
+}
+
+/* ---- its end */
+
+static void retry_due(void *context);
+
+/*
+ * Another try of IMAGE failed: its ranges wait for PAUSE ms (0: growing ones), but not for ever. Those that fail while one waits already
+ * are the same try: with many streams it would be the last one at once. May free all of them.
+ */
+static void pause_image(struct image *image, uint64_t pause, int error, const char *what)
+{
+    struct engine *e = image->engine;
+
+    if (image->retry != NULL)
+        return;
+    if (++image->fails > e->config->retries) {
+        char why[IMAGE_ERROR_MAX + 1];
+        snprintf(why, sizeof(why), "%s (tried %u times)", what, image->fails);
+        fetch_fail(image, -EIO, why);
+        return;
+    }
+    uint64_t ms = pause ? pause : plan_backoff(e->config->retry_delay, image->fails, (uint32_t)random());
+    log_info("%s: %s; asking again in %llu ms (%s)", image->name, what, (unsigned long long)ms, error_text(error));
+    if (transfers_timer(e->transfers, ms, retry_due, image, &image->retry) < 0)
+        fetch_fail(image, -EIO, "out of memory");
+}
+
+/* Who gives out credentials cannot be reached: a failed try as any other, and the next is when it is asked again. */
+static void pause_for_credential(struct image *image)
+{
+    pause_image(image, auth_pause(image->engine), -EHOSTUNREACH, "no credential could be had for the backend");
+}
+
+static void retry_due(void *context)
+{
+    struct image *image = image_ref(context);
+    struct range *range, *next;
+    bool unauthorised = false;
+
+    image->retry = NULL;
+    for (range = TAILQ_FIRST(&image->ranges); range != NULL; range = next) {
+        next = TAILQ_NEXT(range, link);
+        int r = range->transfer == NULL && range->auth.list == NULL ? range_again(range) : 0;
+        if (r == -EHOSTUNREACH)
+            unauthorised = true;
+        else if (r < 0)
+            range_free(range);
+    }
+    if (unauthorised)
+        pause_for_credential(image);
+    else
+        fetch_attend(image);
+    fetch_schedule(image->engine);
+    image_put(image);
+}
+
+/* The request of RANGE failed in a way that another try may mend. */
+static void try_again(struct range *range, int error, const char *what)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
+
+    if (range->pos > range->asked_pos) { /* it got somewhere: the count begins anew */
+        image->fails = 0;
+        image->tried = 0;
+    }
+    image->tried |= 1u << range->endpoint;
+    if (range->pos - range->asked_pos >= CHUNK_MIN || (image->tried & all) != all) {
+        if (range_again(range) == 0)
+            return;
+    }
+    image->tried = 0;
+    pause_image(image, range->retry_after * UINT64_C(1000), error, what);
+}
+
+static void range_complete(struct range *range)
+{
+    struct image *image = range->image;
+
+    pace_brought(image, range->pos - range->asked_pos, clock_monotonic() - range->first_at);
+    image->fails = 0;
+    image->tried = 0;
+    pthread_mutex_lock(&image->lock);
+    if (image->dead == 0 && !image->through)
+        image->error[0] = '\0';
+    pthread_mutex_unlock(&image->lock);
+    range_free(range);
+    fetch_attend(image);
+}
+
+static void describe_failure(const struct range *range, int error, const struct transfer_result *result, char *what, size_t size)
+{
+    const char *text = range->why[0] ? range->why : result->message[0] ? result->message : error_text(error);
+    if (result->status >= 400)
+        snprintf(what, size, "the backend answered %d", result->status);
+    else
+        snprintf(what, size, "%.150s", text);
+}
+
+static void range_failed(struct range *range, int error, const struct transfer_result *result)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
+    char what[160];
+
+    if (range->pos > range->asked_pos)
+        range->auth_tries = 0;
+    if (auth_again(e, result->status, range->credential, &range->auth_tries)) {
+        image->tried &= ~(1u << range->endpoint);
+        if (range_again(range) == 0)
+            return;
+    }
+    describe_failure(range, error, result, what, sizeof(what));
+    switch (error) {
+    case -ECANCELED: /* the loop ends */
+        range_free(range);
+        return;
+    case -ENOTSUP: /* no Range support */
+        fetch_stop_ranges(image);
+        fetch_attend(image);
+        return;
+    case -ESTALE:
+        fetch_changed(image, what);
+        return;
+    case -ENOENT:
+    case -EACCES:
+        image->tried |= 1u << range->endpoint;
+        if ((image->tried & all) != all && range_again(range) == 0)
+            return;
+        fetch_fail(image, -EIO, what);
+        return;
+    case -ENOSPC:
+    case -EDQUOT:
+        through_start(image, error == -ENOSPC ? "the disk is full" : "the quota of the disk is used up");
+        return;
+    case -EFBIG:
+    case -EROFS:
+    case -EIO:
+    case -ENOMEM: {
+        char why[IMAGE_ERROR_MAX + 1];
+        snprintf(why, sizeof(why), "%s: %s", what, error_text(error));
+        fetch_fail(image, -EIO, why);
+        return;
+    }
+    default:
+        origin_failed(e, range->endpoint, what, range->retry_after);
+        try_again(range, error, what);
+    }
+}
+
+static void on_done(void *context, int error, const struct transfer_result *result)
+{
+    struct range *range = context;
+    struct engine *e = range->image->engine;
+
+    range->transfer = NULL;
+    atomic_store(&range->asked, false);
+    e->connections--;
+    int flushed = range->broken < 0 ? range->broken : error == -ECANCELED ? 0 : flush(range, range->gathered);
+    if (error == 0)
+        error = flushed;
+    image_ref(range->image); /* what follows may free the range and leave the active list */
+    struct image *image = range->image;
+    if (error == 0 && range->pos < range->end && range->pos == range->asked_pos) {
+        snprintf(range->why, sizeof(range->why), "an answer without the bytes that were asked for");
+        error = -EPROTO;
+    }
+    if (error != 0) {
+        range_failed(range, error, result);
+    } else {
+        origin_ok(e, range->endpoint);
+        if (range->pos == range->end)
+            range_complete(range);
+        else if (range_again(range) < 0) /* the server cut the answer short, as it may */
+            range_free(range);
+    }
+    fetch_schedule(e);
+    image_put(image);
+}
+
+static const struct transfer_ops range_ops = {.on_head = on_head, .on_data = on_data, .on_done = on_done};
+
+/* ---- asking */
+
+static int ask_endpoint(struct range *range)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+    struct transfer_request request = {0};
+
+    range->endpoint = origin_choose(e, &image->tried);
+    range->credential = auth_credential(e);
+    range->asked_at = clock_monotonic();
+    int r = e->ops->bytes(e->backend, range->endpoint, image->name, &image->meta, image->no_range ? 0 : range->pos, range->end - 1,
+                          &request);
+    if (r == 0 && image->no_range) {
+        request.ranged = false;
+        range->skip = range->pos;
+    }
+    bool background = range->class >= FETCH_CLASS_WHOLE_IMAGE;
+    if (background && e->config->background_rate > 0)
+        request.max_rate = e->config->background_rate / (e->background ? e->background : 1) + 1;
+    if (r == 0)
+        r = transfer_start(e->transfers, &request, &range_ops, range, &range->transfer);
+    transfer_request_clear(&request);
+    if (r < 0)
+        return log_errno(r, "%s: a request for its bytes could not be made", image->name);
+    atomic_store(&range->asked, true);
+    e->connections++;
+    return 0;
+}
+
+/* There is a credential now, or there is none to be had. */
+static void authorised(void *context, int status)
+{
+    static const struct transfer_result none = {.message = "no credential could be had for the backend"};
+    struct range *range = context;
+    struct image *image = image_ref(range->image);
+    if (status == -EHOSTUNREACH)
+        pause_for_credential(image);
+    else if (status < 0 || (status = ask_endpoint(range)) < 0)
+        range_failed(range, status, &none);
+    image_put(image);
+}
+
+int range_again(struct range *range)
+{
+    struct engine *e = range->image->engine;
+
+    assert(range->transfer == NULL && range->auth.list == NULL);
+    range->asked_pos = range->pos;
+    range->why[0] = '\0';
+    range->skip = 0;
+    range->broken = 0;
+    range->retry_after = 0;
+    range->auth.ready = authorised;
+    range->auth.context = range;
+    int r = auth_wait(e, &range->auth);
+    return r == AUTH_PARKED ? 0 : r < 0 ? r : ask_endpoint(range);
+}
+
+int range_start(struct image *image, enum fetch_class class, struct span span)
+{
+    struct range *range = calloc(1, sizeof(*range));
+    if (range == NULL)
+        return -ENOMEM;
+    *range = (struct range){.image = image, .start = span.first, .pos = span.first, .end = span.end, .class = class};
+    pthread_mutex_lock(&image->lock);
+    range->file = image_file_ref(image->file);
+    TAILQ_INSERT_TAIL(&image->ranges, range, link);
+    space_count(image, (int64_t)(range->end - range->start), (int64_t)(range->end - range->start));
+    if (image->fetch_began == 0)
+        image->fetch_began = clock_monotonic();
+    pthread_mutex_unlock(&image->lock);
+    if (class >= FETCH_CLASS_WHOLE_IMAGE)
+        image->engine->background++;
+    if (!image->through && image->engine->buffers < BUFFERS && (range->buffer = malloc(FOLIO)) != NULL)
+        image->engine->buffers++;
+    image->tried = image->fails ? image->tried : 0;
+    int r = range_again(range);
+    if (r == -EHOSTUNREACH) {
+        pause_for_credential(image); /* the range keeps its place */
+        return 0;
+    }
+    if (r < 0)
+        range_free(range);
+    return r;
+}
+
+void range_free(struct range *range)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+
+    auth_cancel(&range->auth);
+    if (range->transfer != NULL) {
+        transfer_cancel(range->transfer);
+        e->connections--;
+    }
+    if (range->class >= FETCH_CLASS_WHOLE_IMAGE)
+        e->background--;
+    pthread_mutex_lock(&image->lock);
+    TAILQ_REMOVE(&image->ranges, range, link);
+    space_count(image, -(int64_t)(range->end - range->pos), -(int64_t)(range->end - range->pos));
+    pthread_mutex_unlock(&image->lock);
+    if (range->buffer != NULL)
+        e->buffers--;
+    free(range->buffer);
+    image_file_put(range->file);
+    free(range);
+}

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Images in memory: only those that somebody has open, that are being fetched, or that an operation looks at just now.
+ *
+ * The table and the reference counts are under engine->lock; an image's own state under image->lock. Loading reads the catalogue
+ * and opens the file with neither held, then looks again whether another thread was faster.
+ */
+#include "config-auto.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine/private.h"
+
+enum { FINISH_PAUSE_S = 5 }; /* after publishing failed */
+
+/* ---- files */
+
+struct image_file *image_file_new(int fd)
+{
+    struct image_file *file = malloc(sizeof(*file));
+    if (file == NULL) {
+        close(fd);
+        return NULL;
+    }
+    file->fd = fd;
+    atomic_init(&file->refs, 1);
+    return file;
+}
+
+struct image_file *image_file_ref(struct image_file *file)
+{
+    atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
+    return file;
+}
+
+void image_file_put(struct image_file *file)
+{
+    if (file != NULL && atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) == 1) {
+        close(file->fd);
+        free(file);
+    }
+}
+
+int image_file_fd(const struct image_file *file)
+{
+    return file->fd;
+}
+
+/* ---- loading */
+
+static void image_free(struct image *image)
+{
+    assert(TAILQ_EMPTY(&image->ranges) && TAILQ_EMPTY(&image->waiters) && image->track == NULL);
+    image_file_put(image->file);
+    chunkmap_free(image->map);
+    digest_stream_free(image->digest);
+    pthread_mutex_destroy(&image->lock);
+    free(image);
+}
+
+void image_discard(struct image *image)
+{
+    HASH_DEL(image->engine->images, image);
+    image_untrack_locked(image);
+    image_free(image);
+}
+
+static bool has_size(int fd, uint64_t size)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && (uint64_t)st.st_size == size;
+}
+
+static int load_partial(struct engine *e, const struct image_row *row, struct image *image, int *ret_fd)
+{
+    void *bits = NULL;
+    size_t length = 0;
+    int r = store_open_image(e->store, STORE_PARTIAL, row->name, ret_fd);
+    if (r < 0)
+        return r;
+    r = catalogue_load_map(e->catalogue, row->row, &bits, &length);
+    if (r == 0)
+        r = chunkmap_load(row->meta.size, bits, length, &image->map);
+    else if (r == -ENOENT)
+        r = chunkmap_new(row->meta.size, &image->map);
+    free(bits);
+    if (r == 0 && !has_size(*ret_fd, row->meta.size))
+        r = -EBADMSG;
+    if (r < 0)
+        close(*ret_fd);
+    return r;
+}
+
+/* Opens what the row says is here. What the row says but the disk does not have makes the image known again. */
+static int load_file(struct engine *e, struct image_row *row, struct image *image)
+{
+    int fd = -1, r = 0;
+    switch (row->state) {
+    case IMAGE_KNOWN:
+        return 0;
+    case IMAGE_PARTIAL:
+        r = load_partial(e, row, image, &fd);
+        break;
+    case IMAGE_COMPLETE:
+        r = store_open_image(e->store, STORE_COMPLETE, row->name, &fd);
+        if (r == 0 && !has_size(fd, row->meta.size)) {
+            close(fd);
+            r = -EBADMSG;
+        }
+        break;
+    case IMAGE_RETIRED:
+        r = store_open_retired(e->store, row->row, &fd);
+        if (r == -ENOENT) {
+            image->dead = -EIO;
+            return 0;
+        }
+        break;
+    }
+    if ((r == -ENOENT || r == -EBADMSG) && row->state != IMAGE_RETIRED) {
+        log_warning("%s: its file or chunk map is gone, cut short or damaged; it will be fetched again", row->name);
+        r = catalogue_reset(e->catalogue, row->row, row->state);
+        if (r == 0)
+            row->state = IMAGE_KNOWN;
+        return r;
+    }
+    if (r < 0)
+        return r;
+    image->file = image_file_new(fd);
+    return image->file == NULL ? -ENOMEM : 0;
+}
+
+static int image_new(struct engine *e, struct image_row *row, struct image **ret)
+{
+    struct image *image = calloc(1, sizeof(*image));
+    if (image == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&image->lock, NULL);
+    TAILQ_INIT(&image->ranges);
+    TAILQ_INIT(&image->waiters);
+    image->engine = e;
+    image->row = row->row;
+    memcpy(image->name, row->name, sizeof(image->name));
+    int r = load_file(e, row, image);
+    if (r < 0) {
+        image_free(image);
+        return r;
+    }
+    image->state = row->state;
+    image->meta = row->meta;
+    image->tail_shown = row->state != IMAGE_COMPLETE && row->meta.size > HOLD_SLACK; /* a smaller one never is */
+    image->described = row->described;
+    image->last_progress = row->last_modified;
+    image->written = row->bytes;
+    image->digest_settled = row->meta.digest.algorithm != DIGEST_NONE || e->ops->digests == NULL;
+    memcpy(image->error, row->error, sizeof(image->error));
+    *ret = image;
+    return 0;
+}
+
+static struct image *find_locked(struct engine *e, int64_t row)
+{
+    struct image *image;
+    HASH_FIND(hh, e->images, &row, sizeof(row), image);
+    if (image != NULL)
+        image->refs++;
+    return image;
+}
+
+struct image *image_find(struct engine *e, int64_t row)
+{
+    pthread_mutex_lock(&e->lock);
+    struct image *image = find_locked(e, row);
+    pthread_mutex_unlock(&e->lock);
+    return image;
+}
+
+/* What a worker before us fetched beyond the catalogue's map is here, too, and goes to the catalogue with the next checkpoint. */
+static void take_arrivals(struct image *image)
+{
+    struct arrivals *arrivals = image->engine->arrivals;
+    size_t length;
+    const struct track *track = arrivals_find(arrivals, image->row);
+    if (track != NULL) {
+        const void *bits = track_bits(track, &length);
+        chunkmap_merge(image->map, bits, length); /* what does not fit its size is left out, and fetched again */
+    }
+    image_track_locked(image);
+    uint64_t present = chunkmap_present(image->map);
+    if (present > image->written) {
+        space_count(image, (int64_t)(present - image->written), 0);
+        image_dirty_locked(image);
+    }
+}
+
+/* Enters NEW, unless another thread was faster. NULL: rows were retired since there were RETIREMENTS, and NEW's may be one of them. */
+static struct image *enter(struct engine *e, struct image *new, uint64_t retirements)
+{
+    pthread_mutex_lock(&e->lock);
+    struct image *image = find_locked(e, new->row);
+    if (image == NULL && atomic_load(&e->retirements) == retirements) {
+        image = new;
+        atomic_init(&image->refs, 1);
+        if (ledger_handles(e->ledger, image->row) > 0) { /* a former worker's handles */
+            image->opened = true;
+            image->refs++;
+        }
+        if (image->state == IMAGE_PARTIAL)
+            take_arrivals(image);
+        HASH_ADD(hh, e->images, row, sizeof(image->row), image);
+        new = NULL;
+    }
+    pthread_mutex_unlock(&e->lock);
+    if (new != NULL)
+        image_free(new);
+    return image;
+}
+
+int image_load(struct engine *e, int64_t row, struct image **ret)
+{
+    struct image *image = image_find(e, row);
+    while (image == NULL) {
+        struct image_row r;
+        uint64_t retirements = atomic_load(&e->retirements);
+        int error = catalogue_get(e->catalogue, row, &r);
+        if (error == 0)
+            error = image_new(e, &r, &image);
+        if (error < 0)
+            return error == -ENOENT ? -ESTALE : error;
+        image = enter(e, image, retirements);
+    }
+    *ret = image;
+    return 0;
+}
+
+int image_reload(struct image *image)
+{
+    struct engine *e = image->engine;
+    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
+    struct image_row row;
+    int fd = -1;
+    int r = catalogue_get(e->catalogue, image->row, &row);
+    if (r == 0 && row.state == IMAGE_COMPLETE)
+        r = store_open_image(e->store, STORE_COMPLETE, image->name, &fd);
+    else if (r == 0)
+        r = row.state == IMAGE_RETIRED ? store_open_retired(e->store, row.row, &fd) : -ESTALE;
+    if (r == 0 && !has_size(fd, row.meta.size)) {
+        close(fd);
+        r = -ESTALE;
+    }
+    struct image_file *file = r == 0 ? image_file_new(fd) : NULL;
+    if (file == NULL)
+        return r == 0 ? -ENOMEM : -ESTALE;
+    pthread_mutex_lock(&image->lock);
+    image->file = file;
+    image->meta = row.meta;
+    image->state = row.state == IMAGE_COMPLETE && !image->row_retired ? IMAGE_COMPLETE : IMAGE_RETIRED;
+    image_take_ready_locked(image, 0, &ready);
+    pthread_mutex_unlock(&image->lock);
+    wake_all(&ready);
+    return 0;
+}
+
+struct image *image_ref(struct image *image)
+{
+    atomic_fetch_add(&image->refs, 1);
+    return image;
+}
+
+void image_track_locked(struct image *image)
+{
+    size_t length;
+    const void *bits = chunkmap_bits(image->map, &length);
+    image->track = arrivals_add(image->engine->arrivals, image->row, bits, length);
+}
+
+void image_untrack_locked(struct image *image)
+{
+    track_free(image->engine->arrivals, image->track);
+    image->track = NULL;
+}
+
+void image_take_over(struct engine *e)
+{
+    int64_t rows[ARRIVALS_TRACKS];
+    size_t n = arrivals_rows(e->arrivals, rows, ARRIVALS_TRACKS);
+    for (size_t i = 0; i < n; i++) {
+        struct image *image;
+        bool taken = false;
+        if (image_load(e, rows[i], &image) == 0) {
+            taken = image->track != NULL;
+            image_put(image); /* in memory until it is in the catalogue */
+        }
+        if (!taken) /* whole, evicted or gone by now */
+            track_free(e->arrivals, arrivals_find(e->arrivals, rows[i]));
+    }
+}
+
+void image_dirty_locked(struct image *image)
+{
+    if (!image->dirty)
+        image_ref(image);
+    image->dirty = true;
+}
+
+void image_put(struct image *image)
+{
+    struct engine *e = image->engine;
+    pthread_mutex_lock(&e->lock);
+    assert(image->refs > 0);
+    bool last = atomic_fetch_sub(&image->refs, 1) == 1;
+    if (last) {
+        HASH_DEL(e->images, image);
+        image_untrack_locked(image); /* before another can be loaded from the same row */
+    }
+    pthread_mutex_unlock(&e->lock);
+    if (!last)
+        return;
+    bool retired = image->state == IMAGE_RETIRED || image->row_retired || image->dead != 0;
+    int64_t row = image->row;
+    space_count(image, -image->unwritten, 0);
+    image_free(image);
+    if (retired)
+        evict_reap(e, row);
+}
+
+/* ---- opening and closing */
+
+int engine_open(struct engine *e, int64_t row, struct image **ret)
+{
+    struct image *image;
+    int r = image_load(e, row, &image);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&image->lock);
+    bool gone = image->state == IMAGE_RETIRED || image->dead != 0;
+    pthread_mutex_unlock(&image->lock);
+    if (gone) {
+        /* To look the name up again helps once the row of what is dead has been replaced; until then it leads here. */
+        struct image_row now;
+        bool replaced = catalogue_get(e->catalogue, row, &now) < 0 || now.state == IMAGE_RETIRED;
+        image_put(image);
+        return replaced ? -ESTALE : -EIO;
+    }
+    pthread_mutex_lock(&e->lock);
+    if (!image->opened) {
+        image->opened = true;
+        image->refs++;
+    }
+    pthread_mutex_unlock(&e->lock);
+    /* An empty image is never read from: the kernel knows its end. */
+    pthread_mutex_lock(&image->lock);
+    if (image->meta.size == 0 && image->state == IMAGE_KNOWN && !image->whole) {
+        image->whole = true;
+        fetch_visit_locked(image);
+    }
+    pthread_mutex_unlock(&image->lock);
+    *ret = image;
+    return 0;
+}
+
+int engine_get(struct engine *e, int64_t row, struct image **ret)
+{
+    return image_load(e, row, ret);
+}
+
+void engine_put(struct image *image)
+{
+    image_put(image);
+}
+
+void engine_close(struct engine *e, int64_t row)
+{
+    struct image *image;
+    pthread_mutex_lock(&e->lock);
+    HASH_FIND(hh, e->images, &row, sizeof(row), image);
+    /* Another open may have come meanwhile; then it keeps the reference. */
+    if (image != NULL && (!image->opened || ledger_handles(e->ledger, row) > 0))
+        image = NULL;
+    if (image != NULL)
+        image->opened = false;
+    pthread_mutex_unlock(&e->lock);
+    if (image != NULL)
+        image_put(image);
+    else
+        evict_reap(e, row);
+}
+
+const char *image_name(const struct image *image)
+{
+    return image->name;
+}
+
+bool image_is_complete(struct image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    bool complete = image->state == IMAGE_COMPLETE;
+    pthread_mutex_unlock(&image->lock);
+    return complete;
+}
+
+/* ---- what is here */
+
+static const struct range *range_with(const struct image *image, uint64_t offset)
+{
+    const struct range *r;
+    TAILQ_FOREACH(r, &image->ranges, link) {
+        if (r->start <= offset && offset < r->pos)
+            return r;
+    }
+    return NULL;
+}
+
+bool image_available_locked(const struct image *image, uint64_t offset, uint64_t length)
+{
+    if (image->map == NULL)
+        return image->state == IMAGE_COMPLETE || image->state == IMAGE_RETIRED;
+    uint64_t chunk = chunkmap_chunk_size(image->map), end = offset + length;
+    while (offset < end) {
+        const struct range *r;
+        if (chunkmap_test(image->map, offset / chunk))
+            offset = (offset / chunk + 1) * chunk;
+        else if ((r = range_with(image, offset)) != NULL)
+            offset = r->pos;
+        else
+            return false;
+    }
+    return true;
+}
+
+uint64_t image_present_locked(const struct image *image)
+{
+    if (image->state == IMAGE_COMPLETE)
+        return image->meta.size;
+    if (image->through)
+        return 0;
+    return image->map == NULL ? 0 : chunkmap_present(image->map);
+}
+
+/* The first byte of the last chunk. */
+static uint64_t tail_start(const struct image *image)
+{
+    uint64_t chunks = chunkmap_chunks(image->map);
+    return chunks == 0 ? 0 : (chunks - 1) * chunkmap_chunk_size(image->map);
+}
+
+/* Bytes that are neither here nor under way. */
+static uint64_t unclaimed(const struct image *image)
+{
+    uint64_t missing = image->meta.size - chunkmap_present(image->map), busy = 0;
+    const struct range *r;
+    TAILQ_FOREACH(r, &image->ranges, link) {
+        busy += r->end - r->start;
+    }
+    return missing > busy ? missing - busy : 0;
+}
+
+void image_hide_tail_locked(struct image *image)
+{
+    if (!image->tail_shown || image->state != IMAGE_PARTIAL || unclaimed(image) > HOLD_SLACK)
+        return;
+    image->tail_shown = false;
+    engine_tell_bytes(image->engine, image->row, tail_start(image), image->meta.size - tail_start(image));
+}
+
+bool image_held_locked(struct image *image, uint64_t offset, uint64_t length)
+{
+    if (image->state != IMAGE_PARTIAL || image->verified || image->through || offset + length <= tail_start(image))
+        return false;
+    if (image->digest_settled && image->meta.digest.algorithm == DIGEST_NONE)
+        return false;
+    if (unclaimed(image) > HOLD_SLACK) {
+        image->tail_shown = true;
+        return false;
+    }
+    image->whole = true; /* or the wait might never end */
+    image_hide_tail_locked(image);
+    return true;
+}
+
+bool image_may_finish_locked(const struct image *image)
+{
+    if (image->state != IMAGE_PARTIAL || image->dead != 0 || image->through || image->finishing)
+        return false;
+    if (!image->digest_settled || !chunkmap_full(image->map) || !TAILQ_EMPTY(&image->ranges))
+        return false;
+    bool failed = image->unfinished_at != 0 && clock_monotonic() - image->unfinished_at < FINISH_PAUSE_S * NS_PER_S;
+    return !failed || image->queue_row != 0 || !TAILQ_EMPTY(&image->waiters);
+}
+
+void image_take_ready_locked(struct image *image, int status, struct waiters *out)
+{
+    struct waiter *w, *next;
+    for (w = TAILQ_FIRST(&image->waiters); w != NULL; w = next) {
+        next = TAILQ_NEXT(w, link);
+        if (status == 0) {
+            if (!image_available_locked(image, w->offset, w->length) || image_held_locked(image, w->offset, w->length))
+                continue;
+        }
+        w->status = status;
+        TAILQ_REMOVE(&image->waiters, w, link);
+        TAILQ_INSERT_TAIL(out, w, link);
+    }
+}
+
+void wake_all(struct waiters *list)
+{
+    struct waiter *w;
+    while ((w = TAILQ_FIRST(list)) != NULL) {
+        TAILQ_REMOVE(list, w, link);
+        w->wake(w, w->status);
+    }
+}
+
+void image_set_error_locked(struct image *image, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(image->error, sizeof(image->error), format, args);
+    va_end(args);
+}

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Looking an image up at the backend: one question for a name at a time, however many ask.
+ *
+ * For backends whose answer carries bytes, the first 256 KiB (what the kernel reads at once) come with it and are kept as a probe until the image is read, so
+ * that open and first read need no second round trip. The answer is written to the catalogue on the rows thread, where the waiters are woken.
+ */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "engine/private.h"
+
+enum { LOOKUP_RETRIES = 2, LOOKUP_PAUSE_MAX_S = 10 };
+
+/* ---- probes */
+
+void probe_keep(struct engine *e, int64_t row, unsigned char *bytes, size_t length)
+{
+    pthread_mutex_lock(&e->lock);
+    struct probe *oldest = &e->probes[0];
+    for (int i = 0; i < PROBES; i++) {
+        struct probe *p = &e->probes[i];
+        if (p->row == row) {
+            oldest = p;
+            break;
+        }
+        if (p->used < oldest->used)
+            oldest = p;
+    }
+    unsigned char *old = oldest->bytes;
+    *oldest = (struct probe){.row = row, .bytes = bytes, .length = length, .used = ++e->probe_clock};
+    pthread_mutex_unlock(&e->lock);
+    free(old);
+}
+
+unsigned char *probe_take(struct engine *e, int64_t row, size_t *ret_length)
+{
+    unsigned char *bytes = NULL;
+    pthread_mutex_lock(&e->lock);
+    for (int i = 0; i < PROBES && bytes == NULL; i++) {
+        struct probe *p = &e->probes[i];
+        if (p->row == row && p->bytes != NULL) {
+            bytes = p->bytes;
+            *ret_length = p->length;
+            *p = (struct probe){0};
+        }
+    }
+    pthread_mutex_unlock(&e->lock);
+    return bytes;
+}
+
+/* ---- the end of a look-up */
+
+/* Off the table, with everybody who waits for it. */
+static void take_waiters(struct lookup *l, int status, struct waiters *out)
+{
+    struct engine *e = l->engine;
+    struct waiter *w;
+    pthread_mutex_lock(&e->lock);
+    HASH_DEL(e->lookups, l);
+    while ((w = TAILQ_FIRST(&l->waiters)) != NULL) {
+        TAILQ_REMOVE(&l->waiters, w, link);
+        w->status = status;
+        TAILQ_INSERT_TAIL(out, w, link);
+    }
+    pthread_mutex_unlock(&e->lock);
+}
+
+static void lookup_free(struct lookup *l)
+{
+    free(l->body);
+    free(l);
+}
+
+/* In memory, too, it was described just now. */
+static void confirm(struct engine *e, int64_t row)
+{
+    struct image *image = image_find(e, row);
+    if (image == NULL)
+        return;
+    pthread_mutex_lock(&image->lock);
+    image->described = clock_now();
+    pthread_mutex_unlock(&image->lock);
+    image_put(image);
+}
+
+/* A cached image that the backend does not have like that any more. */
+static bool evict_outdated(struct engine *e, const char *name, const char *what)
+{
+    if (e->config->revalidate == CONFIG_NEVER || evict_for_another_version(e, name) < 0)
+        return false;
+    log_notice("%s: %s at the backend, so that the cached image was evicted", name, what);
+    return true;
+}
+
+/* The backend has it: into the catalogue. */
+static int write_found(struct lookup *l)
+{
+    struct engine *e = l->engine;
+    struct image_row row, before;
+    int64_t old = catalogue_find(e->catalogue, l->name, &before) == 0 ? before.row : 0;
+    int r = catalogue_learn(e->catalogue, l->name, &l->meta, clock_now(), &row);
+    if (r == -ESTALE) {
+        if (!evict_outdated(e, l->name, "changed"))
+            return 0; /* bytes of another version are on their way: their fetch finds out */
+        r = catalogue_learn(e->catalogue, l->name, &l->meta, clock_now(), &row);
+    }
+    if (r < 0)
+        return log_errno(r, "%s: what the backend says of it could not be written to the catalogue", l->name);
+    if (old != 0 && old != row.row)
+        engine_tell_name(e, l->name);
+    confirm(e, row.row);
+    bool worth = l->probe == PROBE_BYTES && l->length > 0 && !l->again;
+    if (row.state == IMAGE_KNOWN && e->ops->describe_has_bytes && worth && row.meta.size > 0) {
+        probe_keep(e, row.row, l->body, l->length);
+        l->body = NULL;
+    }
+    return 0;
+}
+
+/* The backend says there is no such image: a row without bytes goes. */
+static void write_gone(struct lookup *l)
+{
+    struct engine *e = l->engine;
+    struct image_row row;
+    evict_outdated(e, l->name, "gone");
+    if (catalogue_find(e->catalogue, l->name, &row) == 0 && row.state == IMAGE_KNOWN && ledger_handles(e->ledger, row.row) == 0)
+        catalogue_forget(e->catalogue, row.row);
+}
+
+/* On the rows thread. */
+static void settle(void *context)
+{
+    struct lookup *l = context;
+    struct waiters waiters = TAILQ_HEAD_INITIALIZER(waiters);
+    int status = l->status;
+
+    if (status == 0)
+        status = write_found(l);
+    else if (status == -ENOENT)
+        write_gone(l);
+    take_waiters(l, status, &waiters);
+    wake_all(&waiters);
+    lookup_free(l);
+}
+
+static void finish(struct lookup *l, int status)
+{
+    l->status = status;
+    pthread_mutex_lock(&l->engine->lock);
+    l->settling = true;
+    pthread_mutex_unlock(&l->engine->lock);
+    tasks_add(l->engine->rows, settle, l);
+}
+
+/* ---- asking */
+
+static void ask(struct lookup *l);
+
+static void ask_later(void *context)
+{
+    ask(context);
+}
+
+/* STATUS: of the answer; 0: there was none. */
+static void lookup_failed(struct lookup *l, int error, int status, const char *what)
+{
+    struct engine *e = l->engine;
+    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
+    struct transfer_timer *timer;
+
+    if (error == -ECANCELED) {
+        finish(l, -ECANCELED);
+        return;
+    }
+    if (error == -ENOENT || error == -EACCES) {
+        if (error == -EACCES && status != 0)
+            origin_denied(e, l->endpoint, l->name, status);
+        if ((l->tried_endpoints & all) == all)
+            finish(l, error);
+        else
+            ask(l);
+        return;
+    }
+    origin_failed(e, l->endpoint, what, l->head.retry_after);
+    l->again = false;
+    if ((l->tried_endpoints & all) != all) {
+        ask(l);
+        return;
+    }
+    l->tried_endpoints = 0;
+    /* What is known or cached is served without the backend: nobody waits for it to come back. */
+    if (l->known) {
+        log_info("%s: it cannot be looked up (%s); what is known of it is served", l->name, what);
+        finish(l, -EHOSTUNREACH);
+        return;
+    }
+    /* A server that answers, if badly, is worth more patience than one that cannot be reached: people wait for `ls` and `stat`. */
+    bool answers = error == -EAGAIN || error == -ECONNRESET;
+    if (l->head.retry_after > LOOKUP_PAUSE_MAX_S || (!answers && l->tries >= LOOKUP_RETRIES) || ++l->tries > e->config->retries ||
+        error == -EINVAL || error == -ENOMEM) {
+        log_warning("%s: looked up in vain: %s", l->name, what);
+        finish(l, -EHOSTUNREACH);
+        return;
+    }
+    uint64_t ms = l->head.retry_after ? l->head.retry_after * UINT64_C(1000)
+                                      : plan_backoff(e->config->retry_delay, l->tries, (uint32_t)random());
+    if (transfers_timer(e->transfers, ms, ask_later, l, &timer) < 0)
+        finish(l, -ENOMEM);
+}
+
+enum { ENOUGH = -ESHUTDOWN }; /* on_data ends the transfer: nothing more of it is wanted */
+
+static int on_head(void *context, const struct transfer_head *head)
+{
+    struct lookup *l = context;
+    struct engine *e = l->engine;
+
+    l->head = *head;
+    l->head.transfer = NULL;
+    if (!l->again)
+        pace_answered(e, clock_monotonic() - l->asked_at);
+    if (!e->ops->describe_has_bytes)
+        return 0;
+    return e->ops->described(e->backend, l->endpoint, l->name, head, NULL, 0, &l->meta);
+}
+
+static int on_data(void *context, const struct transfer_head *head, const void *data, size_t length)
+{
+    struct lookup *l = context;
+    size_t room = (l->engine->ops->describe_has_bytes ? l->probe : PROBE_BYTES) - l->length;
+    size_t n = length < room ? length : room;
+
+    (void)head;
+    memcpy(l->body + l->length, data, n);
+    l->length += n;
+    if (n == length)
+        return 0;
+    /* More than was asked for: a server without Range support sends the whole image; a document of that size makes no sense. */
+    return l->engine->ops->describe_has_bytes ? ENOUGH : -EPROTO;
+}
+
+static void on_done(void *context, int error, const struct transfer_result *result);
+static const struct transfer_ops lookup_ops = {.on_head = on_head, .on_data = on_data, .on_done = on_done};
+
+/* The answer did not tell the size: another way to ask. */
+static void ask_again(struct lookup *l)
+{
+    struct engine *e = l->engine;
+    struct transfer_request request = {0};
+
+    if (l->again || e->ops->describe_again == NULL) {
+        log_warning("%s: the backend does not tell its size; it cannot be shown as a file", l->name);
+        finish(l, -EIO);
+        return;
+    }
+    l->again = true;
+    l->length = 0;
+    int r = e->ops->describe_again(e->backend, l->endpoint, l->name, &request);
+    if (r == 0)
+        r = transfer_start(e->transfers, &request, &lookup_ops, l, &l->transfer);
+    transfer_request_clear(&request);
+    if (r < 0)
+        lookup_failed(l, r, 0, error_text(r));
+}
+
+static void on_done(void *context, int error, const struct transfer_result *result)
+{
+    struct lookup *l = context;
+    struct engine *e = l->engine;
+    char what[160];
+
+    l->transfer = NULL;
+    if (error == ENOUGH)
+        error = 0;
+    if (error == 0 && !e->ops->describe_has_bytes)
+        error = e->ops->described(e->backend, l->endpoint, l->name, &l->head, l->body, l->length, &l->meta);
+    if (error == 0) {
+        origin_ok(e, l->endpoint);
+        if (l->meta.size == IMAGE_SIZE_UNKNOWN)
+            ask_again(l);
+        else
+            finish(l, 0);
+        return;
+    }
+    if (auth_again(e, result->status, l->credential, &l->auth_tries)) {
+        l->tried_endpoints &= ~(1u << l->endpoint);
+        ask(l);
+        return;
+    }
+    if (l->again && error == -EPROTO) { /* no HEAD either */
+        ask_again(l);
+        return;
+    }
+    if (result->status >= 400)
+        snprintf(what, sizeof(what), "the backend answered %d", result->status);
+    else
+        snprintf(what, sizeof(what), "%.150s", result->message[0] ? result->message : error_text(error));
+    lookup_failed(l, error, result->status, what);
+}
+
+static void ask_endpoint(struct lookup *l)
+{
+    struct engine *e = l->engine;
+    struct transfer_request request = {0};
+
+    l->endpoint = origin_choose(e, &l->tried_endpoints);
+    l->head = (struct transfer_head){0};
+    l->length = 0;
+    l->again = false;
+    l->credential = auth_credential(e);
+    int r = l->body != NULL || (l->body = malloc(PROBE_BYTES)) != NULL ? 0 : -ENOMEM;
+    if (r == 0)
+        r = e->ops->describe(e->backend, l->endpoint, l->name, l->probe, &request);
+    if (r == 0)
+        r = transfer_start(e->transfers, &request, &lookup_ops, l, &l->transfer);
+    l->asked_at = clock_monotonic();
+    transfer_request_clear(&request);
+    if (r < 0)
+        finish(l, r == -ENOMEM || r == -ENOENT ? r : -EIO);
+}
+
+static void authorised(void *context, int status)
+{
+    struct lookup *l = context;
+    if (status == 0)
+        ask_endpoint(l);
+    else
+        finish(l, status);
+}
+
+static void ask(struct lookup *l)
+{
+    if (atomic_load(&l->engine->stopping)) {
+        finish(l, -ECANCELED);
+        return;
+    }
+    l->auth.ready = authorised;
+    l->auth.context = l;
+    int r = auth_wait(l->engine, &l->auth);
+    if (r != AUTH_PARKED)
+        authorised(l, r);
+}
+
+static void ask_posted(void *context)
+{
+    ask(context);
+}
+
+/* ---- for the view */
+
+/* Parks W on the look-up of NAME; starts one unless it is under way, with PROBE bytes. KNOWN: there is a row of it that can be shown. */
+static int park(struct engine *e, const char *name, size_t probe, bool known, struct waiter *w)
+{
+    struct lookup *l, *new = calloc(1, sizeof(*new));
+    bool started = false;
+    int r = ENGINE_PARKED;
+
+    if (new == NULL)
+        return -ENOMEM;
+    new->engine = e;
+    new->probe = probe;
+    new->known = known;
+    snprintf(new->name, sizeof(new->name), "%s", name);
+    TAILQ_INIT(&new->waiters);
+    pthread_mutex_lock(&e->lock);
+    HASH_FIND_STR(e->lookups, name, l);
+    if (atomic_load(&w->interrupted) || atomic_load(&e->stopping)) {
+        r = atomic_load(&e->stopping) ? -ECANCELED : -EINTR;
+    } else {
+        if (l == NULL) {
+            l = new;
+            HASH_ADD_STR(e->lookups, name, l);
+            started = true;
+        }
+        TAILQ_INSERT_TAIL(&l->waiters, w, link);
+    }
+    pthread_mutex_unlock(&e->lock);
+    if (started)
+        engine_post(e, ask_posted, new); /* when the loop has ended: lookup_stop() ends it */
+    else
+        free(new);
+    return r;
+}
+
+/* Must the backend be asked about ROW before it is shown? Bytes that are here are served whatever the backend says. */
+static bool is_stale(struct engine *e, const struct image_row *row)
+{
+    if (row->state != IMAGE_KNOWN || ledger_handles(e->ledger, row->row) > 0)
+        return false;
+    if (row->meta.size == IMAGE_SIZE_UNKNOWN)
+        return true;
+    int64_t ttl = (int64_t)e->config->list_ttl * NS_PER_S;
+    pthread_mutex_lock(&e->lock);
+    int64_t listed = e->listed_at;
+    pthread_mutex_unlock(&e->lock);
+    if (row->described != 0 && clock_recent(row->described, ttl))
+        return false;
+    return !clock_recent(listed, ttl) || !e->ops->describe_has_bytes || !catalogue_is_listed(e->catalogue, row->name);
+}
+
+int engine_lookup(struct engine *e, const char *name, struct waiter *w, struct image_row *ret)
+{
+    int r = catalogue_find(e->catalogue, name, ret);
+    if (r == -ENOENT || (r == 0 && is_stale(e, ret)))
+        return park(e, name, PROBE_BYTES, r == 0 && ret->meta.size != IMAGE_SIZE_UNKNOWN, w);
+    return r;
+}
+
+int engine_lookup_result(struct engine *e, const char *name, int status, struct image_row *ret)
+{
+    if (status == -EINTR || status == -ECANCELED)
+        return status;
+    int r = catalogue_find(e->catalogue, name, ret);
+    if (r == 0 && ret->meta.size != IMAGE_SIZE_UNKNOWN)
+        return 0; /* found now, or known from before while the backend cannot be asked */
+    return status < 0 ? status : r < 0 ? r : -EIO;
+}
+
+bool engine_revalidates(struct engine *e)
+{
+    return e->config->revalidate != CONFIG_NEVER;
+}
+
+int engine_revalidate(struct engine *e, int64_t row, struct waiter *w)
+{
+    struct image_row r;
+    int error = catalogue_get(e->catalogue, row, &r);
+    if (error < 0)
+        return error == -ENOENT ? -ESTALE : error;
+    if (r.state != IMAGE_COMPLETE || clock_recent(r.described, (int64_t)e->config->revalidate * NS_PER_S))
+        return 0;
+    if (origin_all_down(e)) /* it was asked in vain a moment ago */
+        return 0;
+    return park(e, r.name, 1, true, w);
+}
+
+int engine_revalidate_result(struct engine *e, int64_t row, int status)
+{
+    struct image_row r;
+    if (status == -EINTR || status == -ECANCELED)
+        return status;
+    int error = catalogue_get(e->catalogue, row, &r);
+    return error == -ENOENT || (error == 0 && r.state == IMAGE_RETIRED) ? -ESTALE : error;
+}
+
+void lookup_stop(struct engine *e)
+{
+    struct waiters all = TAILQ_HEAD_INITIALIZER(all);
+    struct lookup *l, *next;
+    struct waiter *w;
+    pthread_mutex_lock(&e->lock);
+    HASH_ITER(hh, e->lookups, l, next) {
+        if (l->settling)
+            continue;
+        HASH_DEL(e->lookups, l);
+        while ((w = TAILQ_FIRST(&l->waiters)) != NULL) {
+            TAILQ_REMOVE(&l->waiters, w, link);
+            w->status = -ECANCELED;
+            TAILQ_INSERT_TAIL(&all, w, link);
+        }
+        lookup_free(l);
+    }
+    pthread_mutex_unlock(&e->lock);
+    wake_all(&all);
+}
+
+void probe_free_all(struct engine *e)
+{
+    for (int i = 0; i < PROBES; i++)
+        free(e->probes[i].bytes);
+}

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the engine's rooms share among themselves: the engine and an image in memory. See engine.h for threads and locks. */
+#ifndef GCFS_ENGINE_PRIVATE_H
+#define GCFS_ENGINE_PRIVATE_H
+
+#include <pthread.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+#include "backends/backend.h"
+#include "base/clock.h"
+#include "base/tasks.h"
+#include "engine/engine.h"
+#include "engine/fetch/plan.h"
+#include "image/chunkmap.h"
+#include "image/cursors.h"
+#include "transfer/transfer.h"
+
+enum { PROBE_BYTES = 256 * 1024, ENDPOINTS_MAX = CONFIG_ENDPOINTS_MAX };
+enum { CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
+enum { FOLIO = 512 << 10, BLOCK = 256 << 10, BUFFERS = 16 }; /* BLOCK: what the kernel reads at once, see mount_read_ahead() */
+enum { ENDPOINT_AUTH = ENDPOINTS_MAX }; /* beside the backend's endpoints: whom its credentials come from */
+enum { HOLD_SLACK = 16 << 20, THROUGH_AHEAD = 2 << 20 };
+
+/* An open file of the store, closed with its last user. */
+struct image_file {
+    int fd;
+    atomic_uint refs;
+};
+
+/* Somebody who waits for a credential, on the fetch thread. Zeroed but for ready and context. */
+struct auth_waiter {
+    TAILQ_ENTRY(auth_waiter) link;
+    struct auth_waiters *list; /* that it is on; NULL: it does not wait */
+    void (*ready)(void *context, int status);
+    void *context;
+};
+TAILQ_HEAD(auth_waiters, auth_waiter);
+
+/* What a request is for; a lower value is served first. */
+enum fetch_class { FETCH_CLASS_DEMAND, FETCH_CLASS_AHEAD, FETCH_CLASS_WHOLE_IMAGE, FETCH_CLASS_PREFETCH, FETCH_CLASSES };
+
+/*
+ * A request for bytes of an image. Under way while it has a transfer; without one it keeps its place and what it received, and is
+ * asked again for the rest when the image's retry is due. Made, changed and freed on the fetch thread only.
+ */
+struct range {
+    TAILQ_ENTRY(range) link;
+    struct image *image;
+    uint64_t start, pos, end; /* claimed [start, end), here [start, pos); protected by image->lock */
+    enum fetch_class class;
+    unsigned endpoint;
+    struct transfer *transfer;
+    atomic_bool asked; /* it has a transfer: for who counts connections */
+    struct auth_waiter auth;
+    unsigned credential, auth_tries; /* that it was asked with; with how many since it got somewhere */
+    struct image_file *file; /* where its bytes go */
+    int64_t asked_at, first_at; /* monotonic */
+    uint64_t asked_pos; /* pos when it was asked last */
+    unsigned char *buffer; /* FOLIO bytes: what came after pos and is not in the file yet; NULL: there were enough buffers */
+    size_t gathered;       /* bytes in it */
+    uint64_t prefaulted;   /* memory was found up to there, see prefault.h */
+    int broken;            /* negative errno: gathered bytes could not be written, the request must end */
+    uint64_t skip;      /* bytes of the answer still to come that are here already (no Range support) */
+    unsigned retry_after; /* seconds; the last answer's Retry-After */
+    char why[96];       /* what is wrong with the answer, for the log; "" */
+};
+TAILQ_HEAD(ranges, range);
+
+/* The fetch of all of an image, see pace.c. The fetch thread's. */
+struct pace {
+    unsigned lanes; /* connections it may use by now; 0: not begun */
+    struct transfer_timer *timer;
+    int64_t looked_at, raised_at; /* monotonic; when it was looked at last, and lanes became more last */
+    uint64_t fetched;             /* image->fetched at looked_at */
+    double raised_speed;          /* bytes a second before raised_at */
+};
+
+/*
+ * An image somebody has open or that is being fetched.
+ *
+ *   known ──begin──> partial ──all chunks here──> finishing ──verified, published──> complete ──evict──> retired
+ *     ^                 │                             │
+ *     └──rm incomplete/─┘      mismatch, or changed at the backend: dead (a new row takes the name)
+ */
+struct image {
+    struct engine *engine;
+    int64_t row;
+    char name[IMAGE_ID_MAX + 1];
+
+    UT_hash_handle hh; /* engine->images; protected by engine->lock */
+    atomic_uint refs;  /* goes up by who has one, or under engine->lock; down to 0 only under it */
+    bool opened;       /* holds one reference for all handles in the ledger; protected by engine->lock */
+
+    pthread_mutex_t lock;
+    /* protected by lock: */
+    enum image_state state;
+    struct image_meta meta;
+    int64_t described;
+    struct image_file *file; /* NULL while known */
+    struct chunkmap *map;    /* NULL unless partial */
+    struct track *track;     /* the same for the next worker; NULL: it has only the catalogue's */
+    int dead;                /* negative errno that every read gets */
+    struct ranges ranges;    /* written by the fetch thread only */
+    struct waiters waiters;  /* reads */
+    struct cursors cursors;
+    uint64_t rate;           /* bytes a second of one connection, smoothed; 0: not known yet */
+    int64_t wait;            /* ns to a first byte, smoothed */
+    uint64_t asked;          /* bytes readers asked for that were not here at once, or before the image was whole */
+    bool whole;              /* all of it is wanted */
+    int64_t queue_row;       /* > 0: a prefetch of the queue */
+    bool digest_settled;     /* meta.digest is what there is; until then the tail is held back */
+    bool finishing;          /* all chunks here, in the hands of hash and sync */
+    bool verified;
+    int64_t unfinished_at;   /* monotonic: it could not be published; 0: that was not tried */
+    bool disk_failed;        /* some of its bytes could not be written: its file is not believed any more */
+    bool row_retired;        /* its row is: whoever puts it last removes what is left */
+    bool tail_shown;         /* the last chunk was given out unverified, maybe by a worker before; see image_held_locked() */
+    bool digest_asked;       /* the lister settles it */
+    bool dirty;              /* chunks arrived since the last checkpoint; holds a reference, which the checkpoint gives back */
+    bool attending;          /* a visit of the fetch thread is on its way */
+    uint64_t hashed;         /* bytes the digest has seen */
+    bool hashing;            /* the hash thread has it on its list */
+    int64_t last_progress;   /* wall clock */
+    uint64_t fetched;        /* bytes received since it is in memory */
+    uint64_t written;        /* bytes here, as the catalogue has it */
+    int64_t unwritten;       /* its part of engine->unwritten */
+    bool through;            /* not kept: see through.c. Changed on the fetch thread only */
+    int64_t fetch_began;     /* monotonic; 0: not fetching */
+    char error[IMAGE_ERROR_MAX + 1];
+
+    /* the fetch thread's: */
+    TAILQ_ENTRY(image) active_link;
+    bool active;    /* on engine->active, which holds a reference */
+    bool beginning; /* the rows thread makes its file */
+    bool stopping;  /* being dropped or found changed: no new ranges */
+    bool wants_room; /* nothing of it is asked for until the rows thread has evicted */
+    int64_t through_since; /* monotonic */
+    bool no_range;  /* the server sends the whole image only */
+    unsigned fails; /* in a row without progress */
+    unsigned tried; /* endpoints asked since the last progress, a bit each */
+    struct transfer_timer *retry;
+    struct pace pace;
+
+    struct digest_stream *digest; /* the hash thread's */
+};
+TAILQ_HEAD(images, image);
+
+/* A look-up under way: one for a name, however many ask. */
+struct lookup {
+    struct engine *engine;
+    char name[IMAGE_ID_MAX + 1];
+    UT_hash_handle hh;      /* engine->lookups; protected by engine->lock */
+    struct waiters waiters; /* protected by engine->lock */
+    /* the fetch thread's: */
+    struct transfer *transfer;
+    struct auth_waiter auth;
+    unsigned credential, auth_tries;
+    unsigned endpoint, tries, tried_endpoints;
+    int64_t asked_at; /* monotonic */
+    bool known; /* there is a row to go on with when the backend cannot be asked; set before it is asked */
+    bool again; /* asked by describe_again() */
+    int status;
+    bool settling; /* in the hands of the rows thread; protected by engine->lock */
+    struct image_meta meta;
+    struct transfer_head head; /* a copy, without the headers */
+    size_t probe; /* bytes of the image asked for with it: PROBE_BYTES; 1 when only its version is in question */
+    unsigned char *body; /* PROBE_BYTES */
+    size_t length;
+};
+
+/* The first bytes that came with a look-up, until the image is read or others push them out. */
+struct probe {
+    int64_t row;
+    unsigned char *bytes;
+    size_t length;
+    uint64_t used;
+};
+enum { PROBES = 32 };
+
+struct endpoint_health {
+    int64_t down_until; /* monotonic */
+    unsigned fails;     /* in a row */
+    int64_t denied_at;   /* monotonic; when it was logged last that it refuses us */
+    int64_t last_ok, last_error; /* wall clock; 0: never */
+    char error[160];
+};
+
+struct touches; /* hits and access times not written yet */
+
+struct engine {
+    const struct config *config;
+    struct catalogue *catalogue;
+    struct store *store;
+    struct ledger *ledger;
+    struct arrivals *arrivals;
+    struct kernel_notify kernel;
+    const struct backend_ops *ops;
+    struct backend *backend;
+    struct transfers *transfers;
+    pthread_t fetch_thread;
+    bool fetching; /* the fetch thread was started */
+    struct tasks *rows, *hash, *sync, *lister, *digests, *adopt, *teller;
+    struct touches *touches;
+    atomic_bool stopping;
+    atomic_int_least64_t unwritten; /* bytes of images, here or under way, that the catalogue does not count yet */
+    atomic_int_least64_t reserved;  /* those of them that are under way */
+    atomic_uint_least64_t retirements; /* goes up after a row was: what was loaded from it before is not entered, see image_load() */
+    atomic_int_least64_t wait;      /* ns to a first byte, smoothed; written by the fetch thread */
+    atomic_bool digests_distrusted; /* an image did not match: read the published digests again */
+
+    pthread_mutex_t lock;
+    struct image *images;   /* by row; protected by lock */
+    struct lookup *lookups; /* by name; protected by lock */
+    struct probe probes[PROBES]; /* protected by lock */
+    uint64_t probe_clock;
+    struct waiters list_waiters; /* protected by lock */
+    bool listing;                /* protected by lock */
+    int64_t listed_at;           /* wall clock; when the last listing ended well; protected by lock */
+    int64_t list_failed_at;      /* monotonic; protected by lock */
+    int list_status;             /* of the last try; protected by lock */
+    struct endpoint_health endpoints[ENDPOINTS_MAX + 1]; /* the last: whom credentials come from; protected by lock */
+    struct prefetch *prefetches; /* by name: entries of the queue under way; protected by lock */
+    bool adopting;               /* what lies in the cache directory is being looked at; protected by lock */
+
+    /* the fetch thread's: */
+    struct {
+        struct transfer *transfer; /* the renewal under way; NULL */
+        struct auth_waiters waiters;
+        char *body;
+        size_t length, room;
+        const char *why;
+        unsigned retry_after, fails; /* fails: in a row */
+        int64_t not_before; /* monotonic */
+        int status;         /* of the one that failed */
+    } auth;
+    struct images active;
+    unsigned connections, background, buffers;
+    struct prefault *prefault;
+    int64_t expire_at;                /* monotonic; the rows thread's: when cache_ttl is looked at next */
+    bool making_room;                 /* the rows thread evicts */
+    uint64_t room_length, room_needed; /* what was asked for, and how much of it must be freed; fixed while it does */
+
+    /* the digests thread's: */
+    int64_t digests_at; /* monotonic; 0: never */
+};
+
+/* ---- engine.c */
+
+/* FN(CONTEXT) on the fetch thread. False: the loop has ended, FN is not called. Any thread, any lock. */
+bool engine_post(struct engine *e, void (*fn)(void *context), void *context);
+/* The kernel is told, on a thread of its own. Any thread, any lock. */
+void engine_tell_name(struct engine *e, const char *name);
+void engine_tell_bytes(struct engine *e, int64_t row, uint64_t offset, uint64_t length);
+
+/* ---- image.c: images in memory */
+
+struct image_file *image_file_new(int fd); /* takes FD; on no memory closes it and returns NULL */
+struct image_file *image_file_ref(struct image_file *file);
+/* Loads the image of ROW or finds it, with one reference more. -ESTALE when there is no such row. Blocks on the disk. */
+int image_load(struct engine *e, int64_t row, struct image **ret);
+/* The row of an image known in memory turned out to be complete, or to have been that: takes its file. Blocks on the disk. -ESTALE: gone. */
+int image_reload(struct image *image);
+struct image *image_find(struct engine *e, int64_t row); /* with one reference more; NULL when it is not in memory */
+struct image *image_ref(struct image *image);
+void image_put(struct image *image); /* any thread; the last one frees it, and reaps a retired image nobody has open */
+
+/* Are the bytes [OFFSET, OFFSET+LENGTH) here? */
+bool image_available_locked(const struct image *image, uint64_t offset, uint64_t length);
+/*
+ * Must a reader of [OFFSET, OFFSET+LENGTH) wait for the digest? The last chunk is held back until the image is verified, so that nobody who
+ * reads all of it reaches the end of a wrong one. It is not held from those who only peek (a kernel looks for partition tables and RAID
+ * labels at the end of a disk): while more than HOLD_SLACK bytes of the rest are neither here nor under way, the wait would have no bound.
+ * What was shown that way is dropped from the kernel's cache as soon as holding begins.
+ */
+bool image_held_locked(struct image *image, uint64_t offset, uint64_t length);
+/* Is all of it here, to be verified and published? One that could not be published is left alone a while, unless somebody waits for it. */
+bool image_may_finish_locked(const struct image *image);
+/* Bytes arrived: if holding begins with them, what was shown of the tail is dropped. Nobody asks for what the kernel has. */
+void image_hide_tail_locked(struct image *image);
+uint64_t image_present_locked(const struct image *image);
+/* Takes every waiter off IMAGE that can be answered (STATUS 0), or all of them when STATUS < 0. Wake them by wake_all(). */
+void image_take_ready_locked(struct image *image, int status, struct waiters *out);
+void image_dirty_locked(struct image *image); /* something of it is not in the catalogue yet */
+/* Its file is a new one, or not a partial one any more: so is its track. */
+void image_track_locked(struct image *image);
+void image_untrack_locked(struct image *image);
+/* At the start: images that a worker which died had fetched more of than the catalogue knows go there. Blocks on the disk. */
+void image_take_over(struct engine *e);
+void image_discard(struct image *image); /* at the end, with no thread left: whatever its references */
+void wake_all(struct waiters *list);
+void image_set_error_locked(struct image *image, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- fetch.c: the fetch thread */
+
+void fetch_visit(struct image *image);        /* any thread: the fetch thread will look what there is to do for it */
+void fetch_visit_locked(struct image *image); /* the same, with image->lock held */
+void fetch_attend(struct image *image);       /* on the fetch thread */
+void fetch_schedule(struct engine *e);        /* on the fetch thread: start what may start */
+void fetch_fail(struct image *image, int status, const char *why); /* on the fetch thread: give up for now; readers get STATUS */
+void fetch_changed(struct image *image, const char *what);         /* on the fetch thread: another version at the backend */
+void fetch_stop_ranges(struct image *image);                       /* on the fetch thread: cancels them all */
+void fetch_leave(struct image *image);                             /* on the fetch thread: off the active list */
+
+/* ---- range.c: requests for bytes */
+
+int range_start(struct image *image, enum fetch_class class, struct span span);
+int range_again(struct range *range);
+void range_free(struct range *range); /* cancels its transfer */
+void range_serve(struct image *image); /* somebody new may wait for bytes that arrived and are not in the file yet */
+
+/* ---- pace.c: how fast it comes, over how many connections; on the fetch thread */
+
+void pace_answered(struct engine *e, int64_t waited);   /* any answer began after so many ns */
+void pace_waited(struct image *image, int64_t waited); /* an answer with bytes of IMAGE did */
+void pace_brought(struct image *image, uint64_t bytes, int64_t took); /* and brought so much in so many ns */
+unsigned pace_lanes(const struct image *image); /* how many connections the fetch of all of it may use now */
+void pace_begin(struct image *image); /* a request was made while all of it is wanted */
+void pace_end(struct image *image);
+
+/* ---- origin.c: the health of endpoints, and the connection to them */
+
+unsigned origin_choose(struct engine *e, unsigned *ret_untried); /* bit mask in: those tried already are passed over when others are there */
+bool origin_all_down(struct engine *e); /* each of them failed a moment ago (any thread) */
+void origin_ok(struct engine *e, unsigned endpoint);
+void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsigned retry_after);
+json_t *origin_status(struct engine *e);
+
+/* NAME was not had because ENDPOINT answered STATUS (401, 403): said in the log, once a minute. */
+void origin_denied(struct engine *e, unsigned endpoint, const char *name, int status);
+
+/* ---- auth.c: credentials that must be had first; on the fetch thread but for auth_now() */
+
+enum { AUTH_PARKED = 1, AUTH_TRIES = 2 };
+/* 0: go ahead; AUTH_PARKED: W->ready is called when there is a credential or none is to be had; -EACCES, -EHOSTUNREACH: none is. */
+int auth_wait(struct engine *e, struct auth_waiter *w);
+uint64_t auth_pause(const struct engine *e); /* ms until a login is tried again after one that failed; 0: now */
+void auth_cancel(struct auth_waiter *w); /* it does not wait any more; fine when it does not */
+unsigned auth_credential(struct engine *e); /* that the next request is made with; any thread */
+/* A request made with CREDENTIAL was answered STATUS: is it worth another try? *TRIES counts them. Any thread. */
+bool auth_again(struct engine *e, int status, unsigned credential, unsigned *tries);
+int auth_now(struct engine *e); /* another thread; waits for the fetch thread: 0 or why there is none; -ECANCELED */
+
+/* ---- lookup.c */
+
+void probe_keep(struct engine *e, int64_t row, unsigned char *bytes, size_t length); /* takes BYTES */
+unsigned char *probe_take(struct engine *e, int64_t row, size_t *ret_length);        /* free() it; NULL */
+void lookup_stop(struct engine *e); /* after the fetch thread ended: wakes who waits for answers that will not come */
+void probe_free_all(struct engine *e);
+
+/* ---- finish.c: hashing, checkpoints, publishing */
+
+void finish_hash_locked(struct image *image);   /* any thread: let the digest follow what is here by now */
+void finish_start(struct image *image);         /* on the fetch thread: all chunks are here and the digest is settled */
+void finish_checkpoint_all(struct engine *e);   /* on the sync thread, about once a second */
+void finish_checkpoint_last(struct engine *e);  /* at the end, with only the rows thread left, which ends it */
+
+/* ---- lister.c */
+
+void lister_settle_digest(struct image *image); /* any thread: have meta.digest settled, then visit */
+
+int lister_digest_now(struct engine *e, const char *name, struct digest *ret); /* waits for it; -ENOENT: none is published */
+void lister_distrust_digests(struct engine *e); /* any thread: read them anew for the next image */
+
+/* ---- prefetch.c */
+
+void prefetch_kick(struct engine *e);  /* any thread */
+void prefetch_tick(struct engine *e);  /* on the rows thread */
+void prefetch_done(struct image *image, int status); /* any thread: its fetch ended, with image->error when STATUS < 0 */
+void prefetch_stop(struct engine *e, const char *name); /* any thread: its entry left the queue */
+/* Has all of NAME fetched in the background, after a look-up of its own; QUEUE_ROW 0: not for the queue. Any thread; blocks on the disk. */
+void prefetch_start(struct engine *e, const char *name, int64_t queue_row, uint64_t attempts);
+bool prefetch_is_under_way(struct engine *e, const char *name);
+void prefetch_free_all(struct engine *e); /* at the end, with no thread left */
+
+/* ---- evict.c */
+
+int evict_for_another_version(struct engine *e, const char *name); /* as engine_evict(); a pin goes to the new version */
+void evict_reap(struct engine *e, int64_t row); /* blocks: removes a retired row and its file when nobody has it open */
+
+/* ---- space.c */
+
+/* May LENGTH more bytes of IMAGE be asked for? False: room is being made, or it goes through now. On the fetch thread. */
+bool space_reserve(struct image *image, uint64_t length);
+/* The same for the first LENGTH bytes, which are here already, on the rows thread; evicts itself. True: they are counted as under way. */
+bool space_reserve_first(struct image *image, uint64_t length);
+bool space_fits(struct engine *e, uint64_t length);   /* would LENGTH more bytes fit as it is? Reads the catalogue */
+bool space_can_hold(struct engine *e, uint64_t size); /* could an image of SIZE ever be kept? */
+/* Bytes of IMAGE not counted by the catalogue became more or fewer; of them, those under way. image->lock held. */
+void space_count(struct image *image, int64_t unwritten, int64_t reserved);
+uint64_t space_used(struct engine *e); /* reads the catalogue */
+void space_expire(struct engine *e);   /* cache_ttl; on the rows thread */
+
+/* ---- through.c; all on the fetch thread */
+
+void through_start(struct image *image, const char *why); /* from now on it is not kept */
+void through_trim(struct image *image);                   /* after readers were answered: drop what is beyond the window */
+void through_leave(struct image *image);                  /* when it is time to try the normal way again, it is known */
+
+/* ---- adopt.c */
+
+int adopt_start(struct engine *e);
+
+/* ---- touches.c */
+
+struct touches *touches_new(void);
+void touches_free(struct touches *t);
+void touches_add(struct touches *t, int64_t row, uint64_t hits, int64_t accessed);
+void touches_overlay(struct touches *t, struct image_row *row);
+void touches_flush(struct touches *t, struct catalogue *c); /* blocks */
+
+#endif

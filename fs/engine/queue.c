@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The queue: images to be fetched whole in the background, oldest first, `prefetch_concurrency` at a time.
+ *
+ * An entry is a row of the catalogue and stays there until its image is complete, so that it survives restarts. What is under way
+ * is in a table by name, too. A failure is tried again with growing pauses; after `prefetch_tries`, or at once when the backend says
+ * that there is no such image or that we may not have it, the entry moves to invalid/ with the reason.
+ */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "engine/private.h"
+
+enum { PAGE = 32 };
+
+struct prefetch {
+    struct engine *engine;
+    char name[IMAGE_ID_MAX + 1];
+    UT_hash_handle hh; /* engine->prefetches; protected by engine->lock */
+    int64_t queue_row; /* 0: a second try, not of the queue */
+    uint64_t attempts; /* that failed before */
+    int64_t row;       /* of its image, once known; protected by engine->lock */
+    struct waiter waiter; /* for its look-up */
+    int status;
+    char error[IMAGE_ERROR_MAX + 1];
+};
+
+bool prefetch_is_under_way(struct engine *e, const char *name)
+{
+    struct prefetch *p;
+    pthread_mutex_lock(&e->lock);
+    HASH_FIND_STR(e->prefetches, name, p);
+    pthread_mutex_unlock(&e->lock);
+    return p != NULL;
+}
+
+static bool is_queued(struct engine *e, const char *name)
+{
+    struct queue_row row;
+    return catalogue_queue_find(e->catalogue, name, &row) != -ENOENT;
+}
+
+/* ---- the end of one */
+
+/* On the rows thread. What the queue says of it now. */
+static void write_failure(struct prefetch *p)
+{
+    struct engine *e = p->engine;
+    const char *why = p->error[0] ? p->error : error_text(p->status);
+    bool final = p->status == -ENOENT || p->status == -EACCES || p->attempts + 1 >= e->config->prefetch_tries;
+
+    if (p->queue_row == 0) {
+        log_warning("%s: the second try failed, too: %s", p->name, why);
+        return;
+    }
+    if (!is_queued(e, p->name)) /* taken off meanwhile: nobody wants to know */
+        return;
+    if (final) {
+        log_error("%s: prefetch given up after %llu tries: %s", p->name, (unsigned long long)p->attempts + 1, why);
+        struct invalid_row invalid = {.bytes = 0}; /* what did not verify lies there already */
+        catalogue_invalid_find(e->catalogue, p->name, &invalid);
+        int r = catalogue_invalid_put(e->catalogue, p->name, why, invalid.bytes, clock_now());
+        if (r == 0 || r == -EEXIST)
+            catalogue_queue_remove(e->catalogue, p->name);
+        return;
+    }
+    uint64_t pause = e->config->prefetch_retry_delay;
+    for (uint64_t i = 0; i < p->attempts && pause < 3600; i++)
+        pause *= 2;
+    log_warning("%s: prefetch failed: %s; next try in %llu s", p->name, why, (unsigned long long)pause);
+    catalogue_queue_failed(e->catalogue, p->queue_row, why, clock_now() + (int64_t)pause * NS_PER_S);
+}
+
+static void end_task(void *context)
+{
+    struct prefetch *p = context;
+    struct engine *e = p->engine;
+
+    if (p->status == 0)
+        catalogue_queue_remove(e->catalogue, p->name);
+    else if (p->status != -ECANCELED)
+        write_failure(p);
+    pthread_mutex_lock(&e->lock);
+    HASH_DEL(e->prefetches, p);
+    pthread_mutex_unlock(&e->lock);
+    free(p);
+    prefetch_tick(e);
+}
+
+static void end(struct prefetch *p, int status)
+{
+    p->status = status;
+    tasks_add(p->engine->rows, end_task, p);
+}
+
+void prefetch_done(struct image *image, int status)
+{
+    struct engine *e = image->engine;
+    struct prefetch *p;
+
+    pthread_mutex_lock(&e->lock);
+    HASH_FIND_STR(e->prefetches, image->name, p);
+    if (p != NULL && p->row != image->row)
+        p = NULL;
+    if (p != NULL)
+        p->row = 0; /* its end is told once */
+    pthread_mutex_unlock(&e->lock);
+    if (p == NULL)
+        return;
+    pthread_mutex_lock(&image->lock);
+    image->queue_row = 0;
+    memcpy(p->error, image->error, sizeof(p->error));
+    pthread_mutex_unlock(&image->lock);
+    end(p, status);
+}
+
+/* ---- its start */
+
+/* On the fetch thread: nothing more of it is asked for; what is under way ends as usual. */
+static void stop_whole(void *context)
+{
+    struct image *image = context;
+    pthread_mutex_lock(&image->lock);
+    if (image->queue_row != 0 && image->asked < image->engine->config->fetch_whole_after)
+        image->whole = false;
+    image->queue_row = 0;
+    pthread_mutex_unlock(&image->lock);
+    prefetch_done(image, -ECANCELED);
+    fetch_attend(image);
+    fetch_schedule(image->engine);
+    image_put(image);
+}
+
+/* The image is known: all of it is wanted. On the rows thread, or the caller's of prefetch_start(). */
+static void want_whole(struct prefetch *p, int64_t row)
+{
+    struct engine *e = p->engine;
+    struct image *image;
+    int64_t queue_row = p->queue_row;
+    int r = image_load(e, row, &image);
+
+    if (r < 0) {
+        end(p, r);
+        return;
+    }
+    pthread_mutex_lock(&e->lock);
+    p->row = row; /* as of now P ends with the image, wherever that is seen */
+    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_lock(&image->lock);
+    int ended = image->state == IMAGE_COMPLETE ? 0 : image->dead != 0 ? image->dead : 1;
+    if (ended == 1) {
+        image->whole = true;
+        image->queue_row = queue_row ? queue_row : -1;
+    }
+    pthread_mutex_unlock(&image->lock);
+    /* Taken off the queue meanwhile: who did that saw the row above, or is seen here. */
+    if (ended == 1 && queue_row != 0 && !is_queued(e, image->name)) {
+        if (!engine_post(e, stop_whole, image))
+            image_put(image);
+        return;
+    }
+    if (ended == 1)
+        fetch_visit(image);
+    else
+        prefetch_done(image, ended);
+    image_put(image);
+}
+
+static void looked_up(struct prefetch *p, int status)
+{
+    struct image_row row;
+    int r = engine_lookup_result(p->engine, p->name, status, &row);
+    if (r < 0)
+        end(p, r);
+    else
+        want_whole(p, row.row);
+}
+
+static void wake(struct waiter *w, int status)
+{
+    looked_up((struct prefetch *)((char *)w - offsetof(struct prefetch, waiter)), status);
+}
+
+void prefetch_start(struct engine *e, const char *name, int64_t queue_row, uint64_t attempts)
+{
+    struct prefetch *p = calloc(1, sizeof(*p)), *other;
+    struct image_row row;
+    if (p == NULL)
+        return; /* the next tick tries again */
+    p->engine = e;
+    p->queue_row = queue_row;
+    p->attempts = attempts;
+    p->waiter.wake = wake;
+    snprintf(p->name, sizeof(p->name), "%s", name);
+    pthread_mutex_lock(&e->lock);
+    HASH_FIND_STR(e->prefetches, name, other);
+    if (other == NULL)
+        HASH_ADD_STR(e->prefetches, name, p);
+    pthread_mutex_unlock(&e->lock);
+    if (other != NULL) {
+        free(p);
+        return;
+    }
+    int r = engine_lookup(e, name, &p->waiter, &row);
+    if (r == 0)
+        want_whole(p, row.row);
+    else if (r != ENGINE_PARKED)
+        end(p, r);
+}
+
+/* ---- the queue */
+
+static bool may_start(struct engine *e)
+{
+    struct prefetch *p, *next;
+    uint64_t n = 0;
+    pthread_mutex_lock(&e->lock);
+    HASH_ITER(hh, e->prefetches, p, next) {
+        n += p->queue_row != 0;
+    }
+    pthread_mutex_unlock(&e->lock);
+    return n < e->config->prefetch_concurrency && !atomic_load(&e->stopping);
+}
+
+void prefetch_tick(struct engine *e)
+{
+    struct queue_row *rows = malloc(PAGE * sizeof(*rows));
+    int64_t after = 0;
+    int n = 0;
+
+    if (rows == NULL)
+        return;
+    while (may_start(e) && (n = catalogue_queue_due(e->catalogue, clock_now(), after, rows, PAGE)) > 0) {
+        for (int i = 0; i < n && may_start(e); i++) {
+            if (!prefetch_is_under_way(e, rows[i].name))
+                prefetch_start(e, rows[i].name, rows[i].row, rows[i].attempts);
+        }
+        after = rows[n - 1].row;
+    }
+    free(rows);
+}
+
+static void tick_task(void *context)
+{
+    prefetch_tick(context);
+}
+
+void prefetch_kick(struct engine *e)
+{
+    tasks_add(e->rows, tick_task, e);
+}
+
+void prefetch_stop(struct engine *e, const char *name)
+{
+    struct prefetch *p;
+    pthread_mutex_lock(&e->lock);
+    HASH_FIND_STR(e->prefetches, name, p);
+    int64_t row = p == NULL ? 0 : p->row;
+    pthread_mutex_unlock(&e->lock);
+    struct image *image = row == 0 ? NULL : image_find(e, row);
+    if (image != NULL && !engine_post(e, stop_whole, image))
+        image_put(image);
+}
+
+/* ---- for the view */
+
+int engine_queue(struct engine *e, const char *name, struct waiter *w, struct queue_row *ret)
+{
+    struct image_row row;
+    if (catalogue_queue_find(e->catalogue, name, ret) == 0)
+        return 0;
+    int r = engine_lookup(e, name, w, &row);
+    return r == ENGINE_PARKED ? r : engine_queue_result(e, name, r, ret);
+}
+
+int engine_queue_result(struct engine *e, const char *name, int status, struct queue_row *ret)
+{
+    struct image_row row;
+    int r = engine_lookup_result(e, name, status, &row);
+    if (r == 0 && row.state == IMAGE_COMPLETE)
+        return ENGINE_CACHED;
+    if (r == -ENOENT || r == -EACCES || r == -EINTR || r == -ECANCELED)
+        return r;
+    r = catalogue_queue_add(e->catalogue, name, clock_now(), ret);
+    if (r == 0)
+        prefetch_kick(e);
+    return r;
+}
+
+int engine_unqueue(struct engine *e, const char *name)
+{
+    int r = catalogue_queue_remove(e->catalogue, name);
+    if (r == 0)
+        prefetch_stop(e, name);
+    return r;
+}
+
+void prefetch_free_all(struct engine *e)
+{
+    struct prefetch *p, *next;
+    HASH_ITER(hh, e->prefetches, p, next) {
+        HASH_DEL(e->prefetches, p);
+        free(p);
+    }
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads: answered at once when the bytes are here, else parked on the image until the fetch thread has them.
+ */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "engine/private.h"
+
+/* Is there something to start for the reader at cursor P beyond its own bytes? */
+static bool wants_ahead_locked(const struct image *image, const struct cursor *p)
+{
+    struct span busy[DEMAND_PER_IMAGE + 32 + 1], gap;
+    size_t count = 0;
+    const struct range *r;
+
+    if (image->whole || p->window == 0)
+        return false;
+    TAILQ_FOREACH(r, &image->ranges, link) {
+        busy[count++] = (struct span){r->start, r->end};
+    }
+    return plan_gap(image->map, busy, count, p->next, p->next + p->window, p->window, &gap) && gap.first <= p->next + p->window / 2;
+}
+
+/*
+ * What a stream has read lies in memory twice, in the page cache of our inode and in that of the store's file. The first copy is dropped
+ * behind it: who reads there again (another reader, later) gets it from the second. So a cold read takes no more memory than a download,
+ * and the pages that it fills are ones that were just in use.
+ */
+static void drop_behind_locked(struct image *image, const struct cursor *p)
+{
+    uint64_t offset, length = image->through ? 0 : cursors_behind(&image->cursors, p, &offset);
+    if (length > 0)
+        engine_tell_bytes(image->engine, image->row, offset, length);
+}
+
+/* Notes the read for read-ahead and the whole fetch. Is there work for the fetch thread? */
+static bool note_read_locked(struct image *image, uint64_t offset, uint64_t length)
+{
+    const struct config *config = image->engine->config;
+    int64_t wait = image->wait ? image->wait : atomic_load(&image->engine->wait);
+    uint64_t window = plan_window(wait, CURSOR_WINDOW_MIN, CURSOR_WINDOW_FIRST);
+    const struct cursor *p = cursors_note(&image->cursors, offset, length, window, config->read_ahead_max);
+
+    drop_behind_locked(image, p);
+    image->asked += length;
+    if (config->fetch_policy == FETCH_WHOLE && !image->whole && !image->through && image->asked >= config->fetch_whole_after) {
+        image->whole = true;
+        return true;
+    }
+    return image->map != NULL && wants_ahead_locked(image, p);
+}
+
+int engine_read(struct image *image, uint64_t offset, uint64_t length, struct waiter *w, struct image_file **ret_file, uint64_t *ret_length)
+{
+    int r = 0;
+
+    pthread_mutex_lock(&image->lock);
+    uint64_t size = image->meta.size;
+    length = offset >= size ? 0 : length < size - offset ? length : size - offset;
+    *ret_length = length;
+    *ret_file = NULL;
+    if (image->dead != 0) {
+        r = image->dead;
+    } else if (length == 0) {
+        r = 0;
+    } else if (image->state == IMAGE_COMPLETE || image->state == IMAGE_RETIRED) {
+        drop_behind_locked(image, cursors_note(&image->cursors, offset, length, 0, 0));
+        *ret_file = image_file_ref(image->file);
+    } else {
+        bool visit = note_read_locked(image, offset, length) || image_may_finish_locked(image);
+        bool whole = image->whole;
+        bool here = image->state == IMAGE_PARTIAL && !image->through && image_available_locked(image, offset, length);
+        if (here && !image_held_locked(image, offset, length)) {
+            *ret_file = image_file_ref(image->file);
+        } else if (atomic_load(&w->interrupted)) {
+            r = -EINTR;
+        } else {
+            w->offset = offset;
+            w->length = length;
+            TAILQ_INSERT_TAIL(&image->waiters, w, link);
+            r = ENGINE_PARKED;
+            visit = visit || !here || image->whole != whole;
+        }
+        if (visit)
+            fetch_visit_locked(image);
+    }
+    pthread_mutex_unlock(&image->lock);
+    return r;
+}
+
+struct image_file *engine_read_ready(struct image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    struct image_file *file = image->file == NULL ? NULL : image_file_ref(image->file);
+    pthread_mutex_unlock(&image->lock);
+    return file;
+}
+
+/* ---- interrupts */
+
+static void take_interrupted_locked(struct waiters *from, struct waiters *out)
+{
+    struct waiter *w, *next;
+    for (w = TAILQ_FIRST(from); w != NULL; w = next) {
+        next = TAILQ_NEXT(w, link);
+        if (atomic_load(&w->interrupted)) {
+            TAILQ_REMOVE(from, w, link);
+            w->status = -EINTR;
+            TAILQ_INSERT_TAIL(out, w, link);
+        }
+    }
+}
+
+/* On the fetch thread. Interrupts are rare, so that looking at everything costs less than keeping track would. */
+static void sweep(void *context)
+{
+    struct engine *e = context;
+    struct waiters out = TAILQ_HEAD_INITIALIZER(out);
+    struct image *image, *next_image;
+    struct lookup *lookup, *next_lookup;
+
+    pthread_mutex_lock(&e->lock);
+    HASH_ITER(hh, e->images, image, next_image) {
+        pthread_mutex_lock(&image->lock);
+        take_interrupted_locked(&image->waiters, &out);
+        pthread_mutex_unlock(&image->lock);
+    }
+    HASH_ITER(hh, e->lookups, lookup, next_lookup) {
+        take_interrupted_locked(&lookup->waiters, &out);
+    }
+    take_interrupted_locked(&e->list_waiters, &out);
+    pthread_mutex_unlock(&e->lock);
+    wake_all(&out);
+}
+
+void engine_interrupt(struct engine *e, struct waiter *w)
+{
+    atomic_store(&w->interrupted, true);
+    engine_post(e, sweep, e);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a backend tells of one version of an image. A plain value; pure; any thread. */
+#ifndef GCFS_IMAGE_META_H
+#define GCFS_IMAGE_META_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "image/digest.h"
+#include "image/id.h"
+
+#define IMAGE_SIZE_UNKNOWN UINT64_MAX
+
+struct image_meta {
+    uint64_t size;       /* bytes; IMAGE_SIZE_UNKNOWN */
+    char etag[128];      /* as the server sent it, quotes and W/ included; "": none, or too long to keep */
+    char modified[40];   /* Last-Modified, as sent; "": none */
+    unsigned endpoint;   /* which of the backend's endpoints said etag and modified */
+    struct digest digest; /* DIGEST_NONE: not known (yet) */
+    char title[256];     /* a name for people (Glance); "": none. Truncated at a character. */
+    char disk_format[32]; /* "qcow2", "raw", …; "": not known */
+};
+
+/* One image of a listing. */
+struct listed_image {
+    const char *name;
+    uint64_t size; /* IMAGE_SIZE_UNKNOWN where the listing does not tell exactly */
+    const struct image_meta *meta; /* NULL, or all that the backend would say of it: a known row counts as described then */
+};
+
+/*
+ * Do A and B describe the same bytes? Sizes must be equal; then the first of digest, etag, modified that both have (for
+ * etag and modified: from the same endpoint) decides; with nothing to compare, yes.
+ */
+bool image_meta_same_version(const struct image_meta *a, const struct image_meta *b);
+
+/* A strong validator for If-Match: meta's etag when it has one that is not weak; NULL. */
+const char *image_meta_strong_etag(const struct image_meta *meta);
+
+/*
+ * What a complete file says of itself, in an attribute, for the day the catalogue is lost: "1 SIZE ALGORITHM HEX ETAG", "-" in place
+ * of a digest that is not known. The label of META, cut to SIZE (IMAGE_LABEL_MAX holds all).
+ */
+enum { IMAGE_LABEL_MAX = 512 };
+void image_label_write(const struct image_meta *meta, char *ret, size_t size);
+/* Size, digest and etag from a label; the rest is empty. -EBADMSG: it is none. */
+int image_label_read(const char *label, struct image_meta *ret);
+
+#endif

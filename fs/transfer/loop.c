@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop of one thread: rounds of posted calls, timers, network and files, with a wait where there is nothing to do.
+ *
+ * A round ends what was cancelled, begins what was started, lets libcurl work, reads one slice of one local file, and
+ * waits in curl_multi_poll(), which transfers_post() and transfers_stop() wake. Only the posts, the stop flag and the
+ * lists of performers are shared between threads; the rest is the loop's thread's alone. t->lock is a leaf: no callback
+ * is made and nothing is waited for while it is held.
+ */
+#include "config-auto.h"
+
+#include "transfer/private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+uint64_t transfers_clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t clock_ms(void)
+{
+    return transfers_clock_ns() / 1000000;
+}
+
+int transfers_new(const struct config *config, struct transfers **ret)
+{
+    struct transfers *t = calloc(1, sizeof *t);
+    if (!t) {
+        return -ENOMEM;
+    }
+    t->config = config;
+    TAILQ_INIT(&t->starting);
+    TAILQ_INIT(&t->http);
+    TAILQ_INIT(&t->local);
+    TAILQ_INIT(&t->dead);
+    TAILQ_INIT(&t->timers);
+    STAILQ_INIT(&t->posts);
+    LIST_INIT(&t->performing);
+    LIST_INIT(&t->idle_performers);
+    atomic_init(&t->stop, false);
+    pthread_mutex_init(&t->lock, NULL);
+    int r = transfer_http_open(t);
+    if (r < 0) {
+        transfers_free(t);
+        return r;
+    }
+    *ret = t;
+    return 0;
+}
+
+/* ---- posted calls */
+
+int transfers_post(struct transfers *t, void (*fn)(void *context), void *context)
+{
+    struct transfer_post *post = malloc(sizeof *post);
+    if (!post) {
+        return -ENOMEM;
+    }
+    post->fn = fn;
+    post->context = context;
+    pthread_mutex_lock(&t->lock);
+    bool closed = t->closed;
+    bool first = STAILQ_EMPTY(&t->posts); /* else whoever came first has woken the loop */
+    if (!closed) {
+        STAILQ_INSERT_TAIL(&t->posts, post, link);
+        if (first) {
+            curl_multi_wakeup(t->multi); /* under the lock: the loop cannot end and be freed meanwhile */
+        }
+    }
+    pthread_mutex_unlock(&t->lock);
+    if (closed) {
+        free(post);
+    }
+    return closed ? -ECANCELED : 0;
+}
+
+/* Makes the calls that are queued, not those that they queue. Returns whether there were any. */
+static bool run_posts(struct transfers *t)
+{
+    struct transfer_posts posts = STAILQ_HEAD_INITIALIZER(posts);
+    pthread_mutex_lock(&t->lock);
+    STAILQ_CONCAT(&posts, &t->posts);
+    pthread_mutex_unlock(&t->lock);
+    bool any = !STAILQ_EMPTY(&posts);
+    struct transfer_post *post;
+    while ((post = STAILQ_FIRST(&posts))) {
+        STAILQ_REMOVE_HEAD(&posts, link);
+        post->fn(post->context);
+        free(post);
+    }
+    return any;
+}
+
+/* ---- timers */
+
+int transfers_timer(struct transfers *t, uint64_t ms, void (*fn)(void *context), void *context,
+                    struct transfer_timer **ret)
+{
+    struct transfer_timer *timer = malloc(sizeof *timer);
+    if (!timer) {
+        return -ENOMEM;
+    }
+    uint64_t now = clock_ms();
+    timer->due = ms < UINT64_MAX - now - 1 ? now + ms + 1 : UINT64_MAX; /* + 1: the clock was rounded down */
+    timer->fn = fn;
+    timer->context = context;
+    struct transfer_timer *before;
+    TAILQ_FOREACH_REVERSE(before, &t->timers, transfer_timers, link) { /* most belong near the end */
+        if (before->due <= timer->due) {
+            break;
+        }
+    }
+    if (before) {
+        TAILQ_INSERT_AFTER(&t->timers, before, timer, link);
+    } else {
+        TAILQ_INSERT_HEAD(&t->timers, timer, link);
+    }
+    *ret = timer;
+    return 0;
+}
+
+void transfers_timer_cancel(struct transfers *t, struct transfer_timer *timer)
+{
+    if (timer) {
+        TAILQ_REMOVE(&t->timers, timer, link);
+        free(timer);
+    }
+}
+
+static void run_timers(struct transfers *t)
+{
+    if (TAILQ_EMPTY(&t->timers)) {
+        return;
+    }
+    uint64_t now = clock_ms();
+    struct transfer_timer *timer;
+    while ((timer = TAILQ_FIRST(&t->timers)) && timer->due <= now) {
+        struct transfer_timer fired = *timer;
+        transfers_timer_cancel(t, timer);
+        fired.fn(fired.context);
+    }
+}
+
+/* ---- the loop */
+
+/* Milliseconds until a local file is to be read, or a paused transfer to go on; UINT64_MAX: none is. */
+static uint64_t time_until_due(const struct transfers *t)
+{
+    uint64_t due = UINT64_MAX;
+    const struct transfer *transfer;
+    TAILQ_FOREACH(transfer, &t->local, link) {
+        due = transfer->due < due ? transfer->due : due;
+    }
+    TAILQ_FOREACH(transfer, &t->http, link) {
+        due = transfer->paused && transfer->due < due ? transfer->due : due;
+    }
+    uint64_t now = due == UINT64_MAX || due == 0 ? 0 : transfers_clock_ns();
+    if (due == UINT64_MAX || due <= now) {
+        return due == UINT64_MAX ? UINT64_MAX : 0;
+    }
+    return (due - now + 999999) / 1000000;
+}
+
+/* Milliseconds until there is something to do that libcurl does not know of. */
+static int time_to_wait(const struct transfers *t)
+{
+    enum { LONGEST = 60 * 1000 };
+    if (!TAILQ_EMPTY(&t->starting) || !TAILQ_EMPTY(&t->dead) || atomic_load(&t->stop)) {
+        return 0;
+    }
+    if (t->performer && transfers_empty(t)) {
+        return 0;
+    }
+    uint64_t wait = time_until_due(t);
+    const struct transfer_timer *timer = TAILQ_FIRST(&t->timers);
+    if (timer) {
+        uint64_t now = clock_ms();
+        uint64_t until = timer->due > now ? timer->due - now : 0;
+        wait = until < wait ? until : wait;
+    }
+    return wait < LONGEST ? (int)wait : LONGEST;
+}
+
+char *transfers_buffer(struct transfers *t)
+{
+    if (!t->buffer) {
+        t->buffer = malloc(TRANSFER_BUFFER);
+    }
+    return t->buffer;
+}
+
+void transfers_round(struct transfers *t)
+{
+    run_posts(t);
+    run_timers(t);
+    transfers_bury_dead(t);
+    transfers_begin_waiting(t);
+    transfer_http_perform(t);
+    transfer_local_step(t);
+    if (transfers_empty(t)) {
+        free(t->buffer);
+        t->buffer = NULL;
+    }
+    curl_multi_poll(t->multi, NULL, 0, time_to_wait(t), NULL);
+}
+
+/* Ends what is there and makes the calls that are queued, until nothing is left; then posts are refused. */
+static void wind_up(struct transfers *t)
+{
+    t->ending = true;
+    for (;;) {
+        transfers_end_all(t, -ECANCELED);
+        if (run_posts(t)) {
+            continue;
+        }
+        pthread_mutex_lock(&t->lock);
+        t->closed = STAILQ_EMPTY(&t->posts);
+        bool closed = t->closed;
+        pthread_mutex_unlock(&t->lock);
+        if (closed) {
+            return;
+        }
+    }
+}
+
+int transfers_run(struct transfers *t)
+{
+    while (!atomic_load(&t->stop)) {
+        transfers_round(t);
+    }
+    wind_up(t);
+    return 0;
+}
+
+void transfers_stop(struct transfers *t)
+{
+    struct transfers *performer;
+    pthread_mutex_lock(&t->lock);
+    atomic_store(&t->stop, true);
+    curl_multi_wakeup(t->multi);
+    LIST_FOREACH(performer, &t->performing, performer_link) {
+        curl_multi_wakeup(performer->multi);
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
+void transfers_free(struct transfers *t)
+{
+    if (!t) {
+        return;
+    }
+    assert(LIST_EMPTY(&t->performing));
+    if (!t->closed) { /* it never ran */
+        wind_up(t);
+    }
+    struct transfers *performer;
+    while ((performer = LIST_FIRST(&t->idle_performers))) {
+        LIST_REMOVE(performer, performer_link);
+        transfers_free(performer);
+    }
+    struct transfer_timer *timer;
+    while ((timer = TAILQ_FIRST(&t->timers))) {
+        transfers_timer_cancel(t, timer);
+    }
+    transfer_http_close(t);
+    free(t->buffer);
+    pthread_mutex_destroy(&t->lock);
+    free(t);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The view: what each path of the mount shows, and what touch, rm and mv do there. Knows no libfuse.
+ *
+ *   /                .status  images/  cached/  queued/  incomplete/  invalid/
+ *
+ * A node (inode number) is the row of the catalogue it shows and what kind of row that is, so that nothing has to be remembered
+ * towards the kernel: node = row << 3 | kind. The folders and .status have fixed numbers.
+ *
+ * Any thread. Functions that may answer ENGINE_PARKED never wait for the network; all may block on the disk.
+ */
+#ifndef GCFS_VIEW_H
+#define GCFS_VIEW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "engine/engine.h"
+
+enum view_kind { KIND_FIXED, KIND_IMAGE, KIND_QUEUED, KIND_INVALID, KIND_NOT_QUEUED };
+
+enum {
+    NODE_ROOT = 1, /* as FUSE has it; row 0 is no image's */
+    NODE_IMAGES = 1 << 3,
+    NODE_CACHED = 2 << 3,
+    NODE_QUEUED = 3 << 3,
+    NODE_INCOMPLETE = 4 << 3,
+    NODE_INVALID = 5 << 3,
+    NODE_STATUS = 6 << 3,
+};
+
+static inline enum view_kind node_kind(uint64_t node) { return node == NODE_ROOT ? KIND_FIXED : (enum view_kind)(node & 7); }
+static inline int64_t node_row(uint64_t node) { return (int64_t)(node >> 3); }
+static inline uint64_t node_make(enum view_kind kind, int64_t row) { return (uint64_t)row << 3 | kind; }
+static inline bool node_is_folder(uint64_t node) { return node_kind(node) == KIND_FIXED && node != NODE_STATUS; }
+
+struct view {
+    struct engine *engine;
+    struct catalogue *catalogue;
+    const char *(*passthrough_state)(const void *context); /* "on", or why not: for .status */
+    const void *passthrough;                               /* its context */
+    uid_t uid;               /* whom the files belong to */
+    gid_t gid;
+};
+
+struct view_entry {
+    uint64_t node;
+    struct stat attr;
+    double entry_timeout, attr_timeout; /* seconds the kernel may keep them */
+};
+
+/* ---- looking */
+
+/* NAME in the folder PARENT. -ENOENT, -EACCES, -EHOSTUNREACH; ENGINE_PARKED: then view_lookup_result() with the wake's status. */
+int view_lookup(const struct view *v, uint64_t parent, const char *name, struct waiter *w, struct view_entry *ret);
+int view_lookup_result(const struct view *v, const char *name, int status, struct view_entry *ret);
+int view_getattr(const struct view *v, uint64_t node, struct stat *ret, double *ret_timeout); /* -ESTALE */
+
+/* Before the first entries of FOLDER are read: 0, or ENGINE_PARKED: any status of the wake means go on. */
+int view_list_ready(const struct view *v, uint64_t folder, struct waiter *w);
+/*
+ * Entries of FOLDER behind COOKIE (0: from the start). EMIT gets each with its cookie and says whether it took it (false: its buffer is
+ * full). With ATTRIBUTES all of the entry is filled, else node and the file type only. -errno: the listing ends here, incomplete.
+ */
+typedef bool view_emit_fn(void *context, const char *name, const struct view_entry *entry, uint64_t cookie);
+int view_list(const struct view *v, uint64_t folder, uint64_t cookie, bool attributes, view_emit_fn *emit, void *context);
+
+int view_statvfs(const struct view *v, struct statvfs *ret);
+
+/* The text of .status, queued/… and invalid/…; free() it. -ESTALE, -EINVAL (another node). */
+int view_document(const struct view *v, uint64_t node, char **ret_text, size_t *ret_length);
+
+/* ---- changing; each is done or refused, never half: -EPERM, -ENOENT, -EEXIST, -EBUSY */
+
+/* touch PARENT/NAME. As view_lookup(), then view_create_result(). */
+int view_create(const struct view *v, uint64_t parent, const char *name, struct waiter *w, struct view_entry *ret);
+int view_create_result(const struct view *v, const char *name, int status, struct view_entry *ret);
+int view_unlink(const struct view *v, uint64_t parent, const char *name, struct waiter *w); /* ENGINE_PARKED: the status is the result */
+int view_rename(const struct view *v, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name);
+
+/* ---- extended attributes: user.glance.*, on images */
+
+/* The value's length, copied to BUFFER unless SIZE is 0. -ENODATA, -ERANGE, -ESTALE, -EOPNOTSUPP (not user.*). */
+int view_getxattr(const struct view *v, uint64_t node, const char *name, char *buffer, size_t size);
+int view_listxattr(const struct view *v, uint64_t node, char *buffer, size_t size);
+/* user.glance.pinned only, "0" or "1" (or nothing: unpinned). -EPERM, -EINVAL, -EOPNOTSUPP. */
+int view_setxattr(const struct view *v, uint64_t node, const char *name, const char *value, size_t size);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Downloads: from the file of the mount straight to the socket. What is not in the cache yet is fetched while it is sent: the thread of
+ * the connection waits in sendfile(2). Bytes that cannot be had end the connection before the promised length.
+ */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/access/auth.h"
+#include "api/cache/mount.h"
+#include "api/http/api.h"
+#include "api/http/range.h"
+
+enum { FACTS = FACT_DIGEST | FACT_ETAG, ETAG_MAX = 512 };
+
+/*
+ * The backend's where it gives one, else the digest. Not the digest first: it may become known, or a better one, while an image is
+ * fetched, and a cache that fetches from here would take another tag for another version.
+ */
+static void make_etag(const struct facts *f, char etag[ETAG_MAX])
+{
+    if (!etag_make(f->etag, etag, ETAG_MAX) && !etag_make(f->hash_value, etag, ETAG_MAX))
+        etag_make(f->checksum, etag, ETAG_MAX);
+}
+
+static enum MHD_Result not_modified(struct request *r, const char *etag)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+    if (response != NULL && etag[0] != '\0')
+        MHD_add_response_header(response, "ETag", etag);
+    return reply_queue(r, 304, response);
+}
+
+static enum MHD_Result unsatisfiable(struct request *r, uint64_t size)
+{
+    char text[64];
+    static const char line[] = "{\"error\": {\"code\": 416, \"title\": \"Range Not Satisfiable\", \"message\": \"no byte of the range is "
+                               "in the image\"}}\n";
+    struct MHD_Response *response = MHD_create_response_from_buffer(sizeof(line) - 1, (void *)line, MHD_RESPMEM_PERSISTENT);
+    snprintf(text, sizeof(text), "bytes */%" PRIu64, size);
+    if (response != NULL) {
+        MHD_add_response_header(response, "Content-Range", text);
+        MHD_add_response_header(response, "Content-Type", "application/json");
+    }
+    return reply_queue(r, 416, response);
+}
+
+struct part {
+    bool whole;
+    uint64_t first, length;
+};
+
+/* False: nothing of the range is there. */
+static bool choose_part(const struct request *r, uint64_t size, const char *etag, struct part *ret)
+{
+    uint64_t first, last;
+    const char *if_range = request_header(r, "If-Range");
+    *ret = (struct part){.whole = true, .length = size};
+    if (if_range != NULL && !etag_same(if_range, etag))
+        return true;
+    switch (range_parse(request_header(r, "Range"), size, &first, &last)) {
+    case RANGE_UNSATISFIABLE:
+        return false;
+    case RANGE_ONE:
+        *ret = (struct part){.first = first, .length = last - first + 1};
+        return true;
+    case RANGE_NONE:
+    case RANGE_SEVERAL:
+        break;
+    }
+    return true;
+}
+
+static void add_headers(struct MHD_Response *response, const struct facts *f, const char *etag, const struct part *part)
+{
+    char text[192];
+    MHD_add_response_header(response, "Content-Type", "application/octet-stream");
+    MHD_add_response_header(response, "Accept-Ranges", "bytes");
+    MHD_add_response_header(response, "Cache-Control", "private, no-cache");
+    if (etag[0] != '\0')
+        MHD_add_response_header(response, "ETag", etag);
+    if (f->checksum[0] != '\0')
+        MHD_add_response_header(response, "Content-MD5", f->checksum);
+    if (f->hash_algo[0] != '\0' && f->hash_value[0] != '\0') {
+        snprintf(text, sizeof(text), "%s=%s", f->hash_algo, f->hash_value);
+        MHD_add_response_header(response, "X-Glance-Cache-Hash", text);
+    }
+    if (!part->whole) {
+        snprintf(text, sizeof(text), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, part->first, part->first + part->length - 1, f->size);
+        MHD_add_response_header(response, "Content-Range", text);
+    }
+}
+
+static ssize_t no_bytes(void *context, uint64_t position, char *buffer, size_t size)
+{
+    (void)context, (void)position, (void)buffer, (void)size;
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
+/* For HEAD, and for an empty image: a length without an open file, which would count as a read. */
+static struct MHD_Response *without_bytes(const struct part *part)
+{
+    if (part->length == 0)
+        return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+    return MHD_create_response_from_callback(part->length, 1024, no_bytes, NULL, NULL);
+}
+
+/* Takes FD, which may be -1 for HEAD. */
+static enum MHD_Result answer(struct request *r, const struct facts *f, int fd)
+{
+    char etag[ETAG_MAX];
+    struct part part;
+    make_etag(f, etag);
+    bool fits = choose_part(r, f->size, etag, &part);
+    if (!fits || (fd >= 0 && part.length == 0)) {
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
+    if (!fits)
+        return unsatisfiable(r, f->size);
+    struct MHD_Response *response =
+        fd >= 0 ? MHD_create_response_from_fd_at_offset64(part.length, fd, part.first) : without_bytes(&part);
+    if (response == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return MHD_NO;
+    }
+    if (fd >= 0)
+        r->download = part.length;
+    add_headers(response, f, etag, &part);
+    return reply_queue(r, part.whole ? 200 : 206, response);
+}
+
+enum MHD_Result download_image(struct request *r)
+{
+    unsigned status;
+    char message[512], etag[ETAG_MAX];
+    struct facts f;
+    int fd = -1;
+    if (!auth_sees(r, r->id, &status, message, sizeof(message)))
+        return reply_error(r, status, "%s", message);
+    const char *condition = request_header(r, "If-None-Match");
+    bool head = request_is(r, "HEAD");
+    if (head || condition != NULL) {
+        int error = mount_facts(r->api->mount, FOLDER_IMAGES, r->id, FACTS, &f);
+        if (error < 0)
+            return reply_errno(r, error, "look up image");
+        make_etag(&f, etag);
+        if (condition != NULL && etag_listed(condition, etag))
+            return not_modified(r, etag);
+        if (head)
+            return answer(r, &f, -1);
+    }
+    int error = mount_open(r->api->mount, r->id, &fd);
+    if (error == 0)
+        error = mount_facts_of(fd, FACTS, &f);
+    if (error < 0) {
+        if (fd >= 0)
+            close(fd);
+        return reply_errno(r, error, "open image");
+    }
+    return answer(r, &f, fd);
+}
+
+/* For a proxy's auth_request: may the caller have this image? */
+enum MHD_Result download_auth(struct request *r)
+{
+    unsigned status;
+    char message[512];
+    if (!auth_sees(r, r->id, &status, message, sizeof(message)))
+        return reply_error(r, status == 404 ? 403 : status, "%s", message);
+    return reply_empty(r, 204);
+}

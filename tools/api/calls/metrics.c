@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GET /metrics, in the text format of Prometheus. No ids of images are in it. No state. */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "api/cache/mount.h"
+#include "api/http/api.h"
+#include "api/http/connections.h"
+
+#define PREFIX "glance_cache_"
+
+static void head(FILE *out, const char *name, const char *type, const char *help)
+{
+    fprintf(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name, type);
+}
+
+static void one(FILE *out, const char *name, const char *type, const char *help, double value)
+{
+    head(out, name, type, help);
+    fprintf(out, PREFIX "%s %.17g\n", name, value);
+}
+
+static double number(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+static void write_counters(FILE *out, const json_t *status)
+{
+    static const struct { const char *key, *name, *help; } all[] = {
+        {"hits", "hits_total", "Opens of images that were whole in the cache."},
+        {"misses", "misses_total", "Opens of images that were not."},
+        {"bytes_fetched", "fetched_bytes_total", "Bytes received from backends for images."},
+        {"bytes_read", "read_bytes_total", "Bytes answered to readers of the mount; what the kernel reads by itself is not seen."},
+        {"fetches_done", "fetches_total", "Images that became whole."},
+        {"fetches_failed", "fetches_failed_total", "Fetches that failed."},
+        {"verify_failed", "verify_failed_total", "Images whose digest was wrong."},
+        {"evictions", "evictions_total", "Images evicted."},
+        {"backend_errors", "backend_errors_total", "Failed requests to backends."},
+        {"worker_starts", "worker_starts_total", "Starts of the worker; every one but the first is a restart."},
+    };
+    const json_t *counters = json_object_get(status, "counters");
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        one(out, all[i].name, "counter", all[i].help, number(counters, all[i].key));
+    one(out, "open_handles", "gauge", "Open handles of images.", number(counters, "open_handles"));
+}
+
+static void write_gauges(FILE *out, const json_t *status)
+{
+    static const struct { const char *group, *key, *name, *help; } all[] = {
+        {"space", "limit", "limit_bytes", "What the cached images may take together."},
+        {"space", "used", "used_bytes", "What they take."},
+        {"space", "disk_total", "disk_bytes", "Size of the file system that holds the cache."},
+        {"space", "disk_available", "disk_available_bytes", "What is free there."},
+        {"images", "cached", "images", "Images whole in the cache."},
+        {"images", "incomplete", "images_incomplete", "Images partly here."},
+        {"images", "queued", "images_queued", "Images waiting for prefetch."},
+        {"images", "invalid", "images_invalid", "Fetches that failed verification or for good."},
+    };
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        one(out, all[i].name, "gauge", all[i].help, number(json_object_get(status, all[i].group), all[i].key));
+    one(out, "fetches_under_way", "gauge", "Images being fetched.", (double)json_array_size(json_object_get(status, "fetches")));
+    one(out, "mounted_timestamp_seconds", "gauge", "When the cache was mounted.", number(status, "mounted_at"));
+}
+
+static void write_durations(FILE *out, const json_t *status)
+{
+    const json_t *durations = json_object_get(json_object_get(status, "counters"), "fetch_seconds");
+    const json_t *bounds = json_object_get(durations, "at_most"), *counts = json_object_get(durations, "count");
+    size_t n = json_array_size(bounds);
+    if (n == 0 || json_array_size(counts) != n)
+        return;
+    head(out, "fetch_seconds", "histogram", "How long it took from a fetch's start until the image was whole.");
+    for (size_t i = 0; i < n; i++) {
+        const json_t *bound = json_array_get(bounds, i);
+        double count = json_number_value(json_array_get(counts, i));
+        if (json_is_null(bound))
+            fprintf(out, PREFIX "fetch_seconds_bucket{le=\"+Inf\"} %.17g\n", count);
+        else
+            fprintf(out, PREFIX "fetch_seconds_bucket{le=\"%g\"} %.17g\n", json_number_value(bound), count);
+    }
+    fprintf(out, PREFIX "fetch_seconds_sum %.17g\n" PREFIX "fetch_seconds_count %.17g\n", number(durations, "sum"),
+            json_number_value(json_array_get(counts, n - 1)));
+}
+
+static void write_own(FILE *out, struct api *api)
+{
+    static const char *const codes[] = {NULL, "1xx", "2xx", "3xx", "4xx", "5xx"};
+    head(out, "api_requests_total", "counter", "Requests answered, by class of status.");
+    for (unsigned i = 2; i < 6; i++)
+        fprintf(out, PREFIX "api_requests_total{status=\"%s\"} %llu\n", codes[i], atomic_load(&api->counters.requests[i]));
+    one(out, "api_sent_bytes_total", "counter", "Bytes of images sent to clients.", (double)atomic_load(&api->counters.bytes_sent));
+    one(out, "api_aborted_total", "counter", "Downloads that ended before their end.", (double)atomic_load(&api->counters.aborted));
+    one(out, "api_refused_total", "counter", "Requests refused because they came from pages of other sites.",
+        (double)atomic_load(&api->counters.refused));
+    one(out, "api_connections", "gauge", "Clients connected.", (double)connections_count(api->connections));
+}
+
+enum MHD_Result metrics_show(struct request *r)
+{
+    json_t *status = NULL;
+    char *text = NULL;
+    size_t length = 0;
+    int error = mount_status(r->api->mount, &status);
+    FILE *out = open_memstream(&text, &length);
+    if (out == NULL) {
+        json_decref(status);
+        return reply_errno(r, -ENOMEM, "write metrics");
+    }
+    one(out, "up", "gauge", "1: the cache is mounted and answers.", error == 0);
+    if (error == 0) {
+        write_counters(out, status);
+        write_gauges(out, status);
+        write_durations(out, status);
+    }
+    write_own(out, r->api);
+    json_decref(status);
+    if (fclose(out) != 0) {
+        free(text);
+        return reply_errno(r, -ENOMEM, "write metrics");
+    }
+    return reply_text(r, 200, "text/plain; version=0.0.4; charset=utf-8", text, length);
+}

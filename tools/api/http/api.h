@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server: what all its rooms share, and the life of a request.
+ *
+ *   listener    accepts, time-outs; only here and in reply, download: libmicrohttpd
+ *   request     URI, segments, headers
+ *   guard       what keeps web pages out (pure)
+ *   routes      which call a method and a path mean; who may
+ *   auth, keystone, verdicts    who the caller is and which images it sees
+ *   download, manage, images, state, metrics, page, discovery    the calls
+ *   mount       the only room that knows the mounted view
+ *
+ * One thread a connection, with a small stack: a call may block on the mount for as long as the backend takes, and nobody else waits.
+ */
+#ifndef GCFS_API_H
+#define GCFS_API_H
+
+#include <jansson.h>
+#include <microhttpd.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/config.h"
+
+struct auth;
+struct connections;
+struct history;
+
+/* Since the server's start; each its own, none protected by a lock. */
+struct api_counters {
+    atomic_ullong requests[6]; /* by the first digit of the status; [0]: ended without an answer */
+    atomic_ullong bytes_sent;  /* of images */
+    atomic_ullong aborted;     /* downloads that ended before their end */
+    atomic_ullong refused;     /* by the guard */
+};
+
+struct api {
+    const struct config *config;
+    const char *mount;
+    struct auth *auth;
+    struct connections *connections;
+    struct history *history;
+    struct api_counters counters;
+};
+
+enum { SEGMENTS_MAX = 8, URI_MAX = 4 * 1024, HEADERS_MAX = 8 * 1024, BODY_MAX = 64 * 1024 };
+
+enum permission {
+    MAY_ALL,      /* no token needed */
+    MAY_READ,     /* images: downloads and what describes them */
+    MAY_METRICS,
+    MAY_WATCH,    /* the state of the cache, all images by their names: for who sees them all */
+    MAY_MANAGE,
+};
+
+/* Who asks, as auth says. */
+struct identity {
+    bool admin;  /* may manage, and sees every image */
+    bool reader; /* sees every image */
+    const char *token; /* keystone: to ask Glance with; the request's */
+};
+
+struct request {
+    struct api *api;
+    struct MHD_Connection *connection;
+    const char *method;
+    char *uri;                        /* as it came */
+    char *path;                       /* its path, in pieces: the segments point into it */
+    char *query;                      /* behind the '?'; "" */
+    const char *segments[SEGMENTS_MAX]; /* decoded */
+    unsigned segment_count;
+    bool folder;                      /* the path ended with a '/' */
+    const char *id;                   /* the segment that names an image, where the route has one */
+    struct identity who;
+    uint64_t body;                    /* bytes of it that came, and were dropped */
+    bool refused;                     /* answered before its body came */
+    unsigned status;                  /* of the answer; 0: none yet */
+    uint64_t download;                /* bytes of an image in the answer */
+    uint64_t acked_before;            /* what the connection had delivered before */
+};
+
+/* ---- request.c */
+
+struct request *request_new(struct api *api, const char *uri);
+void request_free(struct request *r);
+/* Splits and decodes the URI. NULL; or what is wrong with it. */
+const char *request_split(struct request *r);
+const char *request_header(const struct request *r, const char *name); /* NULL: none */
+bool request_is(const struct request *r, const char *method);
+bool request_wants_page(const struct request *r); /* a browser: it accepts text/html by name */
+/* Copies the decoded value of a query argument: 1; 0: there is none; -EINVAL: it is not rightly encoded, or does not fit in SIZE bytes. */
+int request_argument(const struct request *r, const char *name, char *value, size_t size);
+
+/* ---- reply.c: each queues the answer; MHD_NO: the connection is to be closed */
+
+enum MHD_Result reply_json(struct request *r, unsigned status, json_t *document); /* takes DOCUMENT; NULL is out of memory */
+enum MHD_Result reply_text(struct request *r, unsigned status, const char *type, char *text, size_t length); /* takes TEXT */
+enum MHD_Result reply_static(struct request *r, const char *type, const void *bytes, size_t length, const char *etag);
+enum MHD_Result reply_empty(struct request *r, unsigned status);
+/* {"error": {"code", "title", "message"}} in one line. */
+enum MHD_Result reply_error(struct request *r, unsigned status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* What a negative errno of the mount means for the request; WHAT was attempted. */
+enum MHD_Result reply_errno(struct request *r, int error, const char *what);
+enum MHD_Result reply_not_allowed(struct request *r, const char *allow);
+/* Adds what every answer has and queues it. Takes RESPONSE. */
+enum MHD_Result reply_queue(struct request *r, unsigned status, struct MHD_Response *response);
+
+/* ---- routes.c */
+
+/* Answers a request whose headers and body are all here. */
+enum MHD_Result routes_answer(struct request *r);
+
+/* ---- the calls */
+
+typedef enum MHD_Result call_fn(struct request *r);
+call_fn download_image, download_auth;
+call_fn images_list, images_show, images_schema;
+call_fn cache_list, cache_queue, cache_delete, cache_clear, cache_show, cache_nodes, cache_clean, cache_prune, cache_pin, cache_unpin,
+    cache_stop, cache_forget;
+call_fn legacy_list_cached, legacy_list_queued, legacy_queue, legacy_delete_cached, legacy_delete_queued, legacy_clear_cached,
+    legacy_clear_queued;
+call_fn discovery_versions, discovery_root, page_file, status_show, metrics_show, healthcheck_show;
+
+/* ---- text.c */
+
+/* "2026-11-22T05:05:27Z" */
+void text_time(double seconds, char ret[32]);
+/* ID percent-encoded for a path; RET holds 3 * IMAGE_ID_MAX + 1. */
+void text_encode(const char *id, char *ret);
+
+#endif

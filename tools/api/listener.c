@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listening, and what the library tells of connections and requests.
+ *
+ * One thread a connection: a call may block in the mount, and sendfile(2) does while an image is fetched. The stacks are small and touched
+ * only where used, some 24 KiB; the library wipes a connection's buffer after each request, so that all of it counts.
+ *
+ * A request: new at its URI; its connection waits for it until headers and body are here; answered; done. A body is dropped as it comes.
+ */
+#include "config-auto.h"
+
+#include "api/listener.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/address.h"
+#include "api/http/connections.h"
+#include "base/log.h"
+
+enum { STACK_BYTES = 512 * 1024, POOL_BYTES = 16 * 1024 };
+
+struct listener {
+    struct MHD_Daemon *daemon;
+};
+
+/* ---- the library's callbacks */
+
+static struct connection *connection_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
+static int fd_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info != NULL ? info->connect_fd : -1;
+}
+
+static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct api *api = context;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *socket_context = connection_begin(api->connections, fd_of(connection));
+    } else if (*socket_context != NULL) {
+        connection_end(api->connections, *socket_context);
+        *socket_context = NULL;
+    }
+}
+
+static void *on_uri(void *context, const char *uri, struct MHD_Connection *connection)
+{
+    struct api *api = context;
+    struct request *r = request_new(api, uri);
+    if (r != NULL)
+        r->connection = connection;
+    return r;
+}
+
+/* Paths and arguments are decoded by request.c, which knows a '/' from a "%2F". */
+static size_t do_not_unescape(void *context, struct MHD_Connection *connection, char *text)
+{
+    (void)context, (void)connection;
+    return strlen(text);
+}
+
+static void on_end(void *context, struct MHD_Connection *connection, void **request_context, enum MHD_RequestTerminationCode how)
+{
+    struct api *api = context;
+    struct request *r = *request_context;
+    struct connection *one = connection_of(connection);
+    if (one != NULL)
+        connection_waits(api->connections, one, true);
+    if (r == NULL)
+        return;
+    bool whole = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    if (r->download > 0) {
+        uint64_t sent = whole ? r->download : connection_acked(fd_of(connection)) - r->acked_before;
+        atomic_fetch_add(&api->counters.bytes_sent, sent < r->download ? sent : r->download);
+        if (!whole)
+            atomic_fetch_add(&api->counters.aborted, 1);
+    }
+    atomic_fetch_add(&api->counters.requests[r->status / 100 < 6 ? r->status / 100 : 5], 1);
+    log_debug("%s %.500s: %u%s", r->method != NULL ? r->method : "?", r->uri, r->status, whole ? "" : ", not to its end");
+    request_free(r);
+    *request_context = NULL;
+}
+
+__attribute__((format(printf, 2, 0))) static void on_log(void *context, const char *format, va_list args)
+{
+    char line[512];
+    (void)context;
+    vsnprintf(line, sizeof(line), format, args);
+    line[strcspn(line, "\n")] = '\0';
+    log_debug("http: %s", line);
+}
+
+/* ---- a request */
+
+static enum MHD_Result sum_up(void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    (void)kind;
+    *(size_t *)context += strlen(name) + (value != NULL ? strlen(value) : 0) + 4;
+    return MHD_YES;
+}
+
+/* What can be said before the body: MHD_YES with r->refused when it was. */
+static enum MHD_Result check_head(struct request *r)
+{
+    size_t headers = 0;
+    const char *length = request_header(r, "Content-Length");
+    unsigned long long announced = length != NULL ? strtoull(length, NULL, 10) : 0;
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, sum_up, &headers);
+    r->refused = true;
+    if (strlen(r->uri) > URI_MAX)
+        return reply_error(r, 414, "a URI may be %d bytes long", URI_MAX);
+    if (headers > HEADERS_MAX)
+        return reply_error(r, 431, "the headers may be %d bytes long together", HEADERS_MAX);
+    if (announced > BODY_MAX)
+        return reply_error(r, 413, "no call takes a body; %d bytes are borne", BODY_MAX);
+    r->refused = false;
+    return MHD_YES;
+}
+
+/* The silence that counts is the client's, not that of a call which waited for the backend. */
+static void restart_timeout(struct request *r)
+{
+    unsigned timeout = (unsigned)r->api->config->api.send_timeout;
+    MHD_set_connection_option(r->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+    MHD_set_connection_option(r->connection, MHD_CONNECTION_OPTION_TIMEOUT, timeout);
+}
+
+static enum MHD_Result answer(struct request *r)
+{
+    struct connection *one = connection_of(r->connection);
+    if (one != NULL)
+        connection_waits(r->api->connections, one, false);
+    r->acked_before = connection_acked(fd_of(r->connection));
+    enum MHD_Result result = r->body > BODY_MAX ? reply_error(r, 413, "no call takes a body; %d bytes are borne", BODY_MAX)
+                                                : routes_answer(r);
+    restart_timeout(r);
+    return result;
+}
+
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *upload, size_t *upload_size, void **request_context)
+{
+    struct request *r = *request_context;
+    (void)context, (void)connection, (void)url, (void)version, (void)upload;
+    if (r == NULL)
+        return MHD_NO;
+    if (r->method == NULL) { /* the headers are here */
+        r->method = method;
+        return check_head(r);
+    }
+    if (*upload_size > 0) {
+        r->body += *upload_size;
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    return r->refused ? MHD_YES : answer(r);
+}
+
+/* ---- listening */
+
+static struct MHD_Daemon *serve(struct api *api, int fd, const char *cert, const char *key)
+{
+    const struct config_api *config = &api->config->api;
+    unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)cert},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    if (cert == NULL)
+        tls[0].option = MHD_OPTION_END;
+    return MHD_start_daemon(
+        flags | (cert != NULL ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, api,
+        MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, /* first, so that all is logged */
+        MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_URI_LOG_CALLBACK, on_uri, api,
+        MHD_OPTION_UNESCAPE_CALLBACK, do_not_unescape, NULL,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, api,
+        MHD_OPTION_NOTIFY_COMPLETED, on_end, api,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->max_connections,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->max_connections_per_address,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->send_timeout,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_ARRAY, tls,
+        MHD_OPTION_END);
+}
+
+int listener_start(struct api *api, const char *address, bool loopback_only, const char *cert, const char *key, struct listener **ret)
+{
+    int fd;
+    int r = address_listen(address, loopback_only, &fd);
+    if (r < 0)
+        return r;
+    struct listener *l = calloc(1, sizeof(*l));
+    if (l == NULL) {
+        close(fd);
+        return -ENOMEM;
+    }
+    l->daemon = serve(api, fd, cert, key);
+    if (l->daemon == NULL) {
+        log_error("cannot serve on %s%s; --debug tells more", address,
+                  cert != NULL ? ": are tls_cert_file and tls_key_file PEM, and does the key belong to the certificate?" : "");
+        close(fd);
+        free(l);
+        return -EINVAL;
+    }
+    log_info("listening on %s%s", address, cert != NULL ? " (https)" : "");
+    *ret = l;
+    return 0;
+}
+
+void listener_stop(struct listener *l)
+{
+    if (l == NULL)
+        return;
+    MHD_stop_daemon(l->daemon);
+    free(l);
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which call a method and a path mean, and who may. One table; the first row that fits is the call, all rows whose path fits make the
+ * Allow header. "*" stands for any one segment, "{id}" for one that names an image.
+ */
+#include "config-auto.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/access/auth.h"
+#include "api/access/guard.h"
+#include "api/http/api.h"
+#include "base/log.h"
+
+static const struct route {
+    const char *method, *path;
+    enum permission may;
+    call_fn *call;
+} ROUTES[] = {
+    {"GET", "", MAY_ALL, discovery_root},
+    {"GET", "versions", MAY_ALL, discovery_versions},
+    {"GET", "v2", MAY_ALL, discovery_root},
+    {"GET", "page/*", MAY_ALL, page_file},
+    {"GET", "favicon.ico", MAY_ALL, page_file},
+    {"GET", "healthcheck", MAY_ALL, healthcheck_show},
+    {"GET", "metrics", MAY_METRICS, metrics_show},
+    {"GET", "status", MAY_WATCH, status_show},
+
+    {"GET", "v2/images/{id}/file", MAY_READ, download_image},
+    {"GET", "images/{id}", MAY_READ, download_image},
+    {"GET", "v1/images/{id}", MAY_READ, download_image},
+    {"GET", "v2/images", MAY_READ, images_list},
+    {"GET", "v2/images/{id}", MAY_READ, images_show},
+    {"GET", "v2/schemas/image", MAY_ALL, images_schema},
+    {"GET", "v2/schemas/images", MAY_ALL, images_schema},
+    {"GET", "auth/images/{id}", MAY_READ, download_auth},
+
+    {"GET", "v2/cache", MAY_MANAGE, cache_list},
+    {"DELETE", "v2/cache", MAY_MANAGE, cache_clear},
+    {"GET", "v2/cache/nodes/{id}", MAY_MANAGE, cache_nodes},
+    {"POST", "v2/cache/clean", MAY_MANAGE, cache_clean},
+    {"POST", "v2/cache/prune", MAY_MANAGE, cache_prune},
+    {"GET", "v2/cache/{id}", MAY_MANAGE, cache_show},
+    {"PUT", "v2/cache/{id}", MAY_MANAGE, cache_queue},
+    {"DELETE", "v2/cache/{id}", MAY_MANAGE, cache_delete},
+    {"PUT", "v2/cache/{id}/pin", MAY_MANAGE, cache_pin},
+    {"DELETE", "v2/cache/{id}/pin", MAY_MANAGE, cache_unpin},
+    {"DELETE", "v2/cache/{id}/incomplete", MAY_MANAGE, cache_stop},
+    {"DELETE", "v2/cache/{id}/invalid", MAY_MANAGE, cache_forget},
+
+    {"GET", "cached_images", MAY_MANAGE, legacy_list_cached},
+    {"DELETE", "cached_images", MAY_MANAGE, legacy_clear_cached},
+    {"DELETE", "cached_images/{id}", MAY_MANAGE, legacy_delete_cached},
+    {"GET", "queued_images", MAY_MANAGE, legacy_list_queued},
+    {"DELETE", "queued_images", MAY_MANAGE, legacy_clear_queued},
+    {"PUT", "queued_images/{id}", MAY_MANAGE, legacy_queue},
+    {"DELETE", "queued_images/{id}", MAY_MANAGE, legacy_delete_queued},
+};
+enum { ROUTE_COUNT = sizeof(ROUTES) / sizeof(ROUTES[0]) };
+
+/* The calls of 2011 and of the middleware: below nothing, /v1 or /v2, with '-' or '_'. */
+static const char *canonical(const char *segment)
+{
+    if (strcmp(segment, "cached-images") == 0)
+        return "cached_images";
+    if (strcmp(segment, "queued-images") == 0)
+        return "queued_images";
+    return segment;
+}
+
+static bool is_legacy(const char *segment)
+{
+    return strcmp(segment, "cached_images") == 0 || strcmp(segment, "queued_images") == 0;
+}
+
+/* Does the path fit the route? FROM: the first segment that counts. */
+static bool fits(const struct request *r, const struct route *route, unsigned from, const char **ret_id)
+{
+    const char *c = route->path;
+    unsigned i = from;
+    *ret_id = NULL;
+    while (*c != '\0') {
+        size_t n = strcspn(c, "/");
+        if (i == r->segment_count)
+            return false;
+        const char *segment = i == from ? canonical(r->segments[i]) : r->segments[i];
+        if (n == 4 && strncmp(c, "{id}", n) == 0)
+            *ret_id = segment;
+        else if (!(n == 1 && *c == '*') && (strlen(segment) != n || strncmp(c, segment, n) != 0))
+            return false;
+        i++;
+        c += n + (c[n] == '/');
+    }
+    return i == r->segment_count && !(r->folder && *ret_id != NULL);
+}
+
+static unsigned first_segment(const struct request *r)
+{
+    bool version = r->segment_count > 1 && (strcmp(r->segments[0], "v1") == 0 || strcmp(r->segments[0], "v2") == 0);
+    return version && is_legacy(canonical(r->segments[1])) ? 1 : 0;
+}
+
+/* GET stands for HEAD too. */
+static bool method_fits(const struct request *r, const struct route *route)
+{
+    return request_is(r, route->method) || (request_is(r, "HEAD") && strcmp(route->method, "GET") == 0);
+}
+
+static const struct route *find(struct request *r, char *allow, size_t size)
+{
+    unsigned from = first_segment(r);
+    const char *id;
+    allow[0] = '\0';
+    for (int i = 0; i < ROUTE_COUNT; i++) {
+        if (!fits(r, &ROUTES[i], from, &id))
+            continue;
+        if (method_fits(r, &ROUTES[i])) {
+            r->id = id;
+            return &ROUTES[i];
+        }
+        if (strstr(allow, ROUTES[i].method) != NULL)
+            continue;
+        size_t used = strlen(allow);
+        snprintf(allow + used, size - used, "%s%s%s", used > 0 ? ", " : "", ROUTES[i].method,
+                 strcmp(ROUTES[i].method, "GET") == 0 ? ", HEAD" : "");
+    }
+    return NULL;
+}
+
+/* NULL: let it in. */
+static const char *refusal(const struct request *r)
+{
+    const struct config_api *api = &r->api->config->api;
+    const char *host = request_header(r, "Host");
+    if (api->auth == API_AUTH_NONE && !guard_host(host, api->server_names, api->server_name_count))
+        return "this server has another name: ask for it by its address, or name it in server_names";
+    struct guard_request g = {
+        .change = !request_is(r, "GET") && !request_is(r, "HEAD"),
+        .host = host,
+        .origin = request_header(r, "Origin"),
+        .fetch_site = request_header(r, "Sec-Fetch-Site"),
+        .fetch_mode = request_header(r, "Sec-Fetch-Mode"),
+        .custom = request_header(r, GUARD_HEADER),
+        .page = r->segment_count == 0,
+    };
+    return guard_site(&g);
+}
+
+enum MHD_Result routes_answer(struct request *r)
+{
+    char allow[64];
+    const char *wrong = request_split(r);
+    if (wrong != NULL)
+        return reply_error(r, 400, "%s", wrong);
+    const char *why = refusal(r);
+    if (why != NULL) {
+        atomic_fetch_add(&r->api->counters.refused, 1);
+        log_notice("refused %.32s %.200s: %s", r->method, r->uri, why);
+        return reply_error(r, 403, "%s", why);
+    }
+    const struct route *route = find(r, allow, sizeof(allow));
+    if (route == NULL && allow[0] != '\0')
+        return reply_not_allowed(r, allow);
+    if (route == NULL)
+        return reply_error(r, 404, "there is nothing at this path");
+    if (r->body > 0 && !request_is(r, "PUT") && !request_is(r, "POST"))
+        return reply_error(r, 400, "%s takes no body", r->method);
+    unsigned status;
+    char message[256];
+    if (!auth_allows(r, route->may, &status, message, sizeof(message)))
+        return reply_error(r, status, "%s", message);
+    return route->call(r);
+}
