@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of backends, and what they share: the meaning of HTTP's statuses and validators.
- * Pure but for backend_open(); no state, no lock.
+ * What the backends share: the meaning of HTTP's statuses and validators, objects' paths, checksum files.
+ * Pure; no state, no lock.
  */
 #include "config-auto.h"
 
@@ -12,25 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const struct backend_ops *const backends[] = { &backend_file, &backend_http, &backend_glance,
-                                                   &backend_swift, &backend_s3 };
-
-int backend_open(const struct config *config, const struct backend_ops **ret_ops, struct backend **ret,
-                 char message[CONFIG_MESSAGE_MAX])
-{
-    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
-        if (strcmp(backends[i]->type, config->type) != 0)
-            continue;
-        int r = backends[i]->open(config, ret, message);
-        if (r == 0)
-            *ret_ops = backends[i];
-        return r;
-    }
-    snprintf(message, CONFIG_MESSAGE_MAX, "%s: type: there is no backend \"%s\"",
-             config_where(config, "backend", "type"), config->type);
-    return -EINVAL;
-}
 
 int backend_status_error(int status)
 {

@@ -3,7 +3,7 @@
  * A backend: where images come from. It only says how to ask (requests) and what an answer means; it never touches a
  * socket or a file of the cache. The engine carries its requests out and tries its endpoints in turn.
  *
- * A new backend is one file with a struct backend_ops, a line in backend.c's table and its options in config's. Functions
+ * A new backend is one file with a struct backend_ops, a line in table.c and its options in config's. Functions
  * marked optional may be NULL. All may be called from the fetch thread and the lister's thread at once: what a backend changes
  * after open() it protects by itself. None blocks, but list_here().
  *
