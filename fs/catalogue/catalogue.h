@@ -43,9 +43,9 @@ struct image_row {
     struct image_meta meta;
     uint64_t bytes;        /* in the cache, as of the last checkpoint; = size when complete */
     uint64_t hits;
-    int64_t created;       /* when the row was made */
+    int64_t created;       /* the version's own date, if one was known when the row was made; else when that was */
     int64_t last_accessed;
-    int64_t last_modified; /* complete: when it was; partial: last progress; known: = created */
+    int64_t last_modified; /* complete: when it became that; partial: last progress; known: means nothing */
     int64_t described;     /* when a backend last confirmed meta; 0: only a listing did */
     bool pinned;
     char error[IMAGE_ERROR_MAX + 1]; /* why the last fetch failed; "" */

@@ -63,16 +63,24 @@ static void bind_meta(struct cat_query *q, const struct image_meta *meta, char d
     cat_bind_text(q, meta->disk_format);
 }
 
+/* What the row of a version made NOW shows as its time: no later answer moves it. */
+static int64_t date_of(const struct image_meta *meta, int64_t now)
+{
+    int64_t date = image_meta_date(meta);
+    return date != 0 ? date : now;
+}
+
 static int insert_known(struct cat_connection *k, const char *name, const struct image_meta *meta, int64_t now)
 {
     char digest[CAT_DIGEST_TEXT];
     CAT_QUERY q;
     cat_query_start(&q, k, "INSERT INTO images (size, etag, modified, endpoint, digest, title, disk_format, name,"
                            " created, last_modified, described, state)"
-                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?9, 0)");
+                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?10, ?10, ?9, 0)");
     bind_meta(&q, meta, digest);
     cat_bind_text(&q, name);
     cat_bind_int(&q, now);
+    cat_bind_int(&q, date_of(meta, now));
     return cat_run(&q);
 }
 
@@ -88,7 +96,10 @@ static int update_meta(struct cat_connection *k, int64_t id, const struct image_
     return cat_run(&q);
 }
 
-/* A new row, known, with what the row ID has; that one is retired. */
+/*
+ * A new row, known, with what the row ID has; that one is retired. It keeps the time, too, when the version has a date: should it turn out
+ * to be another version, that brings a date of its own.
+ */
 static int insert_successor(struct cat_connection *k, int64_t id, int64_t now, int64_t *ret_new)
 {
     int r = changed_or(cat_run_int(k, "UPDATE images SET state = 3 WHERE id = ?1 AND state < 3", id), -ESTALE);
@@ -96,7 +107,8 @@ static int insert_successor(struct cat_connection *k, int64_t id, int64_t now, i
         r = cat_run_int2(k, "INSERT INTO images (name, state, size, endpoint, etag, modified, digest, title, disk_format,"
                             " described, listed0, listed1, created, last_modified)"
                             " SELECT name, 0, size, endpoint, etag, modified, digest, title, disk_format,"
-                            " described, listed0, listed1, ?2, ?2 FROM images WHERE id = ?1", id, now);
+                            " described, listed0, listed1, CASE modified WHEN '' THEN ?2 ELSE created END, ?2"
+                            " FROM images WHERE id = ?1", id, now);
     if (r >= 0)
         *ret_new = sqlite3_last_insert_rowid(k->db);
     return r;
@@ -106,7 +118,7 @@ static int insert_successor(struct cat_connection *k, int64_t id, int64_t now, i
  * Another version of an image that is known only: a new row, as the kernel may still have bytes of the old one in its pages, from when it
  * was fetched or passed through.
  */
-static int renew(struct cat_connection *k, struct image_row *row, int64_t now)
+static int renew(struct cat_connection *k, struct image_row *row, int64_t date, int64_t now)
 {
     int64_t fresh;
     if (row->meta.size == IMAGE_SIZE_UNKNOWN) /* never read */
@@ -114,6 +126,8 @@ static int renew(struct cat_connection *k, struct image_row *row, int64_t now)
     int r = insert_successor(k, row->row, now, &fresh);
     if (r >= 0 && row->pinned)
         r = cat_run_int(k, "UPDATE images SET pinned = 1 WHERE id = ?1", fresh);
+    if (r >= 0)
+        r = cat_run_int2(k, "UPDATE images SET created = ?2, last_modified = ?2 WHERE id = ?1", fresh, date);
     if (r >= 0)
         r = cat_run_int(k, "DELETE FROM images WHERE id = ?1", row->row);
     if (r < 0)
@@ -128,7 +142,7 @@ int cat_renew(struct cat_connection *k, const char *name, int64_t now)
     int r = cat_image_find(k, name, &row);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    return row.state == IMAGE_KNOWN ? renew(k, &row, now) : 0;
+    return row.state == IMAGE_KNOWN ? renew(k, &row, now, now) : 0;
 }
 
 int cat_learn(struct cat_connection *k, const char *name, const struct image_meta *meta, int64_t now, struct image_row *ret)
@@ -142,7 +156,7 @@ int cat_learn(struct cat_connection *k, const char *name, const struct image_met
         bool same = image_meta_same_version(&row.meta, meta);
         if (!same && row.state != IMAGE_KNOWN)
             return -ESTALE;
-        if (!same && (r = renew(k, &row, now)) < 0)
+        if (!same && (r = renew(k, &row, date_of(meta, now), now)) < 0)
             return r;
         if (same && row.state == IMAGE_KNOWN) {
             fill_meta(&merged, &row.meta);

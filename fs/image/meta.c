@@ -8,6 +8,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
 
 static bool is_weak(const char *etag)
 {
@@ -34,6 +37,21 @@ bool image_meta_same_version(const struct image_meta *a, const struct image_meta
     if (a->modified[0] != '\0' && b->modified[0] != '\0')
         return strcmp(a->modified, b->modified) == 0;
     return true;
+}
+
+int64_t image_meta_date(const struct image_meta *meta)
+{
+    /* RFC 9110, 5.6.7: as it is written today, and the two older ways. */
+    static const char *const formats[] = {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"};
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        struct tm tm = {0};
+        const char *end = strptime(meta->modified, formats[i], &tm);
+        if (end == NULL || *end != '\0')
+            continue;
+        time_t seconds = timegm(&tm);
+        return seconds <= 0 || seconds > INT64_MAX / NS_PER_S ? 0 : seconds * NS_PER_S;
+    }
+    return 0;
 }
 
 const char *image_meta_strong_etag(const struct image_meta *meta)

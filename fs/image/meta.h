@@ -35,6 +35,9 @@ struct listed_image {
  */
 bool image_meta_same_version(const struct image_meta *a, const struct image_meta *b);
 
+/* The date of META's version, in nanoseconds since 1970, from its Last-Modified. 0: none is told, or none that a clock could show. */
+int64_t image_meta_date(const struct image_meta *meta);
+
 /* A strong validator for If-Match: meta's etag when it has one that is not weak; NULL. */
 const char *image_meta_strong_etag(const struct image_meta *meta);
 

@@ -31,10 +31,15 @@ static struct timespec to_timespec(int64_t ns)
     return (struct timespec){.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
 }
 
+static blkcnt_t blocks_of(uint64_t bytes)
+{
+    return (blkcnt_t)(bytes / 512 + (bytes % 512 != 0));
+}
+
 static void fill(const struct view *v, uint64_t node, mode_t mode, uint64_t size, struct stat *st)
 {
     *st = (struct stat){.st_ino = node, .st_mode = mode, .st_nlink = S_ISDIR(mode) ? 2 : 1, .st_uid = v->uid, .st_gid = v->gid,
-                        .st_size = (off_t)size, .st_blksize = 128 * 1024};
+                        .st_size = (off_t)size, .st_blocks = blocks_of(size), .st_blksize = 128 * 1024};
 }
 
 static void fill_times(struct stat *st, int64_t accessed, int64_t modified, int64_t changed)
@@ -57,8 +62,10 @@ static void image_entry(const struct view *v, struct image_row *row, struct view
     ret->node = node_make(KIND_IMAGE, row->row);
     uint64_t size = row->meta.size == IMAGE_SIZE_UNKNOWN ? 0 : row->meta.size;
     fill(v, ret->node, S_IFREG | 0444, size, &ret->attr);
-    ret->attr.st_blocks = (blkcnt_t)((row->bytes + 511) / 512);
-    fill_times(&ret->attr, row->last_accessed ? row->last_accessed : row->created, row->last_modified, row->last_modified);
+    /* The bytes that are here. But a file without any block is one large hole to tar, which would read none of it. */
+    ret->attr.st_blocks = blocks_of(row->bytes > 0 || size == 0 ? row->bytes : 1);
+    /* Bytes of an inode never change, and so do its times not: whoever copies it must not see it move while it is fetched. */
+    fill_times(&ret->attr, row->last_accessed ? row->last_accessed : row->created, row->created, row->created);
     ret->entry_timeout = KEEP;
     ret->attr_timeout = row->state == IMAGE_PARTIAL ? KEEP_NOT : KEEP;
     if (row->meta.size == IMAGE_SIZE_UNKNOWN) /* known from a listing without sizes: to be looked up before it is shown */
@@ -383,7 +390,7 @@ int view_statvfs(const struct view *v, struct statvfs *ret)
     *ret = (struct statvfs){
         .f_bsize = BLOCK, .f_frsize = BLOCK, .f_namemax = IMAGE_ID_MAX,
         .f_blocks = space.limit / BLOCK, .f_bfree = left / BLOCK, .f_bavail = left / BLOCK,
-        .f_files = space.images + space.partial + FIXED_COUNT + 1,
+        /* No f_files: there is no number of inodes to run out of, and with none free it would be an alarm. */
     };
     return 0;
 }

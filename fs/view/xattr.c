@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "view/view.h"
 
 enum { VALUE_MAX = 512 };
@@ -87,6 +88,15 @@ static bool map(const struct view *v, const struct image_row *row, char value[VA
     return row->state == IMAGE_PARTIAL && engine_map(v->engine, row->row, value) == 0;
 }
 
+/* Partial: when bytes of it came last; complete: when it became that. Seconds since 1970. */
+static bool last_progress(const struct view *v, const struct image_row *row, char value[VALUE_MAX])
+{
+    (void)v;
+    int64_t when = row->last_modified;
+    return row->state != IMAGE_KNOWN && when > 0 &&
+           snprintf(value, VALUE_MAX, "%" PRIi64 ".%09" PRIi64, when / NS_PER_S, when % NS_PER_S) > 0;
+}
+
 static bool title(const struct view *v, const struct image_row *row, char value[VALUE_MAX])
 {
     (void)v;
@@ -111,6 +121,7 @@ static const struct attribute { const char *name; value_fn *value; } ATTRIBUTES[
     {"user.glance.open", open_handles},
     {"user.glance.pinned", pinned},
     {"user.glance.map", map},
+    {"user.glance.last_progress", last_progress},
     {"user.glance.name", title},
     {"user.glance.disk_format", disk_format},
 };

@@ -58,7 +58,7 @@ def incomplete(cache, origin, name="image"):
 
 
 def progress_age(cache, name):
-    return time.time() - os.stat(cache.path("incomplete", name)).st_mtime
+    return time.time() - float(cache.xattr(name, "last_progress", "incomplete"))
 
 
 def test_stalled_goes(cache, origin):

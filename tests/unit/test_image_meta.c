@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -115,6 +116,26 @@ static void only_strong_etags_are_for_if_match(void **state)
     assert_string_equal(image_meta_strong_etag(&meta), "\"W/x\"");
 }
 
+static int64_t date(const char *text)
+{
+    struct image_meta meta = {.size = 1};
+    snprintf(meta.modified, sizeof(meta.modified), "%s", text);
+    return image_meta_date(&meta);
+}
+
+static void the_date_of_a_version(void **state)
+{
+    const int64_t when = INT64_C(784111777000000000);
+    (void)state;
+    assert_true(date("Sun, 06 Nov 1994 08:49:37 GMT") == when);
+    assert_true(date("Sunday, 06-Nov-94 08:49:37 GMT") == when);
+    assert_true(date("Sun Nov  6 08:49:37 1994") == when);
+    static const char *const none[] = {"", "yesterday", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 GMT+1",
+                                       "Thu, 01 Jan 1970 00:00:00 GMT", "Wed, 31 Dec 1969 23:59:59 GMT", "Fri, 01 Jan 9999 00:00:00 GMT"};
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+        assert_true(date(none[i]) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +147,7 @@ int main(void)
         cmocka_unit_test(other_endpoints_have_etags_of_their_own),
         cmocka_unit_test(weak_and_strong_name_one_version),
         cmocka_unit_test(only_strong_etags_are_for_if_match),
+        cmocka_unit_test(the_date_of_a_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -73,9 +74,24 @@ static int clean_invalid(void *context, const char *name)
 
 /* ---- incomplete/ */
 
+/* When bytes of NAME came last, in nanoseconds since 1970. A mount of an older version tells it as the file's time. */
+static int last_progress(const struct clean *c, const char *name, const struct folder_entry *entry, int64_t *ret)
+{
+    char text[64], fraction[10] = "";
+    long long seconds;
+    int r = cache_mount_attribute(c->run->mount, "incomplete", name, "last_progress", text, sizeof(text));
+    if (r < 0)
+        return r == -ESTALE ? -ENOENT : r;
+    int n = sscanf(text, "%lld.%9[0-9]", &seconds, fraction);
+    *ret = n < 1 || seconds < 0 || seconds > INT64_MAX / NS_PER_S - 1 ? entry->modified : seconds * NS_PER_S + strtoll(fraction, NULL, 10);
+    return 0;
+}
+
 static bool is_stalled(const struct clean *c, const char *name, bool fresh, struct folder_entry *ret, int *ret_error)
 {
     *ret_error = folder_stat(c->folder, name, fresh, ret);
+    if (*ret_error == 0)
+        *ret_error = last_progress(c, name, ret, &ret->modified);
     int64_t idle = clock_now() - ret->modified;
     return *ret_error == 0 && idle >= 0 && (uint64_t)idle >= c->stall_time * (uint64_t)NS_PER_S;
 }

@@ -437,7 +437,7 @@ bool image_available_locked(const struct image *image, uint64_t offset, uint64_t
 
 uint64_t image_present_locked(const struct image *image)
 {
-    if (image->state == IMAGE_COMPLETE)
+    if (image->state == IMAGE_COMPLETE || (image->state == IMAGE_RETIRED && image->file != NULL))
         return image->meta.size;
     if (image->through)
         return 0;

@@ -78,12 +78,24 @@ static double seconds(const struct timespec *t)
     return (double)t->tv_sec + (double)t->tv_nsec / 1e9;
 }
 
+static void progress(const char *path, int fd, double *modified)
+{
+    char text[64];
+    attribute(path, fd, "last_progress", text, sizeof(text));
+    if (text[0] != '\0')
+        *modified = strtod(text, NULL);
+}
+
 static void collect(const char *path, int fd, const struct stat *st, unsigned which, struct facts *f)
 {
     *f = (struct facts){.size = (uint64_t)st->st_size, .bytes = (uint64_t)st->st_blocks * 512,
                         .accessed = seconds(&st->st_atim), .modified = seconds(&st->st_mtim)};
+    if (which & (FACT_STATE | FACT_MAP))
+        f->bytes = number(path, fd, "bytes_cached");
     if (f->bytes > f->size)
         f->bytes = f->size;
+    if (which & (FACT_STATE | FACT_MAP | FACT_HITS)) /* when bytes came; the file's time is that of its version */
+        progress(path, fd, &f->modified);
     if (which & FACT_HITS)
         f->hits = number(path, fd, "hits");
     if (which & FACT_PINNED)
