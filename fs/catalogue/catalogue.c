@@ -209,6 +209,19 @@ int cat_write_begin(struct catalogue *c, struct cat_connection **ret)
     return 0;
 }
 
+int cat_sync(struct catalogue *c)
+{
+    char *path;
+    if (asprintf(&path, "%s-wal", c->path) < 0)
+        return -ENOMEM;
+    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC); /* SQLite's locks are on the other two files */
+    free(path);
+    int r = fd < 0 || fdatasync(fd) < 0 ? -errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
 /*
  * Copies the log back into the database, on a reader's connection and outside the turn: it waits for the disk, while
  * commits do not. Its result does not matter: what was not copied now is copied the next time.

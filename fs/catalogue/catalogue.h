@@ -49,6 +49,7 @@ struct image_row {
     int64_t described;     /* when a backend last confirmed meta; 0: only a listing did */
     bool pinned;
     char error[IMAGE_ERROR_MAX + 1]; /* why the last fetch failed; "" */
+    char tag[IMAGE_TAG_SIZE]; /* of its file; "": known, or a file without one */
 };
 
 /*
@@ -99,8 +100,9 @@ int catalogue_learn(struct catalogue *c, const char *name, const struct image_me
                     struct image_row *ret);
 /* The version of a row that had none, as the first answer for its bytes told it. -ESTALE when the row is gone. */
 int catalogue_describe(struct catalogue *c, int64_t row, const struct image_meta *meta, int64_t now);
-/* known → partial, with an empty map; -ESTALE from any other state, or when the size is not known. */
-int catalogue_begin(struct catalogue *c, int64_t row, int64_t now);
+/* known → partial, with an empty map, for a new file that is to get TAG; -ESTALE from any other state, or when the size is not known.
+ * A file that gets none ("") must not be made before a power cut can take this no more: then this waits for the disk. */
+int catalogue_begin(struct catalogue *c, int64_t row, const char *tag, int64_t now);
 /* BITS (LENGTH bytes) and BYTES of a partial row, after its data was synced. -ESTALE when the row is not partial. */
 int catalogue_checkpoint(struct catalogue *c, int64_t row, const void *bits, size_t length, uint64_t bytes,
                          int64_t now);
@@ -108,8 +110,8 @@ int catalogue_checkpoint(struct catalogue *c, int64_t row, const void *bits, siz
  * invalid entries of its name, in one transaction. last_accessed becomes NOW when it was earlier, so that an image
  * fetched ahead of its first reader is not the first to be evicted. -ESTALE from any other state, or without a size. */
 int catalogue_complete(struct catalogue *c, int64_t row, const struct digest *digest, int64_t now);
-/* The same for a file that was found: known → complete only, as somebody may be fetching it. */
-int catalogue_adopt(struct catalogue *c, int64_t row, const struct digest *digest, int64_t now);
+/* The same for a file that was found, with its TAG: known → complete only, as somebody may be fetching it. */
+int catalogue_adopt(struct catalogue *c, int64_t row, const char *tag, const struct digest *digest, int64_t now);
 /*
  * live → retired, its map dropped, its bytes kept as they are. With KEEP_KNOWN a new known row takes the name, with the
  * old one's meta and listing mark, in the same transaction: *ret_new (may be NULL) is its id, else 0. -ESTALE when not

@@ -197,11 +197,15 @@ int catalogue_describe(struct catalogue *c, int64_t row, const struct image_meta
 
 /* ---- from state to state */
 
-static int begin(struct cat_connection *k, int64_t id, int64_t now)
+static int begin(struct cat_connection *k, int64_t id, const char *tag, int64_t now)
 {
-    int r = cat_run_int2(k, "UPDATE images SET state = 1, bytes = 0, last_modified = ?2"
-                            " WHERE id = ?1 AND state = 0 AND size >= 0", id, now);
-    r = changed_or(r, -ESTALE);
+    CAT_QUERY image;
+    cat_query_start(&image, k, "UPDATE images SET state = 1, bytes = 0, last_modified = ?2, tag = ?3"
+                               " WHERE id = ?1 AND state = 0 AND size >= 0");
+    cat_bind_int(&image, id);
+    cat_bind_int(&image, now);
+    cat_bind_text(&image, tag);
+    int r = changed_or(cat_run(&image), -ESTALE);
     if (r < 0)
         return r;
 
@@ -218,13 +222,15 @@ static int begin(struct cat_connection *k, int64_t id, int64_t now)
     return cat_run(&q);
 }
 
-int catalogue_begin(struct catalogue *c, int64_t row, int64_t now)
+int catalogue_begin(struct catalogue *c, int64_t row, const char *tag, int64_t now)
 {
     struct cat_connection *k;
     int r = cat_write_begin(c, &k);
     if (r < 0)
         return r;
-    r = cat_write_end(c, begin(k, row, now));
+    r = cat_write_end(c, begin(k, row, tag, now));
+    if (r >= 0 && tag[0] == '\0')
+        r = cat_sync(c);
     return r < 0 ? r : 0;
 }
 
@@ -257,6 +263,15 @@ int catalogue_checkpoint(struct catalogue *c, int64_t row, const void *bits, siz
     return cat_write_end(c, checkpoint(k, row, bits, length, bytes, now));
 }
 
+static int set_tag(struct cat_connection *k, int64_t id, const char *tag)
+{
+    CAT_QUERY q;
+    cat_query_start(&q, k, "UPDATE images SET tag = ?2 WHERE id = ?1");
+    cat_bind_int(&q, id);
+    cat_bind_text(&q, tag);
+    return cat_run(&q);
+}
+
 /* From known, or from partial, too. */
 static int complete(struct cat_connection *k, int64_t id, enum image_state from, const struct digest *digest, int64_t now)
 {
@@ -278,24 +293,28 @@ static int complete(struct cat_connection *k, int64_t id, enum image_state from,
     return r;
 }
 
-static int complete_from(struct catalogue *c, int64_t row, enum image_state from, const struct digest *digest, int64_t now)
+static int complete_from(struct catalogue *c, int64_t row, enum image_state from, const char *tag, const struct digest *digest,
+                         int64_t now)
 {
     struct cat_connection *k;
     int r = cat_write_begin(c, &k);
     if (r < 0)
         return r;
-    r = cat_write_end(c, complete(k, row, from, digest, now));
+    r = complete(k, row, from, digest, now);
+    if (r >= 0 && tag)
+        r = set_tag(k, row, tag);
+    r = cat_write_end(c, r);
     return r < 0 ? r : 0;
 }
 
 int catalogue_complete(struct catalogue *c, int64_t row, const struct digest *digest, int64_t now)
 {
-    return complete_from(c, row, IMAGE_PARTIAL, digest, now);
+    return complete_from(c, row, IMAGE_PARTIAL, NULL, digest, now);
 }
 
-int catalogue_adopt(struct catalogue *c, int64_t row, const struct digest *digest, int64_t now)
+int catalogue_adopt(struct catalogue *c, int64_t row, const char *tag, const struct digest *digest, int64_t now)
 {
-    return complete_from(c, row, IMAGE_KNOWN, digest, now);
+    return complete_from(c, row, IMAGE_KNOWN, tag, digest, now);
 }
 
 static int retire(struct cat_connection *k, int64_t id, bool keep_known, int64_t now, int64_t *ret_new)
@@ -359,7 +378,7 @@ static int change_text(struct catalogue *c, const char *sql, int64_t id, const c
 
 int catalogue_reset(struct catalogue *c, int64_t row, enum image_state from)
 {
-    return change(c, "UPDATE images SET state = 0, bytes = 0, last_modified = created WHERE id = ?1 AND state <= ?2",
+    return change(c, "UPDATE images SET state = 0, bytes = 0, last_modified = created, tag = '' WHERE id = ?1 AND state <= ?2",
                   row, from, -ESTALE);
 }
 

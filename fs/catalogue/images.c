@@ -52,6 +52,7 @@ int cat_image_row(struct cat_query *q, struct image_row *ret)
     cat_text(q, 15, ret->meta.title, sizeof ret->meta.title);
     cat_text(q, 16, ret->meta.disk_format, sizeof ret->meta.disk_format);
     cat_text(q, 17, ret->error, sizeof ret->error);
+    cat_text(q, 18, ret->tag, sizeof ret->tag);
     return 0;
 }
 

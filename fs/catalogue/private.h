@@ -58,6 +58,8 @@ void cat_read_end(struct catalogue *c, struct cat_connection *k);
 int cat_write_begin(struct catalogue *c, struct cat_connection **ret);
 /* RESULT ≥ 0: commits, and returns RESULT or why the commit failed. Negative: rolls back and returns it. */
 int cat_write_end(struct catalogue *c, int result);
+/* Until what was committed before is on the disk. */
+int cat_sync(struct catalogue *c);
 
 /* ---- statements (query.c) */
 

@@ -93,6 +93,8 @@ static const char *const migrations[] = {
     " generation INTEGER NOT NULL, PRIMARY KEY (name, source, algorithm)) WITHOUT ROWID;"
     "CREATE TABLE digest_sources (source TEXT PRIMARY KEY, generation INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE notes (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;",
+    /* 1 → 2: which file a row is of */
+    "ALTER TABLE images ADD COLUMN tag TEXT NOT NULL DEFAULT '';",
 };
 enum { SCHEMA_VERSION = sizeof migrations / sizeof migrations[0] };
 

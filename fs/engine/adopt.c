@@ -37,26 +37,38 @@ static bool stopping(const struct adoption *a)
 
 /* ---- rows without files, and leftovers */
 
+/* Is what lies in PLACE under the name of ROW the file that it was made with? As image_check_file(); -ENOENT. */
+static int check_place(struct engine *e, enum store_place place, const struct image_row *row)
+{
+    int fd, r = store_open_image(e->store, place, row->name, &fd);
+    if (r < 0)
+        return r;
+    r = image_check_file(fd, row);
+    close(fd);
+    return r;
+}
+
 static void check_complete_row(struct engine *e, const struct image_row *row)
 {
-    struct store_file file;
-    int r = store_stat(e->store, STORE_COMPLETE, row->name, &file);
+    int r = check_place(e, STORE_COMPLETE, row);
     if (r == -ENOENT) {
         log_warning("%s: its file is gone from the cache directory; it will be fetched again", row->name);
         catalogue_reset(e->catalogue, row->row, IMAGE_COMPLETE);
-    } else if (r == 0 && file.size != row->meta.size) {
+    } else if (r == -EBADMSG) {
         engine_quarantine(e, row->name, "the size of its file in the cache directory is wrong");
+    } else if (r == -ESTALE) { /* another version's: looked at as any file without a row */
+        catalogue_reset(e->catalogue, row->row, IMAGE_COMPLETE);
     }
 }
 
 static void check_partial_row(struct engine *e, const struct image_row *row)
 {
-    struct store_file file;
     struct image *image;
-    if (store_stat(e->store, STORE_PARTIAL, row->name, &file) == -ENOENT) {
+    int r = check_place(e, STORE_PARTIAL, row);
+    if (r == -ENOENT) {
         /* Published, but killed before the commit: adopted like any file without a row. */
         catalogue_reset(e->catalogue, row->row, IMAGE_PARTIAL);
-    } else if (row->bytes == row->meta.size && image_load(e, row->row, &image) == 0) {
+    } else if ((r == -EBADMSG || r == -ESTALE || row->bytes == row->meta.size) && image_load(e, row->row, &image) == 0) {
         fetch_visit(image); /* all of it is here: verify and publish */
         image_put(image);
     }
@@ -75,6 +87,8 @@ static bool is_left_behind(struct engine *e, const struct image_row *row)
         close(fd);
         return false;
     }
+    if (check_place(e, STORE_COMPLETE, row) < 0)
+        return false;
     if (catalogue_find(e->catalogue, row->name, &live) < 0)
         return true;
     return live.state == IMAGE_KNOWN ||
@@ -117,7 +131,9 @@ static int check_retired_file(void *context, int64_t row)
 {
     struct adoption *a = context;
     struct image_row r;
-    if (catalogue_get(a->e->catalogue, row, &r) == -ENOENT)
+    int error = catalogue_get(a->e->catalogue, row, &r);
+    /* The row is retired before its file moves: one that is not has lost that to a power cut, and its number may be another's. */
+    if (error == -ENOENT || (error == 0 && r.state != IMAGE_RETIRED))
         store_remove_retired(a->e->store, row);
     return stopping(a);
 }
@@ -247,12 +263,25 @@ static void quarantine_file(struct adoption *a, const char *name, const struct s
     log_warning("%s: not taken over, moved to invalid/: %s", name, why);
 }
 
+static int read_tag(struct engine *e, const char *name, char ret_tag[IMAGE_TAG_SIZE])
+{
+    int fd, r = store_open_image(e->store, STORE_COMPLETE, name, &fd);
+    if (r < 0)
+        return r;
+    r = store_get_tag(fd, ret_tag);
+    close(fd);
+    return r;
+}
+
 /* The row becomes complete; hits and times come from Glance's index or the file. */
 static int commit(struct adoption *a, const struct image_row *row, const struct image_meta *meta, const struct store_file *file)
 {
     struct engine *e = a->e;
     struct glance_row g = {.last_accessed = file->accessed, .last_modified = file->modified};
-    int r = catalogue_adopt(e->catalogue, row->row, &meta->digest, clock_now());
+    char tag[IMAGE_TAG_SIZE];
+    int r = read_tag(e, row->name, tag);
+    if (r == 0)
+        r = catalogue_adopt(e->catalogue, row->row, tag, &meta->digest, clock_now());
     if (r < 0)
         return r == -ESTALE ? -EBUSY : r; /* it is being fetched by now */
     store_remove(e->store, STORE_INVALID, row->name); /* its row went with the adoption */

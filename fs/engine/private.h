@@ -257,6 +257,9 @@ void engine_tell_bytes(struct engine *e, int64_t row, uint64_t offset, uint64_t 
 
 struct image_file *image_file_new(int fd); /* takes FD; on no memory closes it and returns NULL */
 struct image_file *image_file_ref(struct image_file *file);
+/* Is FD the file that ROW was made with? 0; -ESTALE: another one of its name; -EBADMSG: its size is wrong. One that was copied, and lost its
+ * tag, is believed when it was whole. */
+int image_check_file(int fd, const struct image_row *row);
 /* Loads the image of ROW or finds it, with one reference more. -ESTALE when there is no such row. Blocks on the disk. */
 int image_load(struct engine *e, int64_t row, struct image **ret);
 /* The row of an image known in memory turned out to be complete, or to have been that: takes its file. Blocks on the disk. -ESTALE: gone. */

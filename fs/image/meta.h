@@ -12,6 +12,10 @@
 
 #define IMAGE_SIZE_UNKNOWN UINT64_MAX
 
+/* What tells a file of the cache from every other that had its name: random hexadecimal digits, in the row and in an attribute of the
+ * file. "": none was given. */
+enum { IMAGE_TAG_SIZE = 32 + 1 };
+
 struct image_meta {
     uint64_t size;       /* bytes; IMAGE_SIZE_UNKNOWN */
     char etag[128];      /* as the server sent it, quotes and W/ included; "": none, or too long to keep */

@@ -8,7 +8,9 @@
  *            └──────────quarantine──┴──→ invalid/<name> ──→ removed
  *
  * Only publishing is synced. A new partial file is not: when a power cut takes it, the catalogue's row finds no file at
- * the next start and begins anew. Nor is a removal: a file that comes back has no row, and is adopted or removed.
+ * the next start and begins anew. Nor is a removal: a file that comes back has no row, and is adopted or removed. What
+ * reached the disk of the catalogue may be older than the files: each file has a tag of its own, which its row has, too,
+ * so that a row is never believed of another file of its name.
  *
  * No lock: descriptors opened once, and paths that never change.
  */
@@ -24,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
@@ -37,6 +40,7 @@
 #define CATALOGUE_NAME ".catalogue.db"
 #define DAMAGED_PREFIX CATALOGUE_NAME ".damaged-"
 #define LABEL_ATTRIBUTE "user.glance-cache-fs"
+#define TAG_ATTRIBUTE LABEL_ATTRIBUTE ".tag"
 
 enum { DAMAGED_KEPT = 3, PLACES = STORE_QUEUE + 1 };
 
@@ -45,6 +49,7 @@ struct store {
     char *catalogue_path;
     int places[PLACES]; /* descriptors of directories; STORE_COMPLETE: the cache directory itself */
     int retired;
+    bool keeps_tags; /* the file system has attributes of files */
 };
 
 static const char *const place_names[PLACES] = {
@@ -93,6 +98,7 @@ static int open_all(struct store *s, const char *dir)
         r = open_folder(fd, ".retired", &s->retired);
     if (r >= 0 && fsync(fd) < 0)
         r = -errno;
+    s->keeps_tags = r >= 0 && fsetxattr(s->places[STORE_PARTIAL], TAG_ATTRIBUTE, "-", 1, 0) == 0;
     return r;
 }
 
@@ -210,7 +216,26 @@ int store_open_image(struct store *s, enum store_place place, const char *name, 
     return open_regular(place_fd(s, place, name), name, place == STORE_PARTIAL ? O_RDWR : O_RDONLY, ret_fd);
 }
 
-int store_create_partial(struct store *s, const char *name, uint64_t size, int *ret_fd)
+void store_new_tag(const struct store *s, char ret_tag[IMAGE_TAG_SIZE])
+{
+    uint64_t random[2];
+    ret_tag[0] = '\0';
+    if (s->keeps_tags && getrandom(random, sizeof random, 0) == (ssize_t)sizeof random)
+        snprintf(ret_tag, IMAGE_TAG_SIZE, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+}
+
+/* The tag first: whatever makes the size durable makes it durable, too. */
+static int fill_partial(int fd, uint64_t size, const char *tag)
+{
+    if (tag[0] && fsetxattr(fd, TAG_ATTRIBUTE, tag, strlen(tag), 0) < 0)
+        return -errno;
+    /* A size beyond what the file system can hold is EINVAL for some. */
+    if (ftruncate(fd, (off_t)size) < 0)
+        return errno == EINVAL ? -EFBIG : -errno;
+    return 0;
+}
+
+int store_create_partial(struct store *s, const char *name, uint64_t size, const char *tag, int *ret_fd)
 {
     int dir = place_fd(s, STORE_PARTIAL, name);
     if (size > INT64_MAX)
@@ -220,9 +245,8 @@ int store_create_partial(struct store *s, const char *name, uint64_t size, int *
     int fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, (off_t)size) < 0) {
-        /* A size beyond what the file system can hold is EINVAL for some. */
-        int r = errno == EINVAL ? -EFBIG : -errno;
+    int r = fill_partial(fd, size, tag);
+    if (r < 0) {
         close(fd);
         unlinkat(dir, name, 0);
         return r;
@@ -501,6 +525,19 @@ int store_space(struct store *s, uint64_t *ret_total, uint64_t *ret_available)
 int store_set_label(int fd, const char *text)
 {
     return fsetxattr(fd, LABEL_ATTRIBUTE, text, strlen(text), 0) < 0 ? -errno : 0;
+}
+
+int store_get_tag(int fd, char ret_tag[IMAGE_TAG_SIZE])
+{
+    char value[IMAGE_TAG_SIZE];
+    ssize_t n = fgetxattr(fd, TAG_ATTRIBUTE, value, sizeof value - 1);
+    if (n < 0 && errno == ERANGE) /* somebody else's */
+        n = snprintf(value, sizeof value, "?");
+    if (n < 0 && errno != ENODATA && errno != ENOTSUP)
+        return -errno;
+    value[n > 0 ? n : 0] = '\0';
+    memcpy(ret_tag, value, sizeof value);
+    return 0;
 }
 
 int store_get_label(int fd, char *text, size_t size)

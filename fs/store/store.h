@@ -22,6 +22,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "image/meta.h"
+
 struct store;
 
 /* Opens DIR (which must exist: -ENOENT, -ENOTDIR) and makes the folders inside that are missing. */
@@ -50,8 +52,10 @@ struct store_file {
 /* The file of an image, read-write (STORE_PARTIAL) or read-only (the others). -ENOENT; -EINVAL when not a regular
  * file, here and in store_stat(). */
 int store_open_image(struct store *s, enum store_place place, const char *name, int *ret_fd);
-/* A new partial file of SIZE bytes, all hole; replaces an old one. -ENOSPC, -EFBIG. */
-int store_create_partial(struct store *s, const char *name, uint64_t size, int *ret_fd);
+/* A tag for a new file; "" where the file system keeps no attributes of files. */
+void store_new_tag(const struct store *s, char ret_tag[IMAGE_TAG_SIZE]);
+/* A new partial file of SIZE bytes, all hole, with TAG ("": without); replaces an old one. -ENOSPC, -EFBIG. */
+int store_create_partial(struct store *s, const char *name, uint64_t size, const char *tag, int *ret_fd);
 int store_stat(struct store *s, enum store_place place, const char *name, struct store_file *ret); /* -ENOENT */
 
 /* incomplete/<name> → <name>, both directories synced. FD is the file, its data synced by the caller; one that a try before, which failed
@@ -79,5 +83,7 @@ int store_space(struct store *s, uint64_t *ret_total, uint64_t *ret_available);
  * -ERANGE. */
 int store_set_label(int fd, const char *text);
 int store_get_label(int fd, char *text, size_t size);
+/* The tag that a file of the cache was made with, in user.glance-cache-fs.tag; "": it has none. */
+int store_get_tag(int fd, char ret_tag[IMAGE_TAG_SIZE]);
 
 #endif

@@ -2,6 +2,7 @@
 """A restart in the middle of a fetch, polite or not: what was here is here, only the holes are fetched."""
 import errno
 import os
+import sqlite3
 import time
 
 import pytest
@@ -193,3 +194,28 @@ def test_a_stray_partial_file_is_not_believed(cache, origin):
     same(cache.read("image"), CONTENT)
     cache.wait_cached("image")
     same(cache.stored("image"), CONTENT)
+
+
+def test_a_catalogue_of_before(cache, origin):
+    """Neither its rows nor their files tell which belong together: what is here is believed, as it was."""
+    whole = origin.put("whole", blob(MIB, 5))
+    origin.put("image", CONTENT)
+    cache.configure(origin, fetch_policy="demand", read_ahead_max=0).mount()
+    same(cache.read("whole"), whole)
+    cache.wait_cached("whole")
+    cache.read("image", 4 * MIB, 8 * MIB)
+    cache.unmount()
+    with sqlite3.connect(os.path.join(cache.dir, ".catalogue.db")) as db:
+        db.execute("ALTER TABLE images DROP COLUMN tag")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    for path in ("whole", "incomplete/image"):
+        os.removexattr(os.path.join(cache.dir, path), "user.glance-cache-fs.tag")
+    before = origin.sent()
+    cache.mount()
+    wait_until(lambda: not cache.status()["adopting"], what="the cache directory to be looked at")
+    assert cache.ls("cached") == ["whole"]
+    same(cache.read("whole"), whole)
+    same(cache.read("image", 4 * MIB, 8 * MIB), CONTENT[8 * MIB:12 * MIB])
+    assert origin.sent() == before
+    same(cache.read("image"), CONTENT)

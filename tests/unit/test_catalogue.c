@@ -52,7 +52,7 @@ static int64_t learn(struct catalogue *c, const char *name, uint64_t size, int64
 static int64_t make_complete(struct catalogue *c, const char *name, uint64_t size, int64_t now)
 {
     int64_t row = learn(c, name, size, now);
-    assert_int_equal(catalogue_begin(c, row, now), 0);
+    assert_int_equal(catalogue_begin(c, row, "t", now), 0);
     assert_int_equal(catalogue_complete(c, row, NULL, now), 0);
     return row;
 }
@@ -156,7 +156,7 @@ static void test_learn_cached(void **state)
     struct image_meta m = meta_of(100, "\"a\"");
     struct image_row row, out;
     assert_int_equal(catalogue_learn(c, "x", &m, 1, &row), 0);
-    assert_int_equal(catalogue_begin(c, row.row, 2), 0);
+    assert_int_equal(catalogue_begin(c, row.row, "t", 2), 0);
 
     struct image_meta more = m;
     more.digest = digest_of(DIGEST_SHA256, SHA256_A);
@@ -189,8 +189,8 @@ static void test_life(void **state)
     size_t length = 0;
     assert_int_equal(catalogue_load_map(c, row, &bits, &length), -ENOENT);
     assert_int_equal(catalogue_checkpoint(c, row, "", 0, 0, 2), -ESTALE);
-    assert_int_equal(catalogue_begin(c, row, 2), 0);
-    assert_int_equal(catalogue_begin(c, row, 2), -ESTALE);
+    assert_int_equal(catalogue_begin(c, row, "t", 2), 0);
+    assert_int_equal(catalogue_begin(c, row, "t", 2), -ESTALE);
 
     /* A begun image has an empty map of the right length at once. */
     struct chunkmap *map;
@@ -217,7 +217,7 @@ static void test_life(void **state)
     assert_int_equal(catalogue_queue_add(c, "y", 5, &queued), 0);
     assert_int_equal(catalogue_invalid_put(c, "x", "why", 0, 5), 0);
     assert_int_equal(catalogue_set_error(c, row, "timed out"), 0);
-    assert_int_equal(catalogue_adopt(c, row, &digest, 9), -ESTALE); /* partial: somebody fetches it */
+    assert_int_equal(catalogue_adopt(c, row, "t", &digest, 9), -ESTALE); /* partial: somebody fetches it */
     assert_int_equal(catalogue_complete(c, row, &digest, 9), 0);
     image = get(c, row);
     assert_int_equal(image.state, IMAGE_COMPLETE);
@@ -269,7 +269,7 @@ static void test_retire(void **state)
     assert_int_equal(row.row, old);
 
     /* A partial one loses its map; without a new row the name is free. */
-    assert_int_equal(catalogue_begin(c, fresh, 8), 0);
+    assert_int_equal(catalogue_begin(c, fresh, "t", 8), 0);
     int64_t none = -1;
     assert_int_equal(catalogue_retire(c, fresh, false, 9, &none), 0);
     assert_int_equal(none, 0);
@@ -323,7 +323,7 @@ static void test_reset_and_columns(void **state)
     assert_int_equal(catalogue_set_digest(c, 999, &digest), -ENOENT);
     assert_int_equal(catalogue_set_history(c, 999, 1, 1, 1), -ENOENT);
     assert_int_equal(catalogue_reset(c, 999, IMAGE_COMPLETE), -ESTALE);
-    assert_int_equal(catalogue_begin(c, 999, 1), -ESTALE);
+    assert_int_equal(catalogue_begin(c, 999, "t", 1), -ESTALE);
     assert_int_equal(catalogue_complete(c, 999, NULL, 1), -ESTALE);
     assert_int_equal(catalogue_retire(c, 999, true, 1, NULL), -ESTALE);
     catalogue_close(c);
@@ -384,7 +384,7 @@ static void test_pages(void **state)
         snprintf(name, sizeof name, "%d", i);
         row = learn(c, name, 5, 1);
         if (i % 4 >= 1)
-            assert_int_equal(catalogue_begin(c, row, 1), 0);
+            assert_int_equal(catalogue_begin(c, row, "t", 1), 0);
         if (i % 4 >= 2)
             assert_int_equal(catalogue_complete(c, row, NULL, 1), 0);
         if (i % 4 == 3)
@@ -432,7 +432,7 @@ static void test_listing(void **state)
     assert_int_equal(row.meta.size, 2);
     assert_int_equal(catalogue_find(c, "b", &row), 0);
     assert_true(row.meta.size == IMAGE_SIZE_UNKNOWN);
-    assert_int_equal(catalogue_begin(c, row.row, 1), -ESTALE);
+    assert_int_equal(catalogue_begin(c, row.row, "t", 1), -ESTALE);
     assert_int_equal(row.described, 0);
 
     /* One given up hides nothing of the ended one, and leaves nothing to the next. */

@@ -114,7 +114,7 @@ static int work_once(struct catalogue *c, unsigned *seed)
     case 0:
     case 1:
     case 2:
-        return expected(catalogue_begin(c, row.row, rand_r(seed)));
+        return expected(catalogue_begin(c, row.row, "t", rand_r(seed)));
     case 3:
     case 4:
         return expected(checkpoint_one(c, row.row, seed));
@@ -583,7 +583,7 @@ static void test_log_stays_small(void **state)
     struct image_meta meta = { .size = UINT64_C(1) << 34 };
     struct image_row row;
     assert_int_equal(catalogue_learn(c, "x", &meta, 1, &row), 0);
-    assert_int_equal(catalogue_begin(c, row.row, 1), 0);
+    assert_int_equal(catalogue_begin(c, row.row, "t", 1), 0);
     size_t length = 32768;
     void *bits = calloc(1, length);
     for (int i = 0; i < 2000; i++) /* 64 MiB in all */

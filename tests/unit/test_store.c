@@ -140,14 +140,14 @@ static void test_life(void **state)
     assert_int_equal(fd, -1);
 
     int64_t before = clock_now() - NS_PER_S;
-    assert_int_equal(store_create_partial(store, "x", UINT64_C(1) << 30, &fd), 0);
+    assert_int_equal(store_create_partial(store, "x", UINT64_C(1) << 30, "", &fd), 0);
     assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
     assert_int_equal(store_stat(store, STORE_PARTIAL, "x", &file), 0);
     assert_int_equal(file.size, 1 << 30);
     assert_true(file.allocated < 65536);
     assert_true(file.modified > before);
     assert_int_equal(pwrite(fd, "old", 3, 0), 3);
-    assert_int_equal(store_create_partial(store, "x", 5, &other), 0);
+    assert_int_equal(store_create_partial(store, "x", 5, "", &other), 0);
     close(fd);
     assert_int_equal(pwrite(other, "hello", 5, 0), 5);
     close(other);
@@ -186,8 +186,8 @@ static void test_too_big(void **state)
 {
     struct store *store = open_in(*state);
     int fd = -1;
-    assert_int_equal(store_create_partial(store, "x", UINT64_MAX, &fd), -EFBIG);
-    int r = store_create_partial(store, "x", INT64_MAX, &fd);
+    assert_int_equal(store_create_partial(store, "x", UINT64_MAX, "", &fd), -EFBIG);
+    int r = store_create_partial(store, "x", INT64_MAX, "", &fd);
     if (r == 0) { /* tmpfs holds that much, in name */
         close(fd);
     } else {
@@ -333,7 +333,7 @@ static void test_labels(void **state)
     struct store *store = open_in(*state);
     int fd;
     char text[32] = "untouched";
-    assert_int_equal(store_create_partial(store, "x", 1, &fd), 0);
+    assert_int_equal(store_create_partial(store, "x", 1, "", &fd), 0);
     int r = store_get_label(fd, text, sizeof text);
     if (r == -ENOTSUP) {
         print_message("no extended attributes on this file system\n");

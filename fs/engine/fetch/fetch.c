@@ -139,10 +139,12 @@ static void write_probe(struct image *image, int fd, struct chunkmap *map)
 static int make_file(struct image *image, uint64_t first)
 {
     struct engine *e = image->engine;
+    char tag[IMAGE_TAG_SIZE];
     int fd;
-    int r = catalogue_begin(e->catalogue, image->row, clock_now());
+    store_new_tag(e->store, tag);
+    int r = catalogue_begin(e->catalogue, image->row, tag, clock_now());
     if (r == 0)
-        r = store_create_partial(e->store, image->name, image->meta.size, &fd);
+        r = store_create_partial(e->store, image->name, image->meta.size, tag, &fd);
     if (r < 0)
         return r;
     struct image_file *file = image_file_new(fd);

@@ -73,10 +73,26 @@ void image_discard(struct image *image)
     image_free(image);
 }
 
-static bool has_size(int fd, uint64_t size)
+int image_check_file(int fd, const struct image_row *row)
 {
+    char tag[IMAGE_TAG_SIZE];
     struct stat st;
-    return fstat(fd, &st) == 0 && (uint64_t)st.st_size == size;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    int r = store_get_tag(fd, tag);
+    if (r < 0)
+        return r;
+    if (strcmp(tag, row->tag) != 0 && (tag[0] != '\0' || row->state == IMAGE_PARTIAL))
+        return -ESTALE;
+    return (uint64_t)st.st_size == row->meta.size ? 0 : -EBADMSG;
+}
+
+/* The same, closing what it is not. */
+static int check_opened(int r, int fd, const struct image_row *row)
+{
+    if (r == 0 && (r = image_check_file(fd, row)) < 0)
+        close(fd);
+    return r;
 }
 
 static int load_partial(struct engine *e, const struct image_row *row, struct image *image, int *ret_fd)
@@ -92,8 +108,8 @@ static int load_partial(struct engine *e, const struct image_row *row, struct im
     else if (r == -ENOENT)
         r = chunkmap_new(row->meta.size, &image->map);
     free(bits);
-    if (r == 0 && !has_size(*ret_fd, row->meta.size))
-        r = -EBADMSG;
+    if (r == 0)
+        r = image_check_file(*ret_fd, row);
     if (r < 0)
         close(*ret_fd);
     return r;
@@ -111,21 +127,19 @@ static int load_file(struct engine *e, struct image_row *row, struct image *imag
         break;
     case IMAGE_COMPLETE:
         r = store_open_image(e->store, STORE_COMPLETE, row->name, &fd);
-        if (r == 0 && !has_size(fd, row->meta.size)) {
-            close(fd);
-            r = -EBADMSG;
-        }
+        r = check_opened(r, fd, row);
         break;
     case IMAGE_RETIRED:
         r = store_open_retired(e->store, row->row, &fd);
-        if (r == -ENOENT) {
+        r = check_opened(r, fd, row);
+        if (r == -ENOENT || r == -EBADMSG || r == -ESTALE) {
             image->dead = -EIO;
             return 0;
         }
         break;
     }
-    if ((r == -ENOENT || r == -EBADMSG) && row->state != IMAGE_RETIRED) {
-        log_warning("%s: its file or chunk map is gone, cut short or damaged; it will be fetched again", row->name);
+    if ((r == -ENOENT || r == -EBADMSG || r == -ESTALE) && row->state != IMAGE_RETIRED) {
+        log_warning("%s: its file or chunk map is gone, cut short, damaged or another's; it will be fetched again", row->name);
         r = catalogue_reset(e->catalogue, row->row, row->state);
         if (r == 0)
             row->state = IMAGE_KNOWN;
@@ -251,10 +265,7 @@ int image_reload(struct image *image)
         r = store_open_image(e->store, STORE_COMPLETE, image->name, &fd);
     else if (r == 0)
         r = row.state == IMAGE_RETIRED ? store_open_retired(e->store, row.row, &fd) : -ESTALE;
-    if (r == 0 && !has_size(fd, row.meta.size)) {
-        close(fd);
-        r = -ESTALE;
-    }
+    r = check_opened(r, fd, &row);
     struct image_file *file = r == 0 ? image_file_new(fd) : NULL;
     if (file == NULL)
         return r == 0 ? -ENOMEM : -ESTALE;
