@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a stranger does to glance-cache-api: each mistake is answered by one line that says what to do."""
 import os
+import shutil
 import socket
 import subprocess
 
 import pytest
 
-from harness import KIB, blob
+from harness import KIB, blob, for_everybody, new_root
 from server import Api, binary
 from waiting import PATIENCE, wait_until
 
@@ -15,9 +16,18 @@ def as_nobody(command):
     return ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", *command]
 
 
-def run(*arguments):
-    return subprocess.run(as_nobody([binary("GCFS_API_BINARY", "tools", "api", "glance-cache-api"), *arguments]), stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=30 * PATIENCE, check=False)
+@pytest.fixture
+def run():
+    """run(*arguments): to its end, as nobody."""
+    root = new_root()
+    os.chmod(root, 0o755)
+    program = for_everybody(binary("GCFS_API_BINARY", "tools", "api", "glance-cache-api"), root)
+
+    def to_its_end(*arguments):
+        return subprocess.run(as_nobody([program, *arguments]), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=30 * PATIENCE, check=False)
+    yield to_its_end
+    shutil.rmtree(root)
 
 
 class Nobodys(Api):
@@ -28,7 +38,8 @@ class Nobodys(Api):
         wait_until(lambda: words in self.logged(), what=f"the server to say: {words}")
 
     def command(self, *more):
-        return as_nobody(super().command(*more))
+        program, *arguments = super().command(*more)
+        return as_nobody([for_everybody(program, self.cache.root), *arguments])
 
 
 @pytest.fixture
@@ -46,12 +57,12 @@ def nobodys(folder, request):
 
 @pytest.mark.parametrize("arguments,words", [(["--nonsense"], ["--nonsense", "--help"]), (["x"], ["'x'", "--help"]),
                                              (["--config-file"], ["--config-file", "--help"])])
-def test_command_line(arguments, words):
+def test_command_line(run, arguments, words):
     done = run(*arguments)
     assert done.returncode == 2 and done.stdout == "" and all(w in done.stderr for w in words), done.stderr
 
 
-def test_no_configuration(tmp_path):
+def test_no_configuration(run):
     done = run("--config-file", "/nonexistent")
     assert done.returncode == 1 and "/nonexistent" in done.stderr and "glance-cache.conf(5)" in done.stderr
     assert done.stderr.count("\n") == 1

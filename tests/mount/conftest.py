@@ -24,6 +24,8 @@ ARTEFACTS = os.environ.get("GCFS_ARTEFACTS") or os.path.join(harness.TOP, "build
 
 
 def pytest_configure(config):
+    os.umask(0o022)  # others must reach what the tests make
+    os.environ["PATH"] += ":/usr/sbin:/sbin"  # mkfs, nginx
     config.addinivalue_line("markers", "deadline(seconds): the program is ended when the test takes longer; default 90")
     # As a background job of a script inherits it, and so would our children.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -332,6 +332,24 @@ def test_install(tmp_path):
     assert run(*command).returncode == 0 and conf.read_text() == "# mine\n"
 
 
+@pytest.mark.parametrize("umask", ["077", "027"])
+def test_install_under_a_strict_umask(tmp_path, umask):
+    """Every folder can be passed and every file be read by everybody; a folder that is there keeps its mode."""
+    tree = os.path.dirname(os.path.dirname(binary()))
+    if not os.path.exists(os.path.join(tree, "conf", "Makefile")):
+        pytest.skip("the programs were not built in a tree with a Makefile")
+    there = tmp_path / "root" / "usr" / "local" / "share"
+    os.makedirs(there)
+    there.chmod(0o2775)
+    done = run("bash", "-c", f"umask {umask}; exec make -s -C '{tree}' install DESTDIR='{tmp_path}/root'")
+    assert done.returncode == 0, done.stderr
+    assert there.stat().st_mode & 0o7777 == 0o2775
+    closed = [path for folder, folders, files in os.walk(tmp_path / "root") for path in (os.path.join(folder, n) for n in folders + files)
+              if not os.path.islink(path) and os.stat(path).st_mode & 0o044 != 0o044]
+    closed += [folder for folder, _, _ in os.walk(tmp_path / "root") if os.stat(folder).st_mode & 0o011 != 0o011]
+    assert closed == []
+
+
 def test_the_guide_names_what_there_is():
     """Options and metrics that doc/OPERATORS.md speaks of."""
     text = open(os.path.join(DOC, "OPERATORS.md")).read()

@@ -12,7 +12,7 @@ import tempfile
 
 import pytest
 
-from harness import MIB, binary, blob, descendants, error_of, is_mounted, same
+from harness import MIB, binary, blob, descendants, error_of, for_everybody, is_mounted, same
 from waiting import wait_until
 from workers import hand_over, status_of, worker_of
 
@@ -96,9 +96,10 @@ def test_a_plain_user(cache, origin):
     user = 65534
     for path in (cache.dir, cache.mnt):
         os.chown(path, user, user)
+    program = for_everybody(binary(), cache.root)
     as_user = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups"]
     with open(cache.log, "ab") as log:
-        cache.process = subprocess.Popen([*as_user, "setpriv", "--pdeathsig", "KILL", *cache.command()], stdin=subprocess.DEVNULL,
+        cache.process = subprocess.Popen([*as_user, "setpriv", "--pdeathsig", "KILL", program, *cache.command()[1:]], stdin=subprocess.DEVNULL,
                                          stdout=log, stderr=log)
     wait_until(cache._mounted, what="the mount")
 

@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from harness import MIB, blob, same
+from harness import MIB, TOP, blob, same
 from machine import Machine
 from waiting import wait_until
 
@@ -24,16 +24,27 @@ def free_port():
         return s.getsockname()[1]
 
 
+def steps_of_the_readme():
+    """What it says to do after make install: lines of a shell, without the editor."""
+    text = open(os.path.join(TOP, "README.md"), encoding="utf-8").read()
+    block = re.search(r"^    vi .*glance-cache\.conf.*\n((?:    .*\n)+)", text, re.M)[1]
+    return [line.strip() for line in block.splitlines()]
+
+
 @pytest.fixture(scope="module")
 def booted():
-    """A machine with the configuration that make install brought, but for the folder of images and the port."""
+    """A machine as the README's steps make it, but for the folder of images and the port; no service is started yet."""
     one = Machine()
     try:
         one.prepare()
         for folder in ("images", "cache"):
             os.mkdir(os.path.join(one.folder, folder))
         one.port = free_port()
-        one.boot(f"--bind={one.folder}/cache:/var/lib/glance/image-cache")
+        one.boot(f"--bind={one.folder}/cache:/var/lib/glance")
+        configure(one)
+        for line in steps_of_the_readme():
+            if "enable" not in line:
+                one.run("sh", "-c", line)
         yield one
     finally:
         one.close()
@@ -139,11 +150,13 @@ def can_pass_through(folder):
 def test_the_mount(machine):
     """start returns when it is mounted; everyone sees it, and who does the work may do nothing else."""
     content = put(machine, "image", blob(3 * MIB, 1))
-    machine.systemctl("enable", "--now", "glance-cache-fs", "glance-cache-api", *(f"glance-cache-{job}.timer" for job in JOBS))
+    enable, = (line for line in steps_of_the_readme() if "enable" in line)
+    machine.run("sh", "-c", enable)
+    machine.systemctl("enable", "--now", *(f"glance-cache-{job}.timer" for job in JOBS))
     assert machine.show("glance-cache-fs", "ActiveState") == "active" and machine.show("glance-cache-fs", "StatusText")
     same(read(machine, "image"), content)
     wait_cached(machine, "image")
-    assert "image" in os.listdir(os.path.join(machine.folder, "cache"))
+    assert "image" in os.listdir(os.path.join(machine.folder, "cache", "image-cache"))
     keeper, worker = machine.status_of(main_pid(machine)), machine.status_of(worker_pid(machine))
     glance = machine.run("id", "-u", "glance").stdout.strip()
     assert worker["Uid"].split() == [glance] * 4 and keeper["Uid"].split() == ["0"] * 4

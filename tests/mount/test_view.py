@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import KIB, MIB, PROBE, VIEWS, blob, error_of, name_of, raw_xattrs, read, refused, same, sha
+from harness import KIB, MIB, PROBE, STRANGER, VIEWS, blob, error_of, name_of, raw_xattrs, read, refused, same, sha
 from waiting import wait_until
 
 SMALL, LARGE = 200 * KIB + 17, 3 * MIB + 5
@@ -378,17 +378,17 @@ def test_modes_and_owners(served):
 def test_another_user(cache, origin):
     origin.put("small", blob(SMALL, 1))
     cache.configure(origin).mount()
-    as_nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-    assert subprocess.run([*as_nobody, "ls", cache.mnt], capture_output=True, check=False).returncode != 0
+    as_stranger = ["setpriv", "--reuid", STRANGER, "--regid", STRANGER, "--clear-groups"]
+    assert subprocess.run([*as_stranger, "ls", cache.mnt], capture_output=True, check=False).returncode != 0
     cache.unmount()
     cache.mount("-o", "allow_other")
-    done = subprocess.run([*as_nobody, "cat", cache.image("small")], capture_output=True, check=False)
+    done = subprocess.run([*as_stranger, "cat", cache.image("small")], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     same(done.stdout, blob(SMALL, 1))
     cache.wait_cached("small")
-    assert subprocess.run([*as_nobody, "rm", "-f", cache.path("cached", "small")], capture_output=True,
+    assert subprocess.run([*as_stranger, "rm", "-f", cache.path("cached", "small")], capture_output=True,
                           check=False).returncode != 0
-    assert subprocess.run([*as_nobody, "touch", cache.path("queued", "small")], capture_output=True,
+    assert subprocess.run([*as_stranger, "touch", cache.path("queued", "small")], capture_output=True,
                           check=False).returncode != 0
     assert cache.ls("cached") == ["small"]
 

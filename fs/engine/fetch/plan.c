@@ -64,9 +64,9 @@ uint64_t plan_segment(uint64_t rate, int64_t wait)
     double bytes = (double)rate * (double)wait / (double)NS_PER_S * 16;
     if (bytes < (double)(rate / 4))
         bytes = (double)(rate / 4);
-    if (bytes < SEGMENT_MIN)
+    if (bytes < (double)SEGMENT_MIN)
         return SEGMENT_MIN;
-    return bytes > SEGMENT_MAX ? SEGMENT_MAX : (uint64_t)bytes;
+    return bytes > (double)SEGMENT_MAX ? SEGMENT_MAX : (uint64_t)bytes;
 }
 
 uint64_t plan_window(int64_t wait, uint64_t least, uint64_t most)
