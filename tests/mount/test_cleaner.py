@@ -224,6 +224,7 @@ def test_verifying_is_no_use_of_an_image(cache, origin):
 def test_the_file_is_cut_short(cache, origin, held):
     """Found by reading it while it is open; found when it is opened, else, and then fetched again at once."""
     verifiable(cache, origin, 1, MIB)
+    wait_until(lambda: cache.xattr("image-0", "open") == "0", what="the reader's handle to be closed")
     fd = os.open(cache.image("image-0"), os.O_RDONLY) if held else -1
     os.truncate(os.path.join(cache.dir, "image-0"), MIB // 2)
     value = report(cache, "cleaner", "--verify")

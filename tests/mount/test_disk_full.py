@@ -151,25 +151,27 @@ def test_readers_while_others_fill_and_empty_the_disk(disk, nginx, evict):
     contents = {f"image-{i:02}": nginx.put(f"image-{i:02}", blob((1 + i % 5) * 3 * MIB + i, 50 + i)) for i in range(18)}
     nginx.put("SHA256SUMS", "".join(f"{sha(c)}  {n}\n" for n, c in contents.items()).encode())
     cache.configure(nginx, evict_inline=evict, fetch_whole_after="64K").mount()
-    code = ("import hashlib, random, sys\n"
-            "names = sys.argv[2:]\n"
+    code = ("import hashlib, os, random, sys\n"
+            "stop, names = sys.argv[2], sys.argv[3:]\n"
             "random.Random(int(sys.argv[1])).shuffle(names)\n"
-            "for path in names:\n"
-            "    print(path.rsplit('/', 1)[1], hashlib.sha256(open(path, 'rb').read()).hexdigest(), flush=True)\n")
-    running = [cache.python(code, i, *map(cache.image, contents), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            "over = False\n"
+            "while not over:\n"
+            "    over = os.path.exists(stop)\n"
+            "    for path in names:\n"
+            "        print(path.rsplit('/', 1)[1], hashlib.sha256(open(path, 'rb').read()).hexdigest(), flush=True)\n")
+    stop = os.path.join(cache.root, "stop")
+    running = [cache.python(code, i, stop, *map(cache.image, contents), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
                for i in range(6)]
-    rounds = 0
-    while any(process.poll() is None for process in running):
+    for rounds in range(12):
         disk.fill(leave=rounds % 4 * 5 * MIB)
         time.sleep(0.02)
         disk.give_back(wait=False)
-        rounds += 1
+    open(stop, "w").close()
     for process in running:
         out, err = process.communicate()
         assert process.returncode == 0, err
-        read_by_it = dict(line.split() for line in out.splitlines())
-        assert read_by_it == {n: sha(c) for n, c in contents.items()}
-    assert rounds >= 3
+        read_by_it = set(tuple(line.split()) for line in out.splitlines())
+        assert read_by_it == {(n, sha(c)) for n, c in contents.items()}
     for name in cache.ls("cached"):
         same(cache.stored(name), contents[name])
     caches_again(disk, nginx)

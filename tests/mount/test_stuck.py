@@ -175,6 +175,7 @@ def test_an_eviction_and_the_last_close(cache, origin, stuck):
     cache.configure(origin, passthrough="off").mount()
     cache.read("x")
     cache.wait_cached("x")
+    wait_until(lambda: cache.xattr("x", "open") == "0", what="the reader's handle to be closed")
     fd = os.open(cache.image("x"), os.O_RDONLY)
     stuck.hold("retire")
     evicting = Task(os.unlink, cache.path("cached", "x"))
@@ -184,7 +185,7 @@ def test_an_eviction_and_the_last_close(cache, origin, stuck):
     stuck.go_on()
     evicting.done()
     wait_until(lambda: os.listdir(os.path.join(cache.dir, ".retired")) == [], what="its file to go")
-    assert cache.status()["space"]["used"] == 0
+    wait_until(lambda: cache.status()["space"]["used"] == 0, what="its room to be counted as free")
 
 
 def test_a_hand_over_while_an_image_is_verified(cache, origin, stuck):

@@ -16,7 +16,7 @@ import pytest
 
 from harness import MIB, blob, is_mounted, pread, same
 from waiting import PATIENCE, wait_until
-from workers import Load, check_no_orphans, fill, status_of, wait_served, worker_of, workers
+from workers import Load, check_no_orphans, fill, status_of, wait_answered, wait_served, worker_of, workers
 
 KILLS = int(os.environ.get("GCFS_KILLS", "100"))
 
@@ -112,6 +112,8 @@ def test_kills_under_load(cache, make_nginx):
     rng = random.Random(5)
     dead = set()
     while len(dead) < KILLS and cache.alive():
+        if rng.random() < 0.75:
+            wait_answered(cache)  # else the keeper gives up: it may be one of many in a row that answered nothing
         time.sleep(rng.uniform(0.0, 0.4))
         found = [pid for pid in workers(cache.process.pid) if pid not in dead]
         if found:
@@ -129,12 +131,12 @@ def test_kills_under_load(cache, make_nginx):
     sent = {name: nginx.sent(name) / os.path.getsize(os.path.join(nginx.files, name)) for name in warm + cold}
     print(f"{len(dead)} kills, {reads} reads, the longest {longest * 1000:.0f} ms; bytes from the origin, as multiples of the size: "
           f"warm {max(sent[n] for n in warm):.2f}, cold {sum(sent[n] for n in cold) / len(cold):.2f} (worst {max(sent[n] for n in cold):.2f})")
-    # What is asked for again is what was on its way when a worker died, and what of a chunk was here.
+    # What is asked for again is what was on its way when a worker died, and what of a chunk was here: so much a kill, however long
+    # the machine takes for what is between two of them. An image that began anew would be 12 MiB.
     again = sum((sent[n] - 1) * os.path.getsize(os.path.join(nginx.files, n)) for n in cold) / len(dead)
     print(f"fetched again: {again / MIB:.2f} MiB a kill")
     assert max(sent[n] for n in warm) <= 1.1
-    assert sum(sent[n] for n in cold) / len(cold) <= 1.1
-    assert max(sent[n] for n in cold) <= 1.5
+    assert again <= MIB
     cache.unmount()
     check_no_orphans(cache)
 
@@ -231,8 +233,8 @@ def test_a_damaged_catalogue_in_the_middle(cache, origin):
     with open(path, "r+b") as f:
         f.write(b"this is not a database" * 100)
     os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: "mounted afresh" in cache.logged(), what="the mount to be made afresh")
-    wait_until(lambda: is_mounted(cache.mnt), what="the mount")
+    # It is said before the old mount goes.
+    wait_until(lambda: f"serves {cache.mnt} now" in cache.logged().partition("mounted afresh")[2], what="the mount to be made afresh, and served")
     same(cache.read("image"), content)
 
 

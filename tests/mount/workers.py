@@ -124,6 +124,16 @@ def wait_served(cache, times=1):
     wait_until(told, what="the next worker to serve")
 
 
+def wait_answered(cache):
+    """The newest worker serves, and has answered something."""
+    def told():
+        found = workers(cache.process.pid)
+        log = cache.logged()
+        return found and (f"worker {found[-1]} serves {cache.mnt} now" in log or "another one goes on in its place" not in log)
+    wait_until(told, what="the newest worker to serve")
+    cache.status()
+
+
 def service_user():
     """Whom the worker becomes when the configuration does not say."""
     try:
