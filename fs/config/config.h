@@ -36,6 +36,8 @@ struct config_api {
     char *image_url;          /* keystone: the Glance that says who sees which image */
     char **admin_roles;       /* keystone: default admin */
     size_t admin_role_count;
+    char **service_token_roles; /* keystone: who may act for a user whose token expired meanwhile; default service */
+    size_t service_token_role_count;
     uint64_t token_ttl;       /* seconds a token's validation is good for, at most until it expires; default 300 */
     uint64_t auth_ttl;        /* seconds that Glance's answer about an image is good for; default 60 */
     char *auth_ca_file;       /* keystone: authorities to trust for auth_url and image_url */

@@ -223,15 +223,19 @@ static const struct config_option options[] = {
     {API(auth_url), .type = CONFIG_STRING, .example = "https://keystone.example.org:5000/v3",
      .text = "With auth = keystone: where tokens are validated."},
     {API(image_url), .type = CONFIG_STRING, .example = "https://glance.example.org:9292",
-     .text = "With auth = keystone: the Glance that is asked, with the caller's token, whether the caller sees an "
-             "image."},
+     .text = "With auth = keystone: the Glance that is asked, with the caller's token, whether the caller may download an "
+             "image, and for what it knows of images."},
     {API(admin_roles), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.admin_role_count),
      .fallback = "admin", .text = "With auth = keystone: the roles that may manage the cache."},
+    {API(service_token_roles), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.service_token_role_count),
+     .fallback = "service",
+     .text = "With auth = keystone: the roles of services that act for a user, as X-Service-Token says: the user's token may "
+             "have expired meanwhile."},
     {API(token_ttl), .type = CONFIG_SECONDS, .fallback = "300", .min = 0, .max = DAY, .unit = "seconds",
      .text = "How long a validated token is good for without asking Keystone again; never longer than until it "
              "expires."},
     {API(auth_ttl), .type = CONFIG_SECONDS, .fallback = "60", .min = 0, .max = DAY, .unit = "seconds",
-     .text = "How long Glance's answer whether somebody sees an image is good for."},
+     .text = "How long Glance's answer whether somebody may download an image is good for."},
     {API(auth_ca_file), .type = CONFIG_PATH, .example = "/etc/ssl/certs/ca-certificates.crt",
      .text = "The certificates (PEM) of the authorities to trust for auth_url and image_url, instead of the "
              "system's."},

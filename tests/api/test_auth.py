@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may: the three kinds of auth, DNS rebinding, cross-site requests, TLS."""
-import datetime
-import http.server
-import json
 import os
 import ssl
 import subprocess
-import threading
 import urllib.request
 
 import pytest
 
 from harness import KIB, blob, same
+from openstack import OpenStack
 
 MANAGEMENT = [("GET", "/v2/cache"), ("DELETE", "/v2/cache"), ("PUT", "/v2/cache/image"), ("DELETE", "/v2/cache/image"),
               ("GET", "/v2/cache/image"), ("PUT", "/v2/cache/image/pin"), ("POST", "/v2/cache/prune"), ("POST", "/v2/cache/clean"),
@@ -76,59 +73,11 @@ def test_token_file_missing(folder):
     assert done.returncode == 1 and "admin_token_file" in done.stderr
 
 
-class OpenStack:
-    """Keystone and Glance, as far as they are asked."""
-
-    def __init__(self):
-        self.tokens = {}  # token → (role, seconds to live)
-        self.images = {}  # id → (status, tokens that see it)
-        self.asked = []
-        self.broken = False
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                outer.asked.append(self.path)
-                status, document = outer.answer(self.path, self.headers)
-                body = json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    def answer(self, path, headers):
-        token = headers["X-Auth-Token"]
-        if self.broken:
-            return 500, {}
-        if token not in self.tokens:
-            return 401, {"error": {"code": 401}}
-        if path == "/v3/auth/tokens":
-            role, seconds = self.tokens[headers["X-Subject-Token"]]
-            ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
-            return 200, {"token": {"expires_at": ends.strftime("%Y-%m-%dT%H:%M:%S.000000Z"), "roles": [{"name": role}]}}
-        if path.startswith("/v2/images/"):
-            status, seers = self.images.get(path[11:], (None, ()))
-            return (200, {"id": path[11:], "status": status}) if token in seers else (404, {})
-        if path.startswith("/v2/images"):
-            return 200, {"images": [{"id": i} for i, (_, seers) in self.images.items() if token in seers]}
-        return 404, {}
-
-
 @pytest.fixture
 def openstack():
     server = OpenStack()
     yield server
-    server.server.shutdown()
-    server.server.server_close()
+    server.close()
 
 
 def keystone(folder, make_api, openstack, **options):
@@ -170,7 +119,7 @@ def test_keystone_verdicts_are_kept(folder, make_api, openstack):
     api = keystone(folder, make_api, openstack)
     for _ in range(5):
         assert api.get("/images/image", X_Auth_Token="alice").status == 200
-    assert sorted(openstack.asked) == ["/v2/images/image", "/v3/auth/tokens"]
+    assert sorted(openstack.asked) == ["/v2/images/image/file", "/v3/auth/tokens"]
     # and are good while nobody answers; what is not known is then 503, not 404
     openstack.broken = True
     assert api.get("/images/image", X_Auth_Token="alice").status == 200

@@ -71,6 +71,29 @@ def test_a_deactivated_image(cloud, cache, api, made):
     assert api.get("/images/" + ident, X_Auth_Token=demo(cloud)).status == 403
 
 
+def test_the_policy_for_downloads(cloud, cache, api, made):
+    """Who may look at an image and not download it, by Glance's policy, gets no byte here either: cached or not, by any way."""
+    content = harness.blob(MIB, 95)
+    ident = made(content, token=demo(cloud))
+    member, boss = {"X-Auth-Token": demo(cloud)}, {"X-Auth-Token": cloud.token()}
+
+    def at_glance():
+        return cloud.http("GET", f"{cloud['ORIGIN_URL']}/v2/images/{ident}/file", headers={"Range": "bytes=0-0"}, token=demo(cloud),
+                          expect=(200, 206, 403))[0]
+    with cloud.policy(download_image="role:admin"):
+        wait_until(lambda: at_glance() == 403, what="Glance to read its policy")
+        for round_ in range(2):
+            for method, path in (("GET", f"/v2/images/{ident}/file"), ("HEAD", f"/v2/images/{ident}/file"), ("GET", f"/images/{ident}"),
+                                 ("GET", f"/v1/images/{ident}"), ("GET", f"/auth/images/{ident}")):
+                assert api.ask(method, path, member).status == 403, (round_, method, path)
+            assert api.ask("GET", f"/images/{ident}", {**member, "Range": "bytes=0-9"}).status == 403
+            assert api.ask("GET", f"/v2/images/{ident}", member).json["id"] == ident
+            same(api.ask("GET", f"/images/{ident}", boss).body, content)
+            cache.wait_cached(ident)
+    wait_until(lambda: at_glance() == 206, what="Glance to read its policy again")
+    wait_until(lambda: api.ask("GET", f"/images/{ident}", member).status == 200, what="the refusal to be asked about again")
+
+
 @pytest.mark.deadline(180)
 def test_glanceclient_logs_in(cloud, cache, api, tmp_path):
     """Its own login at Keystone, and its cache commands here."""

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who may. none: everyone who can connect, which is this machine. token: whoever shows a token of the configuration. keystone: tokens that
- * Keystone validates; managing needs an admin role, and Glance is asked, with the caller's token, which images the caller sees.
+ * Keystone validates; managing needs an admin role, and Glance is asked, with the caller's token, which images it may have.
  *
- * Any thread. With keystone all but auth_new() may block on Keystone and Glance, at most 20 seconds a question.
+ * Any thread. With keystone all but auth_new() may block on Keystone and Glance, as service.h says.
  */
 #ifndef GCFS_API_AUTH_H
 #define GCFS_API_AUTH_H
 
+#include "api/access/service.h"
 #include "api/http/api.h"
 
 /* Reads the token files. -errno, logged. */
@@ -17,13 +18,13 @@ void auth_free(struct auth *a); /* NULL is fine */
 /* Fills r->who. False: *ret_status and MESSAGE are the answer. */
 bool auth_allows(struct request *r, enum permission may, unsigned *ret_status, char *message, size_t size);
 
-/* May the caller, let in before, see the image ID? False: as above; an image that the caller may not see is "not found". */
-bool auth_sees(struct request *r, const char *id, unsigned *ret_status, char *message, size_t size);
-
 /*
- * With keystone, for who does not see all: asks Glance PATH ("/v2/images?…") with the caller's token. 0 and the answer, to be freed; or
- * -errno when there is none.
+ * May the caller, let in before, have the bytes of the image ID? False: as above. With keystone Glance decides, by its policy for downloads;
+ * an image that the caller may not even see is 404. 204 is one that has no bytes.
  */
-int auth_relay(struct request *r, const char *path, unsigned *ret_status, char **ret_body, size_t *ret_length);
+bool auth_downloads(struct request *r, const char *id, unsigned *ret_status, char *message, size_t size);
+
+/* With keystone: asks Glance PATH ("/images?…", below /v2) with the caller's token. 0 and the answer, its body to be freed; or -errno. */
+int auth_relay(struct request *r, const char *path, struct service_answer *ret);
 
 #endif

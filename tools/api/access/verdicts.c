@@ -17,6 +17,7 @@ struct entry {
     int verdict;
     int64_t until;
     UT_hash_handle hh;
+    char data[];
 };
 
 struct verdicts {
@@ -67,28 +68,48 @@ bool verdict_key(const char *a, const char *b, char ret[VERDICT_KEY])
     return r == 0;
 }
 
-bool verdicts_get(struct verdicts *v, const char *key, int *ret_verdict)
+bool verdicts_get_with(struct verdicts *v, const char *key, int *ret_verdict, void *ret_data, size_t size)
 {
     struct entry *e;
     pthread_mutex_lock(&v->lock);
     HASH_FIND_STR(v->entries, key, e);
     bool good = e != NULL && e->until > clock_monotonic();
-    if (good)
+    if (good) {
         *ret_verdict = e->verdict;
-    else if (e != NULL)
+        if (size > 0)
+            memcpy(ret_data, e->data, size);
+    } else if (e != NULL) {
         drop_locked(v, e);
+    }
     pthread_mutex_unlock(&v->lock);
     return good;
 }
 
-void verdicts_put(struct verdicts *v, const char *key, int verdict, int64_t until)
+bool verdicts_get(struct verdicts *v, const char *key, int *ret_verdict)
 {
-    struct entry *new = calloc(1, sizeof(*new)), *old;
+    return verdicts_get_with(v, key, ret_verdict, NULL, 0);
+}
+
+void verdicts_drop(struct verdicts *v, const char *key)
+{
+    struct entry *e;
+    pthread_mutex_lock(&v->lock);
+    HASH_FIND_STR(v->entries, key, e);
+    if (e != NULL)
+        drop_locked(v, e);
+    pthread_mutex_unlock(&v->lock);
+}
+
+void verdicts_put_with(struct verdicts *v, const char *key, int verdict, const void *data, size_t size, int64_t until)
+{
+    struct entry *new = calloc(1, sizeof(*new) + size), *old;
     if (new == NULL)
         return;
     memcpy(new->key, key, VERDICT_KEY);
     new->verdict = verdict;
     new->until = until;
+    if (size > 0)
+        memcpy(new->data, data, size);
     pthread_mutex_lock(&v->lock);
     HASH_FIND_STR(v->entries, key, old);
     if (old != NULL)
@@ -97,6 +118,11 @@ void verdicts_put(struct verdicts *v, const char *key, int verdict, int64_t unti
         drop_locked(v, v->entries);
     HASH_ADD_STR(v->entries, key, new);
     pthread_mutex_unlock(&v->lock);
+}
+
+void verdicts_put(struct verdicts *v, const char *key, int verdict, int64_t until)
+{
+    verdicts_put_with(v, key, verdict, NULL, 0, until);
 }
 
 bool secret_same(const char *a, const char *b)

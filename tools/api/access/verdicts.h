@@ -7,6 +7,7 @@
 #define GCFS_API_VERDICTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { VERDICTS_MAX = 20000, VERDICT_KEY = 65 };
@@ -21,6 +22,11 @@ bool verdict_key(const char *a, const char *b, char ret[VERDICT_KEY]);
 bool verdicts_get(struct verdicts *v, const char *key, int *ret_verdict);
 /* UNTIL: on the monotonic clock, nanoseconds. */
 void verdicts_put(struct verdicts *v, const char *key, int verdict, int64_t until);
+/* The same with what else was found: SIZE bytes, copied, the same SIZE for all keys of V. */
+bool verdicts_get_with(struct verdicts *v, const char *key, int *ret_verdict, void *ret_data, size_t size);
+void verdicts_put_with(struct verdicts *v, const char *key, int verdict, const void *data, size_t size, int64_t until);
+/* It turned out otherwise. */
+void verdicts_drop(struct verdicts *v, const char *key);
 
 /* Compares in a time that does not depend on where two secrets differ, nor on their lengths. */
 bool secret_same(const char *a, const char *b);

@@ -143,8 +143,8 @@ enum MHD_Result download_image(struct request *r)
     char message[512], etag[ETAG_MAX];
     struct facts f;
     int fd = -1;
-    if (!auth_sees(r, r->id, &status, message, sizeof(message)))
-        return reply_error(r, status, "%s", message);
+    if (!auth_downloads(r, r->id, &status, message, sizeof(message)))
+        return status == 204 ? reply_empty(r, 204) : reply_error(r, status, "%s", message);
     const char *condition = request_header(r, "If-None-Match");
     bool head = request_is(r, "HEAD");
     if (head || condition != NULL) {
@@ -173,7 +173,7 @@ enum MHD_Result download_auth(struct request *r)
 {
     unsigned status;
     char message[512];
-    if (!auth_sees(r, r->id, &status, message, sizeof(message)))
-        return reply_error(r, status == 404 ? 403 : status, "%s", message);
+    if (!auth_downloads(r, r->id, &status, message, sizeof(message))) /* proxies know 401 and 403 only */
+        return reply_error(r, status == 204 || status == 404 ? 403 : status, "%s", message);
     return reply_empty(r, 204);
 }

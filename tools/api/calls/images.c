@@ -41,20 +41,15 @@ static json_t *image_document(const char *id, const struct facts *f)
 
 static enum MHD_Result relayed(struct request *r, const char *path)
 {
-    unsigned status;
-    char *body;
-    size_t length;
-    int error = auth_relay(r, path, &status, &body, &length);
-    if (error < 0)
+    struct service_answer a;
+    if (auth_relay(r, path, &a) < 0)
         return reply_error(r, 503, "the image service does not answer");
-    if (status >= 500 || status < 200) {
-        free(body);
-        return reply_error(r, 502, "the image service answers with status %u", status);
-    }
-    if (status == 200)
-        return reply_text(r, 200, "application/json", body, length);
-    free(body);
-    return reply_error(r, status == 401 || status == 403 || status == 404 ? status : 502, "the image service refuses this");
+    if (a.status == 200)
+        return reply_text(r, 200, "application/json", a.body, a.length);
+    free(a.body);
+    if (a.status >= 500 || a.status < 200)
+        return reply_error(r, 503, "the image service answers with status %u", a.status);
+    return reply_error(r, a.status == 401 || a.status == 403 || a.status == 404 ? a.status : 502, "the image service refuses this");
 }
 
 static bool asks_glance(const struct request *r)
@@ -66,12 +61,10 @@ static bool asks_glance(const struct request *r)
 enum MHD_Result images_show(struct request *r)
 {
     struct facts f;
-    unsigned status;
-    char message[512];
     if (asks_glance(r)) {
         char encoded[3 * IMAGE_ID_MAX + 1], path[sizeof(encoded) + 16];
-        if (!auth_sees(r, r->id, &status, message, sizeof(message)))
-            return reply_error(r, status, "%s", message);
+        if (!image_id_valid(r->id))
+            return reply_errno(r, -ENOENT, "look up image");
         text_encode(r->id, encoded);
         snprintf(path, sizeof(path), "/images/%s", encoded);
         return relayed(r, path);

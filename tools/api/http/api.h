@@ -6,7 +6,7 @@
  *   request     URI, segments, headers
  *   guard       what keeps web pages out (pure)
  *   routes      which call a method and a path mean; who may
- *   auth, keystone, verdicts    who the caller is and which images it sees
+ *   auth                        who the caller is and what it may: validation (Keystone) and permission (Glance) with service, verdicts, flights
  *   download, manage, images, state, metrics, page, discovery    the calls
  *   mount       the only room that knows the mounted view
  *
@@ -55,11 +55,14 @@ enum permission {
     MAY_MANAGE,
 };
 
+enum { IDENTITY_KEY = 65 }; /* VERDICT_KEY */
+
 /* Who asks, as auth says. */
 struct identity {
     bool admin;  /* may manage, and sees every image */
     bool reader; /* sees every image */
-    const char *token; /* keystone: to ask Glance with; the request's */
+    const char *token, *service; /* keystone: to ask Glance with, X-Service-Token or NULL; the request's */
+    char key[IDENTITY_KEY];      /* keystone: of both */
 };
 
 struct request {

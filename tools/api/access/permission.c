@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Questions to Glance. State: its answers about a caller and an image. */
+#include "config-auto.h"
+
+#include "api/access/permission.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/http/api.h"
+#include "base/clock.h"
+#include "api/access/flights.h"
+#include "image/id.h"
+#include "base/log.h"
+
+enum { REFUSED_TTL = 10 };
+
+struct permission_of {
+    const struct config_api *config;
+    struct service *glance;
+    struct flights *flights;
+    struct verdicts *known; /* the statuses */
+};
+
+struct permission_of *permission_new(const struct config_api *config)
+{
+    struct permission_of *p = calloc(1, sizeof(*p));
+    if (p == NULL)
+        return NULL;
+    p->config = config;
+    p->glance = service_new("Glance", config->image_url, config->auth_ca_file);
+    p->flights = flights_new();
+    p->known = verdicts_new();
+    if (p->glance == NULL || p->flights == NULL || p->known == NULL) {
+        permission_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+void permission_free(struct permission_of *p)
+{
+    if (p == NULL)
+        return;
+    service_free(p->glance);
+    flights_free(p->flights);
+    if (p->known != NULL)
+        verdicts_free(p->known);
+    free(p);
+}
+
+/* The image service's base: image_url with or without the /v2 at its end. */
+static void image_path(const struct config_api *config, char *path, size_t size, const char *rest)
+{
+    const char *base = config->image_url;
+    size_t length = strlen(base);
+    while (length > 0 && base[length - 1] == '/')
+        length--;
+    bool v2 = length >= 3 && strncmp(base + length - 3, "/v2", 3) == 0;
+    snprintf(path, size, "%s%s", v2 ? "" : "/v2", rest);
+}
+
+static int get(struct permission_of *p, const struct caller *caller, const char *rest, const char *range, bool head_only,
+               struct service_answer *ret)
+{
+    char path[URI_MAX + 64];
+    image_path(p->config, path, sizeof(path), rest);
+    struct service_question q = {.path = path, .token = caller->token, .service_token = caller->service, .request_id = caller->request_id,
+                                 .range = range, .head_only = head_only};
+    return service_ask(p->glance, &q, ret);
+}
+
+int permission_relay(struct permission_of *p, const struct caller *caller, const char *rest, struct service_answer *ret)
+{
+    return get(p, caller, rest, NULL, false, ret);
+}
+
+/* What a status of GET …/file means, or 0: nothing. Glance asks its policy before it looks at the range, so that 416 is a yes. */
+static unsigned meaning(unsigned status)
+{
+    switch (status) {
+    case 200:
+    case 206:
+    case 416:
+        return 200;
+    case 204:
+    case 401:
+    case 403:
+    case 404:
+        return status;
+    case 410:
+        return 404;
+    default:
+        return 0;
+    }
+}
+
+/*
+ * Asks for the first byte. A store that knows no ranges is 400: then for all, of which nothing is taken. When the store behind Glance fails,
+ * for a range that no image has: that opens no store, so that what is cached here can be had meanwhile.
+ */
+static int ask_for_bytes(struct permission_of *p, const struct caller *caller, const char *rest, unsigned *ret_status)
+{
+    static const char first[] = "bytes=0-0", beyond[] = "bytes=9223372036854775806-";
+    struct service_answer a;
+    int r = get(p, caller, rest, first, true, &a);
+    if (r == 0 && (a.status == 400 || a.status >= 500)) {
+        free(a.body);
+        r = get(p, caller, rest, a.status == 400 ? NULL : beyond, true, &a);
+    }
+    if (r < 0)
+        return r;
+    free(a.body);
+    *ret_status = a.status;
+    return 0;
+}
+
+struct asking {
+    struct permission_of *p;
+    const struct caller *caller;
+    const char *id, *key;
+};
+
+static int ask(void *context, void *answer, size_t size)
+{
+    const struct asking *q = context;
+    char encoded[3 * IMAGE_ID_MAX + 1], rest[sizeof(encoded) + 32];
+    unsigned status;
+    text_encode(q->id, encoded);
+    snprintf(rest, sizeof(rest), "/images/%s/file", encoded);
+    int r = ask_for_bytes(q->p, q->caller, rest, &status);
+    if (r < 0)
+        return r;
+    unsigned found = meaning(status);
+    if (found == 0) {
+        log_debug("Glance at %s answers a request for image %s with status %u", q->p->config->image_url, q->id, status);
+        return -EIO;
+    }
+    int64_t ttl = found == 200 ? (int64_t)q->p->config->auth_ttl : REFUSED_TTL;
+    if (found != 401) /* that is about the token, which may be renewed or found good after all */
+        verdicts_put(q->p->known, q->key, (int)found, clock_monotonic() + ttl * NS_PER_S);
+    memcpy(answer, &found, size);
+    return 0;
+}
+
+int permission_ask(struct permission_of *p, const struct caller *caller, const char *id, unsigned *ret_status)
+{
+    char key[VERDICT_KEY];
+    int known;
+    struct asking q = {.p = p, .caller = caller, .id = id, .key = key};
+    if (!verdict_key(caller->key, id, key))
+        return -ENOMEM;
+    if (verdicts_get(p->known, key, &known)) {
+        *ret_status = (unsigned)known;
+        return 0;
+    }
+    return flights_ask(p->flights, key, ask, &q, ret_status, sizeof(*ret_status));
+}
