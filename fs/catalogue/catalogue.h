@@ -143,17 +143,19 @@ struct queue_row {
     uint64_t attempts; /* that failed */
     char error[IMAGE_ERROR_MAX + 1];
 };
-/* *RET is the old entry when there is one. */
+enum { CATALOGUE_QUEUE_MAX = 1000000 };
+/* *RET is the old entry when there is one. -EDQUOT: CATALOGUE_QUEUE_MAX images are queued. */
 int catalogue_queue_add(struct catalogue *c, const char *name, int64_t now, struct queue_row *ret);
 int catalogue_queue_find(struct catalogue *c, const char *name, struct queue_row *ret); /* -ENOENT */
 int catalogue_queue_get(struct catalogue *c, int64_t row, struct queue_row *ret);       /* -ENOENT */
 int catalogue_queue_page(struct catalogue *c, int64_t after, struct queue_row *rows, size_t max); /* how many */
-/* Like page, only those due. */
-int catalogue_queue_due(struct catalogue *c, int64_t now, int64_t after, struct queue_row *rows, size_t max);
-/* When the earliest of those not due is; 0: none; negative errno. */
-int64_t catalogue_queue_next_time(struct catalogue *c, int64_t now);
+/*
+ * Those whose time has come, up to MAX: what failed before first, in the order of its time, then by age. What was tried last at a time that
+ * is still to come is due, too: the clock was set back since, and nothing can be said of its next_try.
+ */
+int catalogue_queue_due(struct catalogue *c, int64_t now, struct queue_row *rows, size_t max);
 /* Counts the attempt. -ENOENT. */
-int catalogue_queue_failed(struct catalogue *c, int64_t row, const char *error, int64_t next_try);
+int catalogue_queue_failed(struct catalogue *c, int64_t row, const char *error, int64_t now, int64_t next_try);
 int catalogue_queue_remove(struct catalogue *c, const char *name); /* -ENOENT */
 
 /* ---- what failed verification or failed for good */
@@ -165,12 +167,15 @@ struct invalid_row {
     uint64_t bytes; /* of the file kept in invalid/; 0: none */
     char reason[IMAGE_ERROR_MAX + 1];
 };
-/* Replaces an older one; a new row id. */
+enum { CATALOGUE_INVALID_MAX = 100000 };
+/* Replaces an older one; a new row id. With CATALOGUE_INVALID_MAX of them, the oldest without a file goes. */
 int catalogue_invalid_put(struct catalogue *c, const char *name, const char *reason, uint64_t bytes, int64_t now);
 int catalogue_invalid_set_bytes(struct catalogue *c, const char *name, uint64_t bytes); /* -ENOENT */
 int catalogue_invalid_find(struct catalogue *c, const char *name, struct invalid_row *ret); /* -ENOENT */
 int catalogue_invalid_get(struct catalogue *c, int64_t row, struct invalid_row *ret);       /* -ENOENT */
 int catalogue_invalid_page(struct catalogue *c, int64_t after, struct invalid_row *rows, size_t max);
+/* Like page, only those with bytes. */
+int catalogue_invalid_files(struct catalogue *c, int64_t after, struct invalid_row *rows, size_t max);
 int catalogue_invalid_remove(struct catalogue *c, const char *name); /* -ENOENT */
 
 /* ---- the backend's listing */
@@ -188,10 +193,19 @@ bool catalogue_is_listed(struct catalogue *c, const char *name); /* in the newes
 
 /* ---- digests published beside the images (SHA256SUMS) */
 
-int catalogue_digests_begin(struct catalogue *c, const char *source, int64_t *ret_generation);
-int catalogue_digests_put(struct catalogue *c, const char *source, int64_t generation, const char *name,
-                          const struct digest *digest); /* -ESTALE: a newer generation was begun */
-int catalogue_digests_end(struct catalogue *c, const char *source, int64_t generation); /* drops older ones of SOURCE */
+struct published_digest {
+    char name[IMAGE_ID_MAX + 1];
+    struct digest digest;
+};
+enum { CATALOGUE_DIGESTS_MAX = 1000000 }; /* of one source */
+/*
+ * The digests of SOURCE are begun anew, put in batches (one transaction each) and ended: what was not put is gone then. Nothing is written where nothing changed. One thread at a time for a source. -EFBIG: more than CATALOGUE_DIGESTS_MAX were put.
+ */
+struct digests_update;
+int catalogue_digests_begin(struct catalogue *c, const char *source, struct digests_update **ret);
+int catalogue_digests_put(struct digests_update *u, const struct published_digest *digests, size_t n);
+int catalogue_digests_end(struct digests_update *u);
+void catalogue_digests_free(struct digests_update *u); /* NULL is fine; ended or not */
 int catalogue_digest_of(struct catalogue *c, const char *name, struct digest *ret); /* the strongest; -ENOENT */
 
 /* ---- Glance's own index (cache.db of its sqlite driver), read only */

@@ -188,33 +188,32 @@ int catalogue_totals(struct catalogue *c, struct catalogue_totals *ret)
     if (r < 0)
         return r;
 
-    uint64_t images[4] = { 0 }, bytes[4] = { 0 };
-    struct catalogue_totals totals = { 0 };
+    uint64_t rows[CAT_TOTALS] = { 0 }, bytes[CAT_TOTALS] = { 0 };
     struct cat_query q;
-    cat_query_start(&q, k, "SELECT state, images, bytes, (SELECT count(*) FROM queue), (SELECT count(*) FROM invalid),"
-                           " (SELECT sum(bytes) FROM invalid) FROM totals");
+    cat_query_start(&q, k, "SELECT state, images, bytes FROM totals");
     while ((r = cat_step(&q)) > 0) {
         int64_t state = cat_int(&q, 0);
-        if (state < IMAGE_KNOWN || state > IMAGE_RETIRED)
+        if (state < 0 || state >= CAT_TOTALS)
             continue;
-        images[state] = cat_unsigned(&q, 1);
+        rows[state] = cat_unsigned(&q, 1);
         bytes[state] = cat_unsigned(&q, 2);
-        totals.queued = cat_unsigned(&q, 3);
-        totals.invalid = cat_unsigned(&q, 4);
-        totals.invalid_bytes = cat_unsigned(&q, 5);
     }
     cat_query_end(&q);
     cat_read_end(c, k);
     if (r < 0)
         return r;
-    totals.known = images[IMAGE_KNOWN];
-    totals.partial = images[IMAGE_PARTIAL];
-    totals.complete = images[IMAGE_COMPLETE];
-    totals.retired = images[IMAGE_RETIRED];
-    totals.partial_bytes = bytes[IMAGE_PARTIAL];
-    totals.complete_bytes = bytes[IMAGE_COMPLETE];
-    totals.retired_bytes = bytes[IMAGE_RETIRED];
-    *ret = totals;
+    *ret = (struct catalogue_totals){
+        .known = rows[IMAGE_KNOWN],
+        .partial = rows[IMAGE_PARTIAL],
+        .complete = rows[IMAGE_COMPLETE],
+        .retired = rows[IMAGE_RETIRED],
+        .queued = rows[CAT_TOTAL_QUEUE],
+        .invalid = rows[CAT_TOTAL_INVALID],
+        .partial_bytes = bytes[IMAGE_PARTIAL],
+        .complete_bytes = bytes[IMAGE_COMPLETE],
+        .retired_bytes = bytes[IMAGE_RETIRED],
+        .invalid_bytes = bytes[CAT_TOTAL_INVALID],
+    };
     return 0;
 }
 

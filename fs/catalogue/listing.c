@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the backend publishes as a whole: its listing of images, and files of digests.
+ * The backend's listing of images.
  *
- * Both come in generations: begun, put, ended. A listing's generation is even or odd and marks one of two columns in
+ * It comes in generations: begun, put, ended. A generation is even or odd and marks one of two columns in
  * turn (see schema.c), so that the newest ended listing stays whole while the next one is put. Only the
  * newest begun generation may be put and ended; an older one gets -ESTALE. No lock beyond the writers' turn.
  */
@@ -13,8 +13,6 @@
 #include <string.h>
 
 #include "catalogue/private.h"
-
-/* ---- the listing */
 
 static int listing_begin(struct cat_connection *k, int64_t *ret)
 {
@@ -184,107 +182,4 @@ bool catalogue_is_listed(struct catalogue *c, const char *name)
     cat_query_end(&q);
     cat_read_end(c, k);
     return listed;
-}
-
-/* ---- digests */
-
-static int digests_begin(struct cat_connection *k, const char *source, int64_t *ret)
-{
-    int r = cat_run_name(k, "INSERT INTO digest_sources (source, generation) VALUES (?1, 1)"
-                            " ON CONFLICT (source) DO UPDATE SET generation = generation + 1", source);
-    if (r < 0)
-        return r;
-    CAT_QUERY q;
-    cat_query_start(&q, k, "SELECT generation FROM digest_sources WHERE source = ?1");
-    cat_bind_text(&q, source);
-    r = cat_step(&q);
-    if (r > 0)
-        *ret = cat_int(&q, 0);
-    return r == 0 ? -EBADMSG : r;
-}
-
-int catalogue_digests_begin(struct catalogue *c, const char *source, int64_t *ret_generation)
-{
-    struct cat_connection *k;
-    int r = cat_write_begin(c, &k);
-    if (r < 0)
-        return r;
-    int64_t generation = 0;
-    r = cat_write_end(c, digests_begin(k, source, &generation));
-    if (r < 0)
-        return r;
-    *ret_generation = generation;
-    return 0;
-}
-
-static int digests_put(struct cat_connection *k, const char *source, int64_t generation, const char *name,
-                       const struct digest *digest)
-{
-    char text[CAT_DIGEST_TEXT];
-    cat_digest_text(digest, text);
-    CAT_QUERY q;
-    cat_query_start(&q, k, "INSERT OR REPLACE INTO digests (name, source, algorithm, digest, generation)"
-                           " SELECT ?1, ?2, ?3, ?4, ?5 FROM digest_sources WHERE source = ?2 AND generation = ?5");
-    cat_bind_text(&q, name);
-    cat_bind_text(&q, source);
-    cat_bind_text(&q, digest_algorithm_name(digest->algorithm));
-    cat_bind_text(&q, text);
-    cat_bind_int(&q, generation);
-    int r = cat_run(&q);
-    return r == 0 ? -ESTALE : r;
-}
-
-int catalogue_digests_put(struct catalogue *c, const char *source, int64_t generation, const char *name,
-                          const struct digest *digest)
-{
-    if (digest->algorithm == DIGEST_NONE)
-        return -EINVAL;
-    struct cat_connection *k;
-    int r = cat_write_begin(c, &k);
-    if (r < 0)
-        return r;
-    r = cat_write_end(c, digests_put(k, source, generation, name, digest));
-    return r < 0 ? r : 0;
-}
-
-int catalogue_digests_end(struct catalogue *c, const char *source, int64_t generation)
-{
-    struct cat_connection *k;
-    int r = cat_write_begin(c, &k);
-    if (r < 0)
-        return r;
-    struct cat_query q;
-    cat_query_start(&q, k, "DELETE FROM digests WHERE source = ?1 AND generation < ?2");
-    cat_bind_text(&q, source);
-    cat_bind_int(&q, generation);
-    r = cat_run(&q);
-    cat_query_end(&q);
-    r = cat_write_end(c, r);
-    return r < 0 ? r : 0;
-}
-
-int catalogue_digest_of(struct catalogue *c, const char *name, struct digest *ret)
-{
-    struct cat_connection *k;
-    int r = cat_read_begin(c, &k);
-    if (r < 0)
-        return r;
-    struct digest best = { .algorithm = DIGEST_NONE };
-    struct cat_query q;
-    cat_query_start(&q, k, "SELECT digest FROM digests WHERE name = ?1");
-    cat_bind_text(&q, name);
-    while ((r = cat_step(&q)) > 0) {
-        struct digest digest;
-        cat_digest(&q, 0, &digest);
-        if (digest.algorithm > best.algorithm)
-            best = digest;
-    }
-    cat_query_end(&q);
-    cat_read_end(c, k);
-    if (r < 0)
-        return r;
-    if (best.algorithm == DIGEST_NONE)
-        return -ENOENT;
-    *ret = best;
-    return 0;
 }

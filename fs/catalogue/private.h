@@ -27,6 +27,9 @@ enum {
     CAT_RESERVE_PAGES = 512,  /* of the log: their blocks are put by for when the disk is full */
 };
 
+/* The rows of the table of totals: one a state, and these. */
+enum { CAT_TOTAL_QUEUE = 4, CAT_TOTAL_INVALID = 5, CAT_TOTALS = 6 };
+
 struct cat_connection {
     sqlite3 *db;
     struct {

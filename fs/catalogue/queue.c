@@ -82,8 +82,8 @@ static int find_by_id(struct catalogue *c, const struct kind *kind, const char *
     return r;
 }
 
-/* Up to MAX rows after the id AFTER; with DUE, a third parameter of SQL. */
-static int page(struct catalogue *c, const struct kind *kind, const char *sql, int64_t after, const int64_t *due, void *rows, size_t max)
+/* Up to MAX rows; AFTER is the first parameter of SQL, MAX the second. */
+static int page(struct catalogue *c, const struct kind *kind, const char *sql, int64_t after, void *rows, size_t max)
 {
     struct cat_connection *k;
     int r = cat_read_begin(c, &k);
@@ -93,11 +93,21 @@ static int page(struct catalogue *c, const struct kind *kind, const char *sql, i
     cat_query_start(&q, k, sql);
     cat_bind_int(&q, after);
     cat_bind_limit(&q, max);
-    if (due != NULL)
-        cat_bind_int(&q, *due);
     r = collect(&q, kind, rows, max);
     cat_read_end(c, k);
     return r;
+}
+
+/* How many rows the table has whose total STATE is. */
+static int count_of(struct cat_connection *k, int state, int64_t *ret)
+{
+    CAT_QUERY q;
+    cat_query_start(&q, k, "SELECT images FROM totals WHERE state = ?1");
+    cat_bind_int(&q, state);
+    int r = cat_step(&q);
+    if (r > 0)
+        *ret = cat_int(&q, 0);
+    return r > 0 ? 0 : r < 0 ? r : -EBADMSG;
 }
 
 static int remove_name(struct catalogue *c, const char *sql, const char *name)
@@ -136,9 +146,13 @@ static int queue_find(struct cat_connection *k, const char *name, struct queue_r
 
 static int queue_add(struct cat_connection *k, const char *name, int64_t now, struct queue_row *ret)
 {
+    int64_t queued;
     int r = queue_find(k, name, ret);
     if (r != -ENOENT)
         return r;
+    r = count_of(k, CAT_TOTAL_QUEUE, &queued);
+    if (r < 0 || queued >= CATALOGUE_QUEUE_MAX)
+        return r < 0 ? r : -EDQUOT;
     CAT_QUERY q;
     cat_query_start(&q, k, "INSERT INTO queue (name, queued) VALUES (?1, ?2)");
     cat_bind_text(&q, name);
@@ -175,31 +189,22 @@ int catalogue_queue_get(struct catalogue *c, int64_t row, struct queue_row *ret)
 
 int catalogue_queue_page(struct catalogue *c, int64_t after, struct queue_row *rows, size_t max)
 {
-    return page(c, &QUEUE, QUEUE_SELECT " WHERE id > ?1 ORDER BY id LIMIT ?2", after, NULL, rows, max);
+    return page(c, &QUEUE, QUEUE_SELECT " WHERE id > ?1 ORDER BY id LIMIT ?2", after, rows, max);
 }
 
-int catalogue_queue_due(struct catalogue *c, int64_t now, int64_t after, struct queue_row *rows, size_t max)
+/* One search of an index each, however many wait or are due. */
+#define DUE(index, condition, order)                                                                              \
+    "SELECT * FROM (" QUEUE_SELECT " INDEXED BY " index " WHERE " condition " ORDER BY " order ", id LIMIT ?2)"
+
+int catalogue_queue_due(struct catalogue *c, int64_t now, struct queue_row *rows, size_t max)
 {
-    return page(c, &QUEUE, QUEUE_SELECT " NOT INDEXED WHERE id > ?1 AND next_try <= ?3 ORDER BY id LIMIT ?2", after, &now, rows, max);
+    static const char sql[] = DUE("queue_tried", "tried > 0 AND tried > ?1", "tried") " UNION ALL "
+                              DUE("queue_next_try", "next_try > 0 AND next_try <= ?1 AND tried <= ?1", "next_try") " UNION ALL "
+                              DUE("queue_next_try", "next_try = 0", "next_try") " LIMIT ?2";
+    return page(c, &QUEUE, sql, now, rows, max);
 }
 
-int64_t catalogue_queue_next_time(struct catalogue *c, int64_t now)
-{
-    struct cat_connection *k;
-    int r = cat_read_begin(c, &k);
-    if (r < 0)
-        return r;
-    struct cat_query q;
-    cat_query_start(&q, k, "SELECT min(next_try) FROM queue WHERE next_try > ?1");
-    cat_bind_int(&q, now);
-    r = cat_step(&q);
-    int64_t next = r > 0 ? cat_int(&q, 0) : r; /* NULL, where there is none, reads as 0 */
-    cat_query_end(&q);
-    cat_read_end(c, k);
-    return next;
-}
-
-int catalogue_queue_failed(struct catalogue *c, int64_t row, const char *error, int64_t next_try)
+int catalogue_queue_failed(struct catalogue *c, int64_t row, const char *error, int64_t now, int64_t next_try)
 {
     char text[IMAGE_ERROR_MAX + 1];
     cat_copy_text(text, sizeof text, error);
@@ -208,10 +213,11 @@ int catalogue_queue_failed(struct catalogue *c, int64_t row, const char *error, 
     if (r < 0)
         return r;
     struct cat_query q;
-    cat_query_start(&q, k, "UPDATE queue SET attempts = attempts + 1, error = ?2, next_try = ?3 WHERE id = ?1");
+    cat_query_start(&q, k, "UPDATE queue SET attempts = attempts + 1, error = ?2, next_try = ?3, tried = ?4 WHERE id = ?1");
     cat_bind_int(&q, row);
     cat_bind_text(&q, text);
     cat_bind_int(&q, next_try);
+    cat_bind_int(&q, now);
     r = cat_run(&q);
     cat_query_end(&q);
     r = cat_write_end(c, r == 0 ? -ENOENT : r);
@@ -240,11 +246,24 @@ static void read_invalid_row(struct cat_query *q, void *to, const char **ret_nam
 
 static const struct kind INVALID = {sizeof(struct invalid_row), read_invalid_row};
 
+/* With as many as may be, the oldest that has no file makes place. */
+static int invalid_make_place(struct cat_connection *k)
+{
+    int64_t rows;
+    int r = count_of(k, CAT_TOTAL_INVALID, &rows);
+    if (r < 0 || rows < CATALOGUE_INVALID_MAX)
+        return r;
+    return cat_run_int(k, "DELETE FROM invalid WHERE id = (SELECT id FROM invalid INDEXED BY invalid_kept"
+                          " WHERE (bytes > 0) = ?1 ORDER BY id LIMIT 1)", 0);
+}
+
 static int invalid_put(struct cat_connection *k, const char *name, const char *reason, uint64_t bytes, int64_t now)
 {
     char text[IMAGE_ERROR_MAX + 1];
     cat_copy_text(text, sizeof text, reason);
     int r = cat_run_name(k, "DELETE FROM invalid WHERE name = ?1", name);
+    if (r >= 0)
+        r = invalid_make_place(k);
     if (r < 0)
         return r;
     CAT_QUERY q;
@@ -296,7 +315,13 @@ int catalogue_invalid_get(struct catalogue *c, int64_t row, struct invalid_row *
 
 int catalogue_invalid_page(struct catalogue *c, int64_t after, struct invalid_row *rows, size_t max)
 {
-    return page(c, &INVALID, INVALID_SELECT " WHERE id > ?1 ORDER BY id LIMIT ?2", after, NULL, rows, max);
+    return page(c, &INVALID, INVALID_SELECT " WHERE id > ?1 ORDER BY id LIMIT ?2", after, rows, max);
+}
+
+int catalogue_invalid_files(struct catalogue *c, int64_t after, struct invalid_row *rows, size_t max)
+{
+    return page(c, &INVALID, INVALID_SELECT " INDEXED BY invalid_kept WHERE (bytes > 0) = 1 AND id > ?1 ORDER BY id LIMIT ?2",
+                after, rows, max);
 }
 
 int catalogue_invalid_remove(struct catalogue *c, const char *name)

@@ -9,7 +9,8 @@
  * images.state is enum image_state. A size of -1 is IMAGE_SIZE_UNKNOWN. Digests are texts, "sha256:<hex>".
  *
  * What keeps 1,000,000 known rows cheap: the indexes that pages, totals and eviction use hold no known row, and
- * `totals` is kept by triggers. A trigger also sees to it that only partial rows have a map.
+ * `totals` is kept by triggers: a row for each state, one for the queue (4) and one for what is invalid (5). A trigger also sees to it
+ * that only partial rows have a map.
  *
  * A listing is marked in one of two columns in turn: a generation is even (listed0) or odd (listed1), and a new one
  * takes the column that the newest ended one does not use. So a listing under way, or one given up, hides nothing of
@@ -95,6 +96,42 @@ static const char *const migrations[] = {
     "CREATE TABLE notes (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;",
     /* 1 → 2: which file a row is of */
     "ALTER TABLE images ADD COLUMN tag TEXT NOT NULL DEFAULT '';",
+    /* 2 → 3: nothing that is asked often counts rows. What waits in the queue is tried at once, and digests are read anew. */
+    "INSERT INTO totals SELECT 4, count(*), 0 FROM queue;"
+    "INSERT INTO totals SELECT 5, count(*), coalesce(sum(bytes), 0) FROM invalid;"
+    "CREATE TRIGGER queue_insert AFTER INSERT ON queue BEGIN"
+    " UPDATE totals SET images = images + 1 WHERE state = 4;"
+    "END;"
+    "CREATE TRIGGER queue_delete AFTER DELETE ON queue BEGIN"
+    " UPDATE totals SET images = images - 1 WHERE state = 4;"
+    "END;"
+    "CREATE TRIGGER invalid_insert AFTER INSERT ON invalid BEGIN"
+    " UPDATE totals SET images = images + 1, bytes = bytes + NEW.bytes WHERE state = 5;"
+    "END;"
+    "CREATE TRIGGER invalid_update AFTER UPDATE OF bytes ON invalid BEGIN"
+    " UPDATE totals SET bytes = bytes - OLD.bytes + NEW.bytes WHERE state = 5;"
+    "END;"
+    "CREATE TRIGGER invalid_delete AFTER DELETE ON invalid BEGIN"
+    " UPDATE totals SET images = images - 1, bytes = bytes - OLD.bytes WHERE state = 5;"
+    "END;"
+    "CREATE INDEX invalid_kept ON invalid (bytes > 0);"
+    "ALTER TABLE queue ADD COLUMN tried INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE queue SET next_try = 0 WHERE next_try <> 0;"
+    "CREATE INDEX queue_tried ON queue (tried) WHERE tried > 0;"
+    "ALTER TABLE listing ADD COLUMN former INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE listing ADD COLUMN former_at INTEGER NOT NULL DEFAULT 0;"
+    "DROP TABLE digests;"
+    "DROP TABLE digest_sources;"
+    "CREATE TABLE digests ("
+    " source TEXT NOT NULL, name TEXT NOT NULL, algorithm INTEGER NOT NULL, digest TEXT NOT NULL,"
+    " PRIMARY KEY (source, name, algorithm)) WITHOUT ROWID;"
+    "CREATE TABLE digest_sources (source TEXT PRIMARY KEY, digests INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TRIGGER digests_insert AFTER INSERT ON digests BEGIN"
+    " UPDATE digest_sources SET digests = digests + 1 WHERE source = NEW.source;"
+    "END;"
+    "CREATE TRIGGER digests_delete AFTER DELETE ON digests BEGIN"
+    " UPDATE digest_sources SET digests = digests - 1 WHERE source = OLD.source;"
+    "END;",
 };
 enum { SCHEMA_VERSION = sizeof migrations / sizeof migrations[0] };
 
@@ -102,8 +139,9 @@ enum { SCHEMA_VERSION = sizeof migrations / sizeof migrations[0] };
 static const char count_objects[] =
     "SELECT count(*) FROM sqlite_schema WHERE name IN ('images', 'images_live', 'images_here', 'images_lru', 'maps',"
     " 'totals', 'images_insert', 'images_update', 'images_delete', 'queue', 'queue_next_try', 'invalid', 'listing',"
-    " 'digests', 'digest_sources', 'notes')";
-enum { OBJECTS = 16 };
+    " 'digests', 'digest_sources', 'notes', 'queue_insert', 'queue_delete', 'invalid_insert', 'invalid_update',"
+    " 'invalid_delete', 'invalid_kept', 'queue_tried', 'digests_insert', 'digests_delete')";
+enum { OBJECTS = 25 };
 
 static int migrate(sqlite3 *db, int64_t from)
 {
@@ -195,7 +233,7 @@ int cat_schema_prepare(sqlite3 *db, const char *path, bool check)
     if (r >= 0)
         r = expect_count(db, count_objects, OBJECTS);
     if (r >= 0)
-        r = expect_count(db, "SELECT count(*) FROM totals", 4);
+        r = expect_count(db, "SELECT count(*) FROM totals", CAT_TOTALS);
     if (r >= 0)
         r = expect_count(db, "SELECT count(*) FROM listing", 1);
     return r;

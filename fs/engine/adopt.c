@@ -316,7 +316,7 @@ static int adopt_by_backend(struct adoption *a, const char *name, const struct s
     if (r < 0)
         return r;
     if (row.meta.digest.algorithm == DIGEST_NONE)
-        r = lister_digest_now(a->e, name, &row.meta.digest);
+        r = published_digest_now(a->e, name, &row.meta.digest);
     if (r < 0 && r != -ENOENT) /* it may be published: not taken over by its size, but looked at again at the next start */
         return r;
     if (row.meta.digest.algorithm == DIGEST_NONE && a->glance != NULL && glance_index_find(a->glance, name, &g) == 0)

@@ -90,6 +90,8 @@ struct image {
 
     UT_hash_handle hh; /* engine->images; protected by engine->lock */
     atomic_uint refs;  /* goes up by who has one, or under engine->lock; down to 0 only under it */
+    UT_hash_handle wish; /* engine->wishes, by name, while wished; protected by engine->lock */
+    bool wished;       /* it waits for its line in the published digests; protected by engine->lock */
     bool opened;       /* holds one reference for all handles in the ledger; protected by engine->lock */
 
     pthread_mutex_t lock;
@@ -186,6 +188,13 @@ struct endpoint_health {
     char error[160];
 };
 
+/* Which version of a file of published digests is in the catalogue: headers as the server sent them; "": none. */
+struct document_validator {
+    unsigned endpoint;
+    char etag[128], modified[64];
+};
+enum { DOCUMENTS_MAX = 8 }; /* whose validators are kept */
+
 struct touches; /* hits and access times not written yet */
 
 struct engine {
@@ -211,6 +220,7 @@ struct engine {
 
     pthread_mutex_t lock;
     struct image *images;   /* by row; protected by lock */
+    struct image *wishes;   /* by name, that wait for a published digest; protected by lock */
     struct lookup *lookups; /* by name; protected by lock */
     struct probe probes[PROBES]; /* protected by lock */
     uint64_t probe_clock;
@@ -243,6 +253,7 @@ struct engine {
 
     /* the digests thread's: */
     int64_t digests_at; /* monotonic; 0: never */
+    struct document_validator documents[DOCUMENTS_MAX];
 };
 
 /* ---- engine.c */
@@ -358,12 +369,16 @@ void finish_start(struct image *image);         /* on the fetch thread: all chun
 void finish_checkpoint_all(struct engine *e);   /* on the sync thread, about once a second */
 void finish_checkpoint_last(struct engine *e);  /* at the end, with only the rows thread left, which ends it */
 
-/* ---- lister.c */
+/* ---- lookup/listing.c */
 
-void lister_settle_digest(struct image *image); /* any thread: have meta.digest settled, then visit */
+/* What ASK returns; it is asked once more when the server has refused (*STATUS, of its answer) a credential that was thought good. Blocks. */
+int lister_ask(struct engine *e, int (*ask)(void *context), void *context, int *status);
 
-int lister_digest_now(struct engine *e, const char *name, struct digest *ret); /* waits for it; -ENOENT: none is published */
-void lister_distrust_digests(struct engine *e); /* any thread: read them anew for the next image */
+/* ---- lookup/digests.c: those beside the images */
+
+void published_settle(struct image *image); /* any thread: have meta.digest settled, then visit */
+int published_digest_now(struct engine *e, const char *name, struct digest *ret); /* waits for it; -ENOENT: none is published */
+void published_distrust(struct engine *e); /* any thread: read them anew for the next image */
 
 /* ---- prefetch.c */
 

@@ -16,8 +16,6 @@
 #include "base/log.h"
 #include "engine/private.h"
 
-enum { PAGE = 32 };
-
 struct prefetch {
     struct engine *engine;
     char name[IMAGE_ID_MAX + 1];
@@ -73,7 +71,8 @@ static void write_failure(struct prefetch *p)
     for (uint64_t i = 0; i < p->attempts && pause < 3600; i++)
         pause *= 2;
     log_warning("%s: prefetch failed: %s; next try in %llu s", p->name, why, (unsigned long long)pause);
-    catalogue_queue_failed(e->catalogue, p->queue_row, why, clock_now() + (int64_t)pause * NS_PER_S);
+    int64_t now = clock_now();
+    catalogue_queue_failed(e->catalogue, p->queue_row, why, now, now + (int64_t)pause * NS_PER_S);
 }
 
 static void end_task(void *context)
@@ -215,32 +214,33 @@ void prefetch_start(struct engine *e, const char *name, int64_t queue_row, uint6
 
 /* ---- the queue */
 
-static bool may_start(struct engine *e)
+/* How many more may start now; *RET_BUSY: how many names there are that must be passed over. */
+static uint64_t free_places(struct engine *e, size_t *ret_busy)
 {
     struct prefetch *p, *next;
-    uint64_t n = 0;
+    uint64_t n = 0, places = e->config->prefetch_concurrency;
     pthread_mutex_lock(&e->lock);
     HASH_ITER(hh, e->prefetches, p, next) {
         n += p->queue_row != 0;
     }
+    *ret_busy = HASH_COUNT(e->prefetches);
     pthread_mutex_unlock(&e->lock);
-    return n < e->config->prefetch_concurrency && !atomic_load(&e->stopping);
+    return n >= places || atomic_load(&e->stopping) ? 0 : places - n;
 }
 
 void prefetch_tick(struct engine *e)
 {
-    struct queue_row *rows = malloc(PAGE * sizeof(*rows));
-    int64_t after = 0;
-    int n = 0;
-
-    if (rows == NULL)
+    size_t busy;
+    uint64_t places = free_places(e, &busy);
+    if (places == 0)
         return;
-    while (may_start(e) && (n = catalogue_queue_due(e->catalogue, clock_now(), after, rows, PAGE)) > 0) {
-        for (int i = 0; i < n && may_start(e); i++) {
-            if (!prefetch_is_under_way(e, rows[i].name))
-                prefetch_start(e, rows[i].name, rows[i].row, rows[i].attempts);
-        }
-        after = rows[n - 1].row;
+    size_t max = busy + places; /* those under way are still in the queue */
+    struct queue_row *rows = malloc(max * sizeof(*rows));
+    int n = rows == NULL ? 0 : catalogue_queue_due(e->catalogue, clock_now(), rows, max);
+    for (int i = 0; i < n && places > 0; i++) {
+        if (!prefetch_is_under_way(e, rows[i].name))
+            prefetch_start(e, rows[i].name, rows[i].row, rows[i].attempts);
+        places = free_places(e, &busy);
     }
     free(rows);
 }

@@ -311,6 +311,9 @@ class Origin:
                    **({"Last-Modified": modified} if modified else {}), **fault.headers}
         size, span = len(blob.content), request.range
         if not fault.ignore_conditions:
+            none_match, since = (request.headers.get(h) for h in ("if-none-match", "if-modified-since"))
+            if etag in (none_match or "").split(", ") if none_match else since is not None and since == modified:
+                return self._send(connection, request, fault, 304, headers, b"")
             match = request.headers.get("if-match")
             if match is not None and match != "*" and blob.etag not in [m.strip() for m in match.split(",")]:
                 return self._send(connection, request, fault, 412, headers, b"")

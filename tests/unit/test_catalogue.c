@@ -504,18 +504,21 @@ static void test_queue(void **state)
     assert_int_equal(catalogue_queue_page(c, a.row, rows, 4), 1);
     assert_string_equal(rows[0].name, "b");
 
-    assert_int_equal(catalogue_queue_next_time(c, 20), 0);
-    assert_int_equal(catalogue_queue_failed(c, a.row, "no route to host", 100), 0);
-    assert_int_equal(catalogue_queue_failed(c, 999, "", 100), -ENOENT);
+    assert_int_equal(catalogue_queue_failed(c, a.row, "no route to host", 50, 100), 0);
+    assert_int_equal(catalogue_queue_failed(c, 999, "", 50, 100), -ENOENT);
     assert_int_equal(catalogue_queue_get(c, a.row, &row), 0);
     assert_int_equal(row.attempts, 1);
     assert_int_equal(row.next_try, 100);
     assert_string_equal(row.error, "no route to host");
-    assert_int_equal(catalogue_queue_due(c, 99, 0, rows, 4), 1);
+    assert_int_equal(catalogue_queue_due(c, 99, rows, 4), 1);
     assert_string_equal(rows[0].name, "b");
-    assert_int_equal(catalogue_queue_due(c, 100, 0, rows, 4), 2);
-    assert_int_equal(catalogue_queue_next_time(c, 99), 100);
-    assert_int_equal(catalogue_queue_next_time(c, 100), 0);
+    assert_int_equal(catalogue_queue_due(c, 100, rows, 4), 2);
+    assert_string_equal(rows[0].name, "a");
+    assert_int_equal(catalogue_queue_due(c, 100, rows, 1), 1);
+    assert_string_equal(rows[0].name, "a");
+    /* The clock was set back: it was tried at a time that is still to come. */
+    assert_int_equal(catalogue_queue_due(c, 49, rows, 4), 2);
+    assert_string_equal(rows[0].name, "a");
 
     assert_int_equal(catalogue_queue_remove(c, "a"), 0);
     assert_int_equal(catalogue_queue_remove(c, "a"), -ENOENT);
@@ -548,35 +551,94 @@ static void test_invalid(void **state)
     catalogue_close(c);
 }
 
+/* SOURCE says NAMES (NULL-terminated) with DIGEST each, and nothing else. */
+static void publish(struct catalogue *c, const char *source, const char *const *names, const struct digest *digest)
+{
+    struct digests_update *u;
+    struct published_digest one = { .digest = *digest };
+    assert_int_equal(catalogue_digests_begin(c, source, &u), 0);
+    for (; *names; names++) {
+        snprintf(one.name, sizeof one.name, "%s", *names);
+        assert_int_equal(catalogue_digests_put(u, &one, 1), 0);
+    }
+    assert_int_equal(catalogue_digests_end(u), 0);
+    catalogue_digests_free(u);
+}
+
 static void test_digests(void **state)
 {
+    static const char *const x[] = { "x", NULL }, *const both[] = { "x", "gone", NULL }, *const none[] = { NULL };
     struct catalogue *c = open_in(*state);
     struct digest a = digest_of(DIGEST_SHA256, SHA256_A), b = digest_of(DIGEST_SHA256, SHA256_B);
     struct digest md5 = digest_of(DIGEST_MD5, MD5_A), got;
-    int64_t one, other, two;
     assert_int_equal(catalogue_digest_of(c, "x", &got), -ENOENT);
-    assert_int_equal(catalogue_digests_begin(c, "MD5SUMS", &other), 0);
-    assert_int_equal(catalogue_digests_put(c, "MD5SUMS", other, "x", &md5), 0);
-    assert_int_equal(catalogue_digests_end(c, "MD5SUMS", other), 0);
-    assert_int_equal(catalogue_digests_begin(c, "SHA256SUMS", &one), 0);
-    assert_int_equal(catalogue_digests_put(c, "SHA256SUMS", one, "x", &a), 0);
-    assert_int_equal(catalogue_digests_put(c, "SHA256SUMS", one, "gone", &a), 0);
-    assert_int_equal(catalogue_digests_end(c, "SHA256SUMS", one), 0);
+    publish(c, "MD5SUMS", x, &md5);
+    publish(c, "SHA256SUMS", both, &a);
     assert_int_equal(catalogue_digest_of(c, "x", &got), 0);
     assert_true(digest_equal(&got, &a));
-
-    assert_int_equal(catalogue_digests_begin(c, "SHA256SUMS", &two), 0);
-    assert_int_equal(catalogue_digests_put(c, "SHA256SUMS", one, "x", &a), -ESTALE);
-    assert_int_equal(catalogue_digests_put(c, "SHA256SUMS", two, "x", &b), 0);
     assert_int_equal(catalogue_digest_of(c, "gone", &got), 0);
-    assert_int_equal(catalogue_digests_end(c, "SHA256SUMS", two), 0);
+
+    /* One that breaks off takes nothing away. */
+    struct digests_update *u;
+    assert_int_equal(catalogue_digests_begin(c, "SHA256SUMS", &u), 0);
+    catalogue_digests_free(u);
+    assert_int_equal(catalogue_digest_of(c, "gone", &got), 0);
+
+    publish(c, "SHA256SUMS", x, &b);
     assert_int_equal(catalogue_digest_of(c, "gone", &got), -ENOENT);
     assert_int_equal(catalogue_digest_of(c, "x", &got), 0);
     assert_true(digest_equal(&got, &b));
-    assert_int_equal(catalogue_digests_begin(c, "SHA256SUMS", &one), 0);
-    assert_int_equal(catalogue_digests_end(c, "SHA256SUMS", one), 0);
+    publish(c, "SHA256SUMS", none, &b);
     assert_int_equal(catalogue_digest_of(c, "x", &got), 0);
     assert_true(digest_equal(&got, &md5));
+    catalogue_close(c);
+}
+
+/* Bytes of the log: a commit that changes something makes it longer, as nothing has copied it back yet. */
+static off_t log_length(struct scratch *s)
+{
+    struct stat st;
+    assert_int_equal(stat(scratch_path(s, "c.db-wal"), &st), 0);
+    return st.st_size;
+}
+
+static void test_unchanged_digests_are_not_written(void **state)
+{
+    static const char *const names[] = { "x", "y", "z", NULL };
+    struct catalogue *c = open_in(*state);
+    struct digest a = digest_of(DIGEST_SHA256, SHA256_A);
+    publish(c, "SHA256SUMS", names, &a);
+    off_t before = log_length(*state);
+    publish(c, "SHA256SUMS", names, &a);
+    assert_int_equal(log_length(*state), before);
+    publish(c, "SHA256SUMS", names + 1, &a);
+    assert_true(log_length(*state) > before);
+    catalogue_close(c);
+}
+
+/* The last line of a name counts; of a thousand that go, those stay that do. */
+static void test_many_digests(void **state)
+{
+    enum { N = 1000 };
+    struct catalogue *c = open_in(*state);
+    struct digest a = digest_of(DIGEST_SHA256, SHA256_A), b = digest_of(DIGEST_SHA256, SHA256_B), got;
+    struct published_digest *all = calloc(N, sizeof *all);
+    struct digests_update *u;
+    for (int i = 0; i < N; i++) {
+        snprintf(all[i].name, sizeof all[i].name, "image-%d", i / 2);
+        all[i].digest = i % 2 == 0 ? a : b;
+    }
+    for (int kept = N; kept >= 0; kept -= N / 4) {
+        assert_int_equal(catalogue_digests_begin(c, "SHA256SUMS", &u), 0);
+        assert_int_equal(catalogue_digests_put(u, all, (size_t)kept), 0);
+        assert_int_equal(catalogue_digests_end(u), 0);
+        catalogue_digests_free(u);
+        for (int i = 0; i < N; i += 2) {
+            assert_int_equal(catalogue_digest_of(c, all[i].name, &got), i < kept ? 0 : -ENOENT);
+            assert_true(i >= kept || digest_equal(&got, &b));
+        }
+    }
+    free(all);
     catalogue_close(c);
 }
 
@@ -620,6 +682,8 @@ int main(void)
         scratch_test(test_queue),
         scratch_test(test_invalid),
         scratch_test(test_digests),
+        scratch_test(test_many_digests),
+        scratch_test(test_unchanged_digests_are_not_written),
         scratch_test(test_notes_and_reopen),
     };
     return cmocka_run_group_tests_name("catalogue", tests, NULL, NULL);

@@ -62,9 +62,9 @@ static uint64_t drop_invalid(struct engine *e, uint64_t need)
     int64_t after = 0;
     uint64_t freed = 0;
     int n;
-    while (rows != NULL && freed < need && (n = catalogue_invalid_page(e->catalogue, after, rows, PAGE)) > 0) {
+    while (rows != NULL && freed < need && (n = catalogue_invalid_files(e->catalogue, after, rows, PAGE)) > 0) {
         for (int i = 0; i < n && freed < need; i++) {
-            if (rows[i].bytes > 0 && catalogue_invalid_set_bytes(e->catalogue, rows[i].name, 0) == 0 &&
+            if (catalogue_invalid_set_bytes(e->catalogue, rows[i].name, 0) == 0 &&
                 store_remove(e->store, STORE_INVALID, rows[i].name) == 0)
                 freed += rows[i].bytes;
         }

@@ -246,7 +246,7 @@ void fetch_attend(struct image *image)
     if (image->through)
         through_trim(image);
     if (settle)
-        lister_settle_digest(image);
+        published_settle(image);
     if (finish) {
         finish_start(image);
     } else if (dead || state == IMAGE_COMPLETE || state == IMAGE_RETIRED) {

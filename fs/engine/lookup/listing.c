@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lister's thread reads the backend's listing for `ls images/`, the digests thread what it publishes beside the images: the end of an
- * image waits for its digest and must not wait for a listing of any length. Both are documents of any length, read page by page straight
- * into the catalogue, with blocking transfers that nobody but their thread waits for.
+ * The lister's thread reads the backend's listing for `ls images/`: a document of any length, read page by page straight into the
+ * catalogue, with blocking transfers that nobody but this thread waits for.
  */
 #include "config-auto.h"
 
@@ -14,14 +13,12 @@
 #include <time.h>
 
 #include "backends/listing/listing.h"
-#include "backends/listing/sums.h"
 #include "base/log.h"
 #include "engine/private.h"
 
-enum { BATCH = 1000, FAILURE_PAUSE_S = 5, PAGES_MAX = 50000, NO_DOCUMENT = 1 };
+enum { BATCH = 1000, FAILURE_PAUSE_S = 5, PAGES_MAX = 50000 };
 
-/* What ASK returns; it is asked once more when the server has refused (*STATUS, of its answer) a credential that was thought good. */
-static int with_credential(struct engine *e, int (*ask)(void *context), void *context, int *status)
+int lister_ask(struct engine *e, int (*ask)(void *context), void *context, int *status)
 {
     unsigned tries = 0;
     for (;;) {
@@ -123,7 +120,7 @@ static int read_pages(struct reading *r)
     do {
         r->marker = marker;
         r->next = NULL;
-        error = with_credential(r->e, ask_page, r, &r->status);
+        error = lister_ask(r->e, ask_page, r, &r->status);
         char *next = r->next;
         if (error == 1 && ((kept != NULL && strcmp(next, kept) == 0) || ++page > PAGES_MAX)) {
             log_warning("the backend's listing has no end: after page %u it leads %s", page, page > PAGES_MAX ? "on and on" : "back");
@@ -242,184 +239,4 @@ int engine_list_status(struct engine *e)
     int status = e->listed_at != 0 ? 0 : e->list_status;
     pthread_mutex_unlock(&e->lock);
     return status == 0 || status == -EACCES ? status : -EHOSTUNREACH;
-}
-
-/* ---- published digests */
-
-struct document {
-    struct engine *e;
-    unsigned endpoint, number;
-    const char *name;
-    int64_t generation;
-    enum digest_algorithm algorithm;
-    struct sums *parser;
-    int status; /* of the answer */
-};
-
-static int take_digest(void *context, const char *name, const struct digest *digest)
-{
-    struct document *d = context;
-    return image_id_valid(name) ? catalogue_digests_put(d->e->catalogue, d->name, d->generation, name, digest) : 0;
-}
-
-static int on_sums_head(void *context, const struct transfer_head *head)
-{
-    struct document *d = context;
-    d->status = head->status;
-    int r = backend_status_error(head->status);
-    return r < 0 ? r : sums_new(d->algorithm, take_digest, d, &d->parser);
-}
-
-static int on_sums_data(void *context, const struct transfer_head *head, const void *data, size_t length)
-{
-    struct document *d = context;
-    (void)head;
-    return sums_feed(d->parser, data, length);
-}
-
-static int ask_document(void *context)
-{
-    static const struct transfer_ops ops = {.on_head = on_sums_head, .on_data = on_sums_data};
-    struct document *d = context;
-    struct engine *e = d->e;
-    struct transfer_request request = {0};
-
-    int r = e->ops->digests(e->backend, d->endpoint, d->number, &request, &d->name, &d->algorithm);
-    if (r < 0)
-        return r == -ENOENT ? NO_DOCUMENT : r;
-    r = catalogue_digests_begin(e->catalogue, d->name, &d->generation);
-    if (r == 0)
-        r = transfer_perform(e->transfers, &request, &ops, d);
-    transfer_request_clear(&request);
-    if (r == 0 && d->parser != NULL)
-        r = sums_end(d->parser);
-    sums_free(d->parser);
-    d->parser = NULL;
-    return r;
-}
-
-/*
- * Reads the Nth document. NO_DOCUMENT: there are only N. One that the server does not have, or does not show us, is an empty one; but that it
- * takes our credential for none says nothing about the document.
- */
-static int read_document(struct engine *e, unsigned endpoint, unsigned n)
-{
-    struct document d = {.e = e, .endpoint = endpoint, .number = n};
-    int r = with_credential(e, ask_document, &d, &d.status);
-    bool believed = e->ops->auth_needed == NULL || (d.status != 0 && (d.status != 401 || auth_credential(e) == 0 /* none is in use */));
-    if (r == -ENOENT || (r == -EACCES && believed))
-        r = 0;
-    return r == 0 ? catalogue_digests_end(e->catalogue, d.name, d.generation) : r;
-}
-
-static int read_documents(struct engine *e)
-{
-    unsigned endpoints = e->ops->endpoints(e->backend), tried = 0;
-    int r = 0;
-    for (unsigned i = 0; i < endpoints; i++) {
-        unsigned endpoint = origin_choose(e, &tried), n = 0;
-        while ((r = read_document(e, endpoint, n)) == 0)
-            n++;
-        if (r == NO_DOCUMENT) {
-            e->digests_at = clock_monotonic();
-            return 0;
-        }
-        if (r == -ECANCELED)
-            return r;
-    }
-    return r;
-}
-
-static void pause_ms(struct engine *e, uint64_t ms)
-{
-    for (uint64_t waited = 0; waited < ms && !atomic_load(&e->stopping); waited += 50)
-        nanosleep(&(struct timespec){.tv_nsec = 50 * NS_PER_MS}, NULL);
-}
-
-static int refresh_digests(struct engine *e)
-{
-    int64_t ttl = (int64_t)e->config->list_ttl * NS_PER_S;
-    int r = 0;
-    bool distrusted = atomic_exchange(&e->digests_distrusted, false);
-    if (!distrusted && e->digests_at != 0 && clock_monotonic() - e->digests_at <= ttl)
-        return 0;
-    for (unsigned i = 0; i <= e->config->retries && !atomic_load(&e->stopping); i++) {
-        r = read_documents(e);
-        if (r == 0 || r == -ECANCELED)
-            break;
-        pause_ms(e, plan_backoff(e->config->retry_delay, i + 1, (uint32_t)random()));
-    }
-    return atomic_load(&e->stopping) ? -ECANCELED : r;
-}
-
-static void give_up(void *context)
-{
-    struct image *image = context;
-    pthread_mutex_lock(&image->lock);
-    image->digest_asked = false;
-    pthread_mutex_unlock(&image->lock);
-    fetch_fail(image, -EIO, "the digests published beside it cannot be read, so that it cannot be verified");
-    image_put(image);
-}
-
-static void settle(void *context)
-{
-    struct image *image = context;
-    struct engine *e = image->engine;
-    struct digest digest = {.algorithm = DIGEST_NONE};
-
-    int r = refresh_digests(e);
-    if (r < 0) {
-        if (r == -ECANCELED || !engine_post(e, give_up, image))
-            image_put(image);
-        return;
-    }
-    r = catalogue_digest_of(e->catalogue, image->name, &digest);
-    if (r == 0)
-        catalogue_set_digest(e->catalogue, image->row, &digest);
-    pthread_mutex_lock(&image->lock);
-    if (r == 0)
-        image->meta.digest = digest;
-    image->digest_settled = true;
-    fetch_visit_locked(image);
-    pthread_mutex_unlock(&image->lock);
-    image_put(image);
-}
-
-void lister_settle_digest(struct image *image)
-{
-    tasks_add(image->engine->digests, settle, image_ref(image));
-}
-
-struct question {
-    struct engine *e;
-    const char *name;
-    struct digest *ret;
-    int status;
-    sem_t done;
-};
-
-static void answer_question(void *context)
-{
-    struct question *q = context;
-    q->status = q->e->ops->digests == NULL ? -ENOENT : refresh_digests(q->e);
-    if (q->status == 0)
-        q->status = catalogue_digest_of(q->e->catalogue, q->name, q->ret);
-    sem_post(&q->done);
-}
-
-int lister_digest_now(struct engine *e, const char *name, struct digest *ret)
-{
-    struct question q = {.e = e, .name = name, .ret = ret};
-    sem_init(&q.done, 0, 0);
-    tasks_add(e->digests, answer_question, &q);
-    while (sem_wait(&q.done) < 0)
-        ;
-    sem_destroy(&q.done);
-    return q.status;
-}
-
-void lister_distrust_digests(struct engine *e)
-{
-    atomic_store(&e->digests_distrusted, true);
 }

@@ -291,7 +291,7 @@ static void mismatch(struct image *image, const struct digest *seen)
     pthread_mutex_unlock(&image->lock);
     log_error("%s: %s; it goes to invalid/ and its readers get an error", image->name, image->error);
     ledger_count(e->ledger, COUNT_VERIFY_FAILED, 1);
-    lister_distrust_digests(e);
+    published_distrust(e);
     tasks_add(e->rows, set_invalid, image_ref(image));
     wake_all(&all);
     fetch_visit(image);

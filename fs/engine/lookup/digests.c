@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The digests thread reads what the backend publishes beside the images (SHA256SUMS). The end of an image waits for its digest: not for a
+ * listing of any length, and not for the rest of such a file either, once its own line has come.
+ *
+ * A file is asked for at most once in list_ttl, and with the validators of the answer before: one that did not change costs no more than
+ * that. One that comes whole is put into the catalogue in batches, which writes only what is new.
+ */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "backends/listing/sums.h"
+#include "base/log.h"
+#include "engine/private.h"
+
+enum { BATCH = 1000, NO_DOCUMENT = 1, NOT_MODIFIED = 304 };
+
+/* ---- images that wait for their line */
+
+static void settle_with(struct image *image, const struct digest *digest)
+{
+    if (digest->algorithm != DIGEST_NONE)
+        catalogue_set_digest(image->engine->catalogue, image->row, digest);
+    pthread_mutex_lock(&image->lock);
+    if (digest->algorithm != DIGEST_NONE)
+        image->meta.digest = *digest;
+    image->digest_settled = true;
+    fetch_visit_locked(image);
+    pthread_mutex_unlock(&image->lock);
+}
+
+/* False: it was answered. */
+static bool take_wish(struct image *image)
+{
+    struct engine *e = image->engine;
+    pthread_mutex_lock(&e->lock);
+    bool wished = image->wished;
+    if (wished)
+        HASH_DELETE(wish, e->wishes, image);
+    image->wished = false;
+    pthread_mutex_unlock(&e->lock);
+    return wished;
+}
+
+static struct image *find_wish(struct engine *e, const char *name)
+{
+    struct image *image = NULL;
+    pthread_mutex_lock(&e->lock);
+    if (e->wishes != NULL)
+        HASH_FIND(wish, e->wishes, name, strlen(name), image);
+    if (image != NULL)
+        image_ref(image);
+    pthread_mutex_unlock(&e->lock);
+    return image;
+}
+
+static void answer_wishes(struct engine *e, const char *name, const struct digest *digest)
+{
+    struct image *image;
+    while ((image = find_wish(e, name)) != NULL) {
+        if (take_wish(image))
+            settle_with(image, digest);
+        image_put(image);
+    }
+}
+
+/* ---- a document */
+
+struct document {
+    struct engine *e;
+    unsigned endpoint, number;
+    const char *name;
+    enum digest_algorithm algorithm, later; /* later: the strongest of those behind it */
+    struct sums *parser;
+    struct digests_update *update;
+    struct document_validator fresh; /* of the answer */
+    bool unchanged;
+    int status; /* of the answer */
+    size_t n;
+    struct published_digest batch[BATCH];
+};
+
+static int write_batch(struct document *d)
+{
+    int r = d->n > 0 ? catalogue_digests_put(d->update, d->batch, d->n) : 0;
+    if (r == -EFBIG)
+        log_warning("%s: it has more than %d lines; such a file is not taken", d->name, CATALOGUE_DIGESTS_MAX);
+    d->n = 0;
+    return r;
+}
+
+static int take_digest(void *context, const char *name, const struct digest *digest)
+{
+    struct document *d = context;
+    if (!image_id_valid(name))
+        return 0;
+    if (digest->algorithm >= d->later)
+        answer_wishes(d->e, name, digest);
+    struct published_digest *published = &d->batch[d->n++];
+    snprintf(published->name, sizeof(published->name), "%s", name);
+    published->digest = *digest;
+    return d->n == BATCH ? write_batch(d) : 0;
+}
+
+/* ---- what it was when it was read last */
+
+static struct document_validator *validator_of(struct document *d)
+{
+    return d->number < DOCUMENTS_MAX ? &d->e->documents[d->number] : NULL;
+}
+
+static time_t http_time(const char *text)
+{
+    struct tm tm = {0};
+    const char *end = text == NULL ? NULL : strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    return end == NULL || *end != '\0' ? (time_t)-1 : timegm(&tm);
+}
+
+/* A date counts only when the file was a little older than the answer: dates are of seconds, and it may change twice in one. */
+static void note_validator(struct document *d, const struct transfer_head *head)
+{
+    const char *etag = transfer_head_get(head, "ETag"), *modified = transfer_head_get(head, "Last-Modified");
+    time_t changed = http_time(modified), answered = http_time(transfer_head_get(head, "Date"));
+    d->fresh = (struct document_validator){.endpoint = d->endpoint};
+    if (etag != NULL && strlen(etag) < sizeof(d->fresh.etag))
+        strcpy(d->fresh.etag, etag);
+    if (changed != (time_t)-1 && answered != (time_t)-1 && answered - changed >= 2 && strlen(modified) < sizeof(d->fresh.modified))
+        strcpy(d->fresh.modified, modified);
+}
+
+static int ask_if_changed(struct document *d, struct transfer_request *request)
+{
+    const struct document_validator *before = validator_of(d);
+    if (before == NULL || before->endpoint != d->endpoint || request->url == NULL)
+        return 0;
+    if (before->etag[0] != '\0')
+        return transfer_request_header(request, "If-None-Match", before->etag);
+    return before->modified[0] == '\0' ? 0 : transfer_request_header(request, "If-Modified-Since", before->modified);
+}
+
+static void keep_validator(struct document *d)
+{
+    struct document_validator *kept = validator_of(d);
+    if (kept != NULL)
+        *kept = d->fresh;
+}
+
+void published_distrust(struct engine *e)
+{
+    atomic_store(&e->digests_distrusted, true);
+}
+
+/* ---- its transfer */
+
+static int on_sums_head(void *context, const struct transfer_head *head)
+{
+    struct document *d = context;
+    d->status = head->status;
+    d->unchanged = head->status == NOT_MODIFIED;
+    if (d->unchanged)
+        return 0;
+    int r = backend_status_error(head->status);
+    if (r < 0)
+        return r;
+    note_validator(d, head);
+    r = catalogue_digests_begin(d->e->catalogue, d->name, &d->update);
+    return r < 0 ? r : sums_new(d->algorithm, take_digest, d, &d->parser);
+}
+
+static int on_sums_data(void *context, const struct transfer_head *head, const void *data, size_t length)
+{
+    struct document *d = context;
+    (void)head;
+    return d->parser == NULL ? 0 : sums_feed(d->parser, data, length);
+}
+
+/* All of it is here. */
+static int end_document(struct document *d)
+{
+    int r = d->parser != NULL ? sums_end(d->parser) : 0;
+    if (r == 0 && d->update != NULL)
+        r = write_batch(d);
+    if (r == 0 && d->update != NULL)
+        r = catalogue_digests_end(d->update);
+    if (r == 0 && d->update != NULL)
+        keep_validator(d);
+    return r;
+}
+
+static int ask_document(void *context)
+{
+    static const struct transfer_ops ops = {.on_head = on_sums_head, .on_data = on_sums_data};
+    struct document *d = context;
+    struct engine *e = d->e;
+    struct transfer_request request = {0};
+
+    int r = e->ops->digests(e->backend, d->endpoint, d->number, &request, &d->name, &d->algorithm);
+    if (r < 0)
+        return r == -ENOENT ? NO_DOCUMENT : r;
+    d->n = 0;
+    r = ask_if_changed(d, &request);
+    if (r == 0)
+        r = transfer_perform(e->transfers, &request, &ops, d);
+    transfer_request_clear(&request);
+    if (r == 0)
+        r = end_document(d);
+    sums_free(d->parser);
+    catalogue_digests_free(d->update);
+    d->parser = NULL;
+    d->update = NULL;
+    return r;
+}
+
+/* The server does not have it, or does not show it to us. */
+static int put_nothing(struct document *d)
+{
+    int r = catalogue_digests_begin(d->e->catalogue, d->name, &d->update);
+    if (r < 0)
+        return r;
+    r = catalogue_digests_end(d->update);
+    catalogue_digests_free(d->update);
+    d->fresh = (struct document_validator){0};
+    keep_validator(d);
+    return r;
+}
+
+static enum digest_algorithm strongest_after(struct engine *e, unsigned endpoint, unsigned n)
+{
+    enum digest_algorithm strongest = DIGEST_NONE, algorithm;
+    struct transfer_request request = {0};
+    const char *name;
+    while (e->ops->digests(e->backend, endpoint, ++n, &request, &name, &algorithm) == 0) {
+        if (algorithm > strongest)
+            strongest = algorithm;
+        transfer_request_clear(&request);
+    }
+    transfer_request_clear(&request);
+    return strongest;
+}
+
+/*
+ * Reads the Nth document. NO_DOCUMENT: there are only N. One that the server does not have, or does not show us, is an empty one; but that it
+ * takes our credential for none says nothing about the document.
+ */
+static int read_document(struct engine *e, unsigned endpoint, unsigned n)
+{
+    struct document *d = calloc(1, sizeof(*d));
+    if (d == NULL)
+        return -ENOMEM;
+    d->e = e;
+    d->endpoint = endpoint;
+    d->number = n;
+    d->later = strongest_after(e, endpoint, n);
+    int r = lister_ask(e, ask_document, d, &d->status);
+    bool believed = e->ops->auth_needed == NULL || (d->status != 0 && (d->status != 401 || auth_credential(e) == 0 /* none is in use */));
+    if (r == -ENOENT || (r == -EACCES && believed))
+        r = put_nothing(d);
+    free(d);
+    return r;
+}
+
+static int read_documents(struct engine *e)
+{
+    unsigned endpoints = e->ops->endpoints(e->backend), tried = 0;
+    int r = 0;
+    for (unsigned i = 0; i < endpoints; i++) {
+        unsigned endpoint = origin_choose(e, &tried), n = 0;
+        while ((r = read_document(e, endpoint, n)) == 0)
+            n++;
+        if (r == NO_DOCUMENT) {
+            e->digests_at = clock_monotonic();
+            return 0;
+        }
+        if (r == -ECANCELED)
+            return r;
+    }
+    return r;
+}
+
+static void pause_ms(struct engine *e, uint64_t ms)
+{
+    for (uint64_t waited = 0; waited < ms && !atomic_load(&e->stopping); waited += 50)
+        nanosleep(&(struct timespec){.tv_nsec = 50 * NS_PER_MS}, NULL);
+}
+
+static int refresh_digests(struct engine *e)
+{
+    int64_t ttl = (int64_t)e->config->list_ttl * NS_PER_S;
+    int r = 0;
+    bool distrusted = atomic_exchange(&e->digests_distrusted, false);
+    if (distrusted)
+        memset(e->documents, 0, sizeof(e->documents)); /* each is read whole */
+    if (!distrusted && e->digests_at != 0 && clock_monotonic() - e->digests_at <= ttl)
+        return 0;
+    for (unsigned i = 0; i <= e->config->retries && !atomic_load(&e->stopping); i++) {
+        r = read_documents(e);
+        if (r == 0 || r == -ECANCELED)
+            break;
+        pause_ms(e, plan_backoff(e->config->retry_delay, i + 1, (uint32_t)random()));
+    }
+    return atomic_load(&e->stopping) ? -ECANCELED : r;
+}
+
+static void give_up(void *context)
+{
+    struct image *image = context;
+    pthread_mutex_lock(&image->lock);
+    image->digest_asked = false;
+    pthread_mutex_unlock(&image->lock);
+    fetch_fail(image, -EIO, "the digests published beside it cannot be read, so that it cannot be verified");
+    image_put(image);
+}
+
+static void settle(void *context)
+{
+    struct image *image = context;
+    struct engine *e = image->engine;
+    struct digest digest = {.algorithm = DIGEST_NONE};
+
+    int r = refresh_digests(e);
+    bool wished = take_wish(image);
+    if (wished && r < 0 && r != -ECANCELED && engine_post(e, give_up, image))
+        return;
+    if (wished && r == 0) {
+        catalogue_digest_of(e->catalogue, image->name, &digest);
+        settle_with(image, &digest);
+    }
+    image_put(image);
+}
+
+void published_settle(struct image *image)
+{
+    struct engine *e = image->engine;
+    pthread_mutex_lock(&e->lock);
+    if (!image->wished)
+        HASH_ADD_KEYPTR(wish, e->wishes, image->name, strlen(image->name), image);
+    image->wished = true;
+    pthread_mutex_unlock(&e->lock);
+    tasks_add(e->digests, settle, image_ref(image));
+}
+
+struct question {
+    struct engine *e;
+    const char *name;
+    struct digest *ret;
+    int status;
+    sem_t done;
+};
+
+static void answer_question(void *context)
+{
+    struct question *q = context;
+    q->status = q->e->ops->digests == NULL ? -ENOENT : refresh_digests(q->e);
+    if (q->status == 0)
+        q->status = catalogue_digest_of(q->e->catalogue, q->name, q->ret);
+    sem_post(&q->done);
+}
+
+int published_digest_now(struct engine *e, const char *name, struct digest *ret)
+{
+    struct question q = {.e = e, .name = name, .ret = ret};
+    sem_init(&q.done, 0, 0);
+    tasks_add(e->digests, answer_question, &q);
+    while (sem_wait(&q.done) < 0)
+        ;
+    sem_destroy(&q.done);
+    return q.status;
+}
