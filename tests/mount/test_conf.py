@@ -19,7 +19,7 @@ from waiting import wait_until
 CONF = os.path.join(TOP, "conf")
 DOC = os.path.join(TOP, "doc")
 OVER_HTTP = ("glance-cache-api", "glance-cache-manage")
-PROGRAMS = ("glance-cache-fs", *NAMES, *OVER_HTTP)
+PROGRAMS = ("glance-cache-fs", *NAMES, "glance-cache-top", *OVER_HTTP)
 
 
 def run(*command, **options):
@@ -68,7 +68,7 @@ def options_of(name):
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", run(program(name), "--help").stdout))
 
 
-@pytest.mark.parametrize("name", NAMES + OVER_HTTP)
+@pytest.mark.parametrize("name", PROGRAMS[1:])
 def test_the_manual_has_every_option(name):
     path, = glob.glob(os.path.join(DOC, name + ".[18]"))
     text = open(path).read()

@@ -43,8 +43,7 @@ void progress_room(size_t *ret_lines, size_t *ret_columns)
     *ret_columns = known ? size.ws_col : 80;
 }
 
-/* How many bytes of TEXT fill COLUMNS at most: every character of UTF-8 counts as one. *ret_used: the columns they fill. */
-static size_t fitting(const char *text, size_t length, size_t columns, size_t *ret_used)
+size_t format_fitting(const char *text, size_t length, size_t columns, size_t *ret_used)
 {
     size_t used = 0, i = 0;
     while (i < length) {
@@ -72,7 +71,7 @@ static void draw(const char *text, size_t max_lines, size_t columns)
         fprintf(memory, "\r\033[%zuA", shown);
     for (; *text != '\0' && count < max_lines; count++) {
         size_t length = strcspn(text, "\n");
-        fwrite(text, 1, fitting(text, length, columns - 1, &used), memory);
+        fwrite(text, 1, format_fitting(text, length, columns - 1, &used), memory);
         fputs("\033[K\n", memory);
         text += length + (text[length] == '\n');
     }
@@ -143,7 +142,7 @@ void progress_line(const char *name, uint64_t bytes, uint64_t size, uint64_t rat
     size_t name_columns = room < NAME_MAX_COLUMNS ? room : NAME_MAX_COLUMNS;
     size_t bar_columns = room - name_columns < BAR_MIN + 3 ? 0 : room - name_columns - 3 < BAR_MAX ? room - name_columns - 3 : BAR_MAX;
 
-    size_t n = fitting(name, strlen(name), name_columns, &used);
+    size_t n = format_fitting(name, strlen(name), name_columns, &used);
     snprintf(shown_name, sizeof(shown_name), "%.*s%*s", (int)n, name, (int)(name_columns - used), "");
     for (char *c = shown_name; *c != '\0'; c++)
         *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;

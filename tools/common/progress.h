@@ -19,6 +19,9 @@ void progress_room(size_t *ret_lines, size_t *ret_columns);
 void progress_show(const char *text);
 void progress_clear(void);
 
+/* How many of the LENGTH bytes of TEXT fill COLUMNS at most: every character of UTF-8 counts as one. *ret_used: the columns they fill. */
+size_t format_fitting(const char *text, size_t length, size_t columns, size_t *ret_used);
+
 enum { QUANTITY_MAX = 32 };
 /* "1.4 GiB", "512 B"; returns TEXT. */
 const char *format_bytes(uint64_t bytes, char text[QUANTITY_MAX]);
