@@ -332,6 +332,17 @@ def test_install(tmp_path):
     assert run(*command).returncode == 0 and conf.read_text() == "# mine\n"
 
 
+@pytest.mark.parametrize("script", ["tools/quickstart", "tests/run"])
+def test_a_path_with_a_blank(tmp_path, script):
+    """Refused before anything is installed or built, with the reason."""
+    copy = tmp_path / "a clone" / script
+    os.makedirs(copy.parent)
+    shutil.copy(os.path.join(TOP, script), copy)
+    done = run("bash", copy)
+    assert done.returncode == 1 and "move the clone to a path without blanks" in done.stderr and f"{tmp_path}/a clone" in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stdout == "" and os.listdir(tmp_path / "a clone") == [script.split("/", 1)[0]]
+
+
 @pytest.mark.parametrize("umask", ["077", "027"])
 def test_install_under_a_strict_umask(tmp_path, umask):
     """Every folder can be passed and every file be read by everybody; a folder that is there keeps its mode."""

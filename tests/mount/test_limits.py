@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from disk import Disk, Sampler, allocated
-from harness import KIB, MIB, blob, pread, same, sha
+from harness import KIB, MIB, blob, drop_page_cache, pread, same, sha
 from tools import fill, folder_of_images, on
 from waiting import wait_until
 from workers import needs_passthrough
@@ -94,6 +94,16 @@ def test_larger_than_the_limit(cache, origin):
     same(cache.read("large", MIB, 7 * MIB), large[7 * MIB:8 * MIB])
     assert cache.ls("cached") == names and cache.ls("incomplete") == []
     assert allocated(cache) < 4 * MIB
+
+
+def test_a_limit_of_nothing(cache, origin):
+    """Everything goes straight through, as often as it is read."""
+    content = origin.put("image", blob(3 * MIB, 51))
+    cache.configure(origin, image_cache_max_size="0").mount()
+    for _ in range(2):
+        same(cache.read("image"), content)
+        drop_page_cache()
+    assert cache.ls("cached") == cache.ls("incomplete") == [] and allocated(cache) == 0
 
 
 def test_straight_through_and_back_again(cache, origin):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """glance-cache-pruner: least recently used first, down to the limit; never what is pinned; what is open last."""
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -264,6 +265,26 @@ def test_sighup_while_it_is_at_work(filled):
     daemon.communicate()
     assert daemon.returncode == DONE
     listener.close()
+
+
+@pytest.mark.parametrize("name", ["pruner", "cleaner", "prefetcher"])
+def test_the_mount_goes_between_two_runs(filled, name):
+    """Missing at the start it would be an error; later it is logged, and worked on again when it is back."""
+    log = os.path.join(filled.root, "daemon")
+    with open(log, "wb") as out:
+        daemon = filled.spawn(path_of("glance-cache-" + name), "--mount", filled.mnt, "--interval", "1", "--json", stdout=subprocess.PIPE,
+                              stderr=out, text=True)
+    assert json.loads(daemon.stdout.readline())["exit"] == DONE
+    filled.unmount()
+    wait_until(lambda: "is mounted" in open(log).read() and filled.mnt in open(log).read(), what="it to be missed")
+    assert daemon.poll() is None
+    filled.mount()
+    if name == "cleaner":
+        os.rename(filled.path("cached", filled.names[0]), filled.path("invalid", filled.names[0]))
+    while not (report := json.loads(daemon.stdout.readline()))["exit"] == DONE or name == "cleaner" and report["invalid_count"] == 0:
+        pass
+    daemon.terminate()
+    assert daemon.wait(20) == DONE
 
 
 def test_find_as_a_pruner(filled):
