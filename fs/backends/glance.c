@@ -17,6 +17,7 @@
 #include "backends/listing/pages.h"
 #include "backends/openstack.h"
 #include "backends/setting.h"
+#include "base/json_text.h"
 
 enum { PAGE = 500 }; /* images; a service may send fewer */
 
@@ -83,7 +84,7 @@ static int glance_described(struct backend *b, unsigned endpoint, const char *id
         int r = backend_status_error(head->status);
         return r < 0 ? r : -EPROTO;
     }
-    json_t *image = json_loadb(body, length, 0, NULL);
+    json_t *image = json_text_is_modest(body, length) ? json_loadb(body, length, 0, NULL) : NULL;
     struct image_meta meta;
     int r = image ? glance_image(image, &meta) : -EPROTO;
     json_decref(image);

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "backends/setting.h"
+#include "base/json_text.h"
 #include "base/secret.h"
 
 /* ---- who we are */
@@ -194,7 +195,7 @@ static const char *find_url(const json_t *token, const char *type, const char *i
 int keystone_answer(const void *body, size_t length, const char *type, const char *interface, const char *region,
                     uint64_t *ret_lifetime, char **ret_url, const char **ret_why)
 {
-    json_t *document = json_loadb(body, length, 0, NULL);
+    json_t *document = json_text_is_modest(body, length) ? json_loadb(body, length, 0, NULL) : NULL;
     const json_t *token = json_object_get(document, "token");
     char *url = NULL;
     int r = 0;

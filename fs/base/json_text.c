@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { VALUES_MAX = 65536, CONTAINERS_MAX = 16384 };
+
 /* The length of the longest start of TEXT (≤ 4 bytes) that jansson takes as one character; 0: none. */
 static size_t character(const char *text)
 {
@@ -39,4 +41,22 @@ json_t *json_text(const char *text)
     s = json_string(clean);
     free(clean);
     return s;
+}
+
+bool json_text_is_modest(const char *text, size_t length)
+{
+    size_t values = 0, containers = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < length; i++) {
+        char c = text[i];
+        if (in_string && c == '\\')
+            i++;
+        else if (c == '"')
+            in_string = !in_string;
+        else if (!in_string && (c == '{' || c == '['))
+            containers++;
+        else if (!in_string && c == ',')
+            values++;
+    }
+    return containers <= CONTAINERS_MAX && values + containers <= VALUES_MAX;
 }

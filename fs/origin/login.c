@@ -19,7 +19,7 @@
 #include "base/log.h"
 #include "engine/private.h"
 
-enum { ANSWER_MAX = 8 << 20, PAUSE_MAX_S = 8, REFUSED_PAUSE_S = 60 };
+enum { ANSWER_MAX = 1 << 20, PAUSE_MAX_S = 8, REFUSED_PAUSE_S = 60 };
 
 /* ---- the end of a renewal */
 

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "backends/listing/listing.h"
+#include "backends/listing/objects.h"
 
 typedef int new_fn(listing_fn *fn, void *context, struct listing **ret);
 
@@ -188,11 +189,11 @@ static void test_json_limit(void **state)
     (void) state;
     static const char start[] = "[{\"name\":\"a\",\"x\":\"", end[] = "\"}]";
     static const size_t around = sizeof(start) + sizeof(end) - 2 - 2; /* of the object: without the brackets */
-    size_t size = LISTING_PIECE_MAX + 100;
+    size_t size = OBJECTS_PIECE_MAX + 100;
     char *text = malloc(size);
     assert_non_null(text);
     for (size_t over = 0; over < 2; over++) {
-        size_t filling = LISTING_PIECE_MAX - around + over;
+        size_t filling = OBJECTS_PIECE_MAX - around + over;
         memcpy(text, start, sizeof(start));
         memset(text + sizeof(start) - 1, 'x', filling);
         memcpy(text + sizeof(start) - 1 + filling, end, sizeof(end));

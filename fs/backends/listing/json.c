@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Listings in JSON, of Glance and of Swift: the page is collected, then parsed at its end. No lock: a parser belongs to one
- * thread.
+ * Listings in JSON, of Glance and of Swift: images are told as their objects come, whatever the length of the page. No lock: a parser
+ * belongs to one thread.
  */
 #include "config-auto.h"
 
@@ -11,21 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/listing/objects.h"
 #include "image/id.h"
-
-struct page;
-/* Tells the images of the page ROOT. 1: there is another, p->marker says from where. */
-typedef int tell_fn(struct page *p, const json_t *root);
 
 struct page {
     struct listing base;
-    tell_fn *tell;
+    struct objects *objects;
     const char *prefix;
     char *const *not_images;
     bool may_be_empty; /* without as much as a list */
-    char *marker;
-    char *text;
-    size_t length, room;
+    bool more;         /* it says that there is another, behind last */
+    char *last;        /* the name of the last one; NULL: none yet */
+    size_t length;
 };
 
 static int page_feed(struct listing *l, const void *data, size_t length)
@@ -33,56 +30,54 @@ static int page_feed(struct listing *l, const void *data, size_t length)
     struct page *p = (struct page *) l;
     if (length > LISTING_PAGE_MAX - p->length)
         return -EPROTO;
-    if (length > p->room - p->length) {
-        size_t room = 2 * (p->length + length);
-        char *text = realloc(p->text, room);
-        if (!text)
-            return -ENOMEM;
-        p->text = text;
-        p->room = room;
-    }
-    memcpy(p->text + p->length, data, length);
     p->length += length;
-    return 0;
+    return objects_feed(p->objects, data, length);
 }
 
 static int page_end(struct listing *l, const char **ret_marker)
 {
     struct page *p = (struct page *) l;
-    if (p->length == 0)
-        return p->may_be_empty ? 0 : -EPROTO;
-    json_t *root = json_loadb(p->text, p->length, 0, NULL);
-    int r = root ? p->tell(p, root) : -EPROTO;
-    json_decref(root);
-    if (r == 1)
-        *ret_marker = p->marker;
-    return r;
+    if (p->length == 0 && p->may_be_empty)
+        return 0;
+    if (!objects_ended(p->objects) || (p->more && !p->last))
+        return -EPROTO;
+    if (!p->more)
+        return 0;
+    *ret_marker = p->last;
+    return 1;
 }
 
 static void page_free(struct listing *l)
 {
     struct page *p = (struct page *) l;
-    free(p->text);
-    free(p->marker);
+    objects_free(p->objects);
+    free(p->last);
     free(p);
 }
 
-static int page_new(tell_fn *tell, listing_fn *fn, void *context, struct page **ret)
+static int page_new(const struct objects_ops *ops, listing_fn *fn, void *context, struct page **ret)
 {
     struct page *p = calloc(1, sizeof(*p));
     if (!p)
         return -ENOMEM;
     p->base = (struct listing){ page_feed, page_end, page_free, fn, context };
-    p->tell = tell;
+    int r = objects_new(ops, p, &p->objects);
+    if (r < 0) {
+        free(p);
+        return r;
+    }
     *ret = p;
     return 0;
 }
 
-/* There is another page, behind MARKER. */
-static int go_on(struct page *p, const char *marker)
+static int remember(struct page *p, const char *name)
 {
-    p->marker = marker ? strdup(marker) : NULL;
-    return p->marker ? 1 : marker ? -ENOMEM : -EPROTO;
+    char *last = strdup(name);
+    if (!last)
+        return -ENOMEM;
+    free(p->last);
+    p->last = last;
+    return 0;
 }
 
 /* ---- Glance */
@@ -132,33 +127,31 @@ int glance_image(const json_t *image, struct image_meta *ret)
     return 0;
 }
 
-static int tell_glance(struct page *p, const json_t *root)
+static int glance_object(void *context, const json_t *image)
 {
-    const json_t *images = json_object_get(root, "images");
-    const char *last = NULL;
-    size_t i;
-    json_t *image;
-    if (!json_is_array(images))
-        return -EPROTO;
-    json_array_foreach(images, i, image) {
-        struct image_meta meta;
-        last = json_string_value(json_object_get(image, "id"));
-        if (!last)
-            return -EPROTO;
-        if (!image_id_valid(last) || glance_image(image, &meta) < 0)
-            continue;
-        struct listed_image listed = { .name = last, .size = meta.size, .meta = &meta };
-        int r = p->base.fn(p->base.context, &listed);
-        if (r != 0)
-            return r;
-    }
-    return json_is_string(json_object_get(root, "next")) ? go_on(p, last) : 0;
+    struct page *p = context;
+    struct image_meta meta;
+    const char *id = json_string_value(json_object_get(image, "id"));
+    int r = id ? remember(p, id) : -EPROTO;
+    if (r < 0 || !image_id_valid(id) || glance_image(image, &meta) < 0)
+        return r;
+    struct listed_image listed = { .name = id, .size = meta.size, .meta = &meta };
+    return p->base.fn(p->base.context, &listed);
+}
+
+static int glance_member(void *context, const json_t *member)
+{
+    struct page *p = context;
+    if (json_is_string(json_object_get(member, "next")))
+        p->more = true;
+    return 0;
 }
 
 int listing_new_glance(listing_fn *fn, void *context, struct listing **ret)
 {
+    static const struct objects_ops ops = { .array = "images", .object = glance_object, .member = glance_member };
     struct page *p;
-    int r = page_new(tell_glance, fn, context, &p);
+    int r = page_new(&ops, fn, context, &p);
     if (r == 0)
         *ret = &p->base;
     return r;
@@ -178,36 +171,28 @@ const char *listing_id_of(const char *name, const char *prefix, char *const *not
     return name + length;
 }
 
-static int tell_swift(struct page *p, const json_t *root)
+static int swift_object(void *context, const json_t *object)
 {
-    const char *last = NULL;
-    size_t i;
-    json_t *object;
-    if (!json_is_array(root))
-        return -EPROTO;
-    json_array_foreach(root, i, object) {
-        const char *name = json_string_value(json_object_get(object, "name"));
-        const json_t *bytes = json_object_get(object, "bytes");
-        last = name ? name : json_string_value(json_object_get(object, "subdir"));
-        const char *id = name ? listing_id_of(name, p->prefix, p->not_images) : NULL;
-        if (!last)
-            return -EPROTO;
-        if (!id)
-            continue;
-        bool told = json_is_integer(bytes) && json_integer_value(bytes) > 0;
-        struct listed_image listed = { .name = id, .size = told ? (uint64_t) json_integer_value(bytes) : IMAGE_SIZE_UNKNOWN };
-        int r = p->base.fn(p->base.context, &listed);
-        if (r != 0)
-            return r;
-    }
-    return last ? go_on(p, last) : 0; /* a server may have a lower limit than was asked for: the end is a page with nothing */
+    struct page *p = context;
+    const char *name = json_string_value(json_object_get(object, "name"));
+    const char *last = name ? name : json_string_value(json_object_get(object, "subdir"));
+    const char *id = name ? listing_id_of(name, p->prefix, p->not_images) : NULL;
+    const json_t *bytes = json_object_get(object, "bytes");
+    int r = last ? remember(p, last) : -EPROTO;
+    p->more = true; /* a server may have a lower limit than was asked for: the end is a page with nothing */
+    if (r < 0 || !id)
+        return r;
+    bool told = json_is_integer(bytes) && json_integer_value(bytes) > 0;
+    struct listed_image listed = { .name = id, .size = told ? (uint64_t) json_integer_value(bytes) : IMAGE_SIZE_UNKNOWN };
+    return p->base.fn(p->base.context, &listed);
 }
 
 int listing_new_swift(const char *prefix, bool no_content, char *const *not_images, listing_fn *fn, void *context,
                       struct listing **ret)
 {
+    static const struct objects_ops ops = { .object = swift_object };
     struct page *p;
-    int r = page_new(tell_swift, fn, context, &p);
+    int r = page_new(&ops, fn, context, &p);
     if (r < 0)
         return r;
     p->prefix = prefix;

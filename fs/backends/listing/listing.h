@@ -48,7 +48,7 @@ struct listing {
     void *context;
 };
 
-/* The most of a listing that a parser holds: an object or a link longer than this is -EPROTO. Bytes. */
+/* The most of a page that is held: a link longer than this is -EPROTO. Bytes. */
 enum { LISTING_PIECE_MAX = 65536 };
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Parsers of listings that come in pages: Glance's and Swift's JSON, S3's XML. A JSON page is held whole (its length is what
- * the request limits it to), XML is read as it comes. Pure; a parser belongs to one thread.
+ * Parsers of listings that come in pages: Glance's and Swift's JSON, S3's XML. All are read as they come. Pure; a parser belongs to one thread.
  */
 #ifndef GCFS_LISTING_PAGES_H
 #define GCFS_LISTING_PAGES_H

@@ -19,7 +19,13 @@
 
 #include "image/id.h"
 
-enum { TEXT_MAX = 4096 }; /* of an element: a key has 1024 bytes at most */
+enum {
+    TEXT_MAX = 4096, /* of an element: a key has 1024 bytes at most */
+    DEPTH_MAX = 32,
+    TOKEN_MAX = 256 << 10, /* bytes of a tag or comment, which expat holds whole */
+    NAMES_MAX = 128,       /* different names of elements and attributes, which it keeps: services have some twenty */
+    NAME_MAX_LENGTH = 63,
+};
 
 struct s3 {
     struct listing base;
@@ -33,12 +39,27 @@ struct s3 {
     uint64_t size;
     char key[TEXT_MAX + 1], text[TEXT_MAX + 1];
     size_t length; /* of text */
+    uint64_t fed;  /* bytes */
+    unsigned names_count;
+    char names[NAMES_MAX][NAME_MAX_LENGTH + 1];
 };
 
 static void stop(struct s3 *s, int error)
 {
     s->error = error;
     XML_StopParser(s->parser, XML_FALSE);
+}
+
+/* False: that is one too many. */
+static bool note_name(struct s3 *s, const char *name)
+{
+    for (unsigned i = 0; i < s->names_count; i++)
+        if (strcmp(s->names[i], name) == 0)
+            return true;
+    if (s->names_count == NAMES_MAX || strlen(name) > NAME_MAX_LENGTH)
+        return false;
+    strcpy(s->names[s->names_count++], name);
+    return true;
 }
 
 static bool is_wanted(const struct s3 *s, const char *name)
@@ -51,8 +72,13 @@ static bool is_wanted(const struct s3 *s, const char *name)
 static void on_start(void *context, const char *name, const char **attributes)
 {
     struct s3 *s = context;
-    (void) attributes;
-    s->depth++;
+    bool known = note_name(s, name);
+    for (; *attributes && known; attributes += 2)
+        known = note_name(s, *attributes);
+    if (++s->depth > DEPTH_MAX || !known) {
+        stop(s, -EPROTO);
+        return;
+    }
     if (s->depth == 1)
         s->is_result = strcmp(name, "ListBucketResult") == 0;
     if (s->depth == 2 && strcmp(name, "Contents") == 0) {
@@ -129,6 +155,9 @@ static int parse(struct s3 *s, const char *text, size_t length, bool last)
             return s->error != 0 ? s->error : XML_GetErrorCode(s->parser) == XML_ERROR_NO_MEMORY ? -ENOMEM : -EPROTO;
         text += n;
         length -= n;
+        s->fed += n;
+        if (s->fed > TOKEN_MAX + (uint64_t) (XML_GetCurrentByteIndex(s->parser) > 0 ? XML_GetCurrentByteIndex(s->parser) : 0))
+            return -EPROTO;
         if (length == 0)
             break;
     }
