@@ -20,6 +20,7 @@ enum { PROBE_BYTES = 256 * 1024, ENDPOINTS_MAX = CONFIG_ENDPOINTS_MAX };
 enum { CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
 enum { FOLIO = 512 << 10, BLOCK = 256 << 10, BUFFERS = 16 }; /* BLOCK: what the kernel reads at once, see mount_read_ahead() */
 enum { ENDPOINT_AUTH = ENDPOINTS_MAX }; /* beside the backend's endpoints: whom its credentials come from */
+enum { STREAMS_LOST_MAX = 3 }; /* HTTP/2 streams that the server gave up in a row, until it counts as a failure */
 enum { HOLD_SLACK = 16 << 20, THROUGH_AHEAD = 2 << 20 };
 
 /* An open file of the store, closed with its last user. */
@@ -54,6 +55,7 @@ struct range {
     atomic_bool asked; /* it has a transfer: for who counts connections */
     struct auth_waiter auth;
     unsigned credential, auth_tries; /* that it was asked with; with how many since it got somewhere */
+    unsigned streams_lost; /* since it got somewhere, by no fault that the endpoint is blamed for */
     struct image_file *file; /* where its bytes go */
     int64_t asked_at, first_at; /* monotonic */
     uint64_t asked_pos; /* pos when it was asked last */
@@ -157,7 +159,7 @@ struct lookup {
     /* the fetch thread's: */
     struct transfer *transfer;
     struct auth_waiter auth;
-    unsigned credential, auth_tries;
+    unsigned credential, auth_tries, streams_lost;
     unsigned endpoint, tries, tried_endpoints;
     int64_t asked_at; /* monotonic */
     bool known; /* there is a row to go on with when the backend cannot be asked; set before it is asked */

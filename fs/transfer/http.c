@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP transfers: libcurl's easy handles, what is asked of them, and what its errors mean.
+ * HTTP transfers: libcurl's easy handles and what they hand out. What is asked of them, see options.c.
  *
  * A handle belongs to one transfer from begin to end, then goes back to a small pool of its loop, reset: connections,
  * names and TLS sessions are the loop's and stay. libcurl frees the receive buffer of a handle when its transfer ends.
@@ -19,7 +19,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,10 +67,15 @@ static CURL *take_handle(struct transfers *t)
     return t->idle_count > 0 ? t->idle[--t->idle_count] : curl_easy_init();
 }
 
+/*
+ * A handle whose connection went on with the streams of others keeps its receive buffer, whose size libcurl then refuses to change: such
+ * a one would receive in small pieces for ever, and is not kept.
+ */
 static void give_handle_back(struct transfers *t, CURL *easy)
 {
     curl_easy_reset(easy); /* now, so that it holds no secrets and no pointers while it waits */
-    if (t->idle_count < TRANSFER_IDLE_HANDLES) {
+    if (t->idle_count < TRANSFER_IDLE_HANDLES &&
+        curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)TRANSFER_RECEIVE_MAX) == CURLE_OK) {
         t->idle[t->idle_count++] = easy;
     } else {
         curl_easy_cleanup(easy);
@@ -168,89 +172,17 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
         transfer->dropped += length;
         return transfer->dropped > REDIRECT_BODY_MAX ? REFUSED : length;
     }
+    if (!transfer->head_done) { /* HTTP/2 lets a server send DATA without HEADERS */
+        transfer_message(transfer, "a body came without its headers");
+        transfer->error = -EPROTO;
+        return REFUSED;
+    }
     if (over_cap(transfer)) {
         transfer->paused = true;
         return CURL_WRITEFUNC_PAUSE;
     }
     transfer_count_rate(transfer, length);
     return gather(transfer, data, length) ? length : REFUSED;
-}
-
-/* ---- what is asked of libcurl */
-
-#define SET(option, value) (good = curl_easy_setopt(easy, option, value) == CURLE_OK && good)
-
-static bool configure_connection(CURL *easy, const struct config *config)
-{
-    bool good = true;
-    SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_CONNECTTIMEOUT, (long)config->connect_timeout);
-    SET(CURLOPT_TCP_NODELAY, 1L);
-    SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    SET(CURLOPT_TCP_KEEPIDLE, 60L);
-    SET(CURLOPT_TCP_KEEPINTVL, 30L);
-    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    SET(CURLOPT_FOLLOWLOCATION, 0L);
-    SET(CURLOPT_PATH_AS_IS, 1L);
-#if LIBCURL_VERSION_NUM >= 0x075500
-    SET(CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-    SET(CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
-#if LIBCURL_VERSION_NUM >= 0x075700
-    SET(CURLOPT_QUICK_EXIT, 1L); /* a cancelled transfer does not wait for the resolver */
-#endif
-    if (config->proxy) {
-        SET(CURLOPT_PROXY, config->proxy);
-    }
-    if (config->ca_file) {
-        SET(CURLOPT_CAINFO, config->ca_file);
-        SET(CURLOPT_CAPATH, NULL); /* this file instead of the system's authorities, not beside them */
-    }
-    if (config->client_cert_file) {
-        SET(CURLOPT_SSLCERT, config->client_cert_file);
-    }
-    if (config->client_key_file) {
-        SET(CURLOPT_SSLKEY, config->client_key_file);
-    }
-    if (config->insecure) {
-        SET(CURLOPT_SSL_VERIFYPEER, 0L);
-        SET(CURLOPT_SSL_VERIFYHOST, 0L);
-    }
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS); /* may fail: a libcurl without HTTP/2 */
-    return good;
-}
-
-static bool add_header(struct curl_slist **list, const char *line)
-{
-    struct curl_slist *longer = curl_slist_append(*list, line);
-    if (longer) {
-        *list = longer;
-    }
-    return longer;
-}
-
-/* The headers as libcurl wants them: for it, a "Name:" without a value says that the header is not to be sent. */
-static struct curl_slist *list_headers(const struct transfer_request *request, bool *good)
-{
-    struct curl_slist *list = NULL;
-    for (size_t i = 0; i < request->header_count; i++) {
-        const char *line = request->headers[i], *colon = strchr(line, ':');
-        if (colon && colon[1 + strspn(colon + 1, " \t")] == '\0') {
-            char *empty = NULL;
-            *good = asprintf(&empty, "%.*s;", (int)(colon - line), line) >= 0 && add_header(&list, empty) && *good;
-            free(empty);
-        } else {
-            *good = add_header(&list, line) && *good;
-        }
-    }
-    if (request->body) {
-        *good = add_header(&list, "Expect:") && *good;
-        if (!transfer_request_find(request, "Content-Type")) {
-            *good = add_header(&list, "Content-Type:") && *good;
-        }
-    }
-    return list;
 }
 
 static void free_headers(struct curl_slist *list)
@@ -261,175 +193,80 @@ static void free_headers(struct curl_slist *list)
     curl_slist_free_all(list);
 }
 
-static bool configure_request(struct transfer *transfer, CURL *easy)
+/* ---- begin and end */
+
+static void let_go(struct transfer *transfer)
 {
-    const struct transfer_request *request = &transfer->request;
-    const char *method = transfer_method(transfer);
-    bool good = true;
-    SET(CURLOPT_URL, request->url);
-    SET(CURLOPT_USERAGENT, "glance-cache-fs");
-    if (strcmp(method, "HEAD") == 0) {
-        SET(CURLOPT_NOBODY, 1L);
-    } else if (request->body || strcmp(method, "POST") == 0) {
-        SET(CURLOPT_POST, 1L);
-        SET(CURLOPT_POSTFIELDS, request->body ? (const char *)request->body : "");
-        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
-        SET(CURLOPT_CUSTOMREQUEST, method);
-    } else if (strcmp(method, "GET") != 0) {
-        SET(CURLOPT_CUSTOMREQUEST, method);
-    }
-    if (request->ranged) {
-        char range[48];
-        snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, request->first, request->last);
-        SET(CURLOPT_RANGE, range);
-    }
-    transfer->header_list = list_headers(request, &good);
-    SET(CURLOPT_HTTPHEADER, transfer->header_list);
-    if (request->user_password) {
-        SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
-        SET(CURLOPT_USERPWD, request->user_password);
-    }
-    if (request->aws_sigv4) {
-        SET(CURLOPT_AWS_SIGV4, request->aws_sigv4);
-    }
-    return good;
+    curl_multi_remove_handle(transfer->loop->multi, transfer->easy); /* one never added is fine */
+    give_handle_back(transfer->loop, transfer->easy);
+    transfer->easy = NULL;
+    free_headers(transfer->header_list);
+    transfer->header_list = NULL;
 }
 
-/* When a transfer counts as stalled: libcurl does not count the pauses that keep it to its cap, see over_cap(). */
-static bool configure_rate(const struct transfer *transfer, CURL *easy)
+static int configure_callbacks(struct transfer *transfer, CURL *easy)
 {
-    const struct config *config = transfer->loop->config;
-    uint64_t rate = transfer->request.max_rate, limit = config->stall_rate;
-    bool good = true;
-    if (rate > 0 && rate / 2 < limit) {
-        limit = rate / 2;
+    CURLcode codes[] = {
+        curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer),
+        curl_easy_setopt(easy, CURLOPT_SHARE, transfer->loop->share),
+        curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_message),
+        curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header),
+        curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer),
+        curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body),
+        curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer),
+    };
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        if (codes[i] != CURLE_OK) {
+            transfer_message(transfer, "libcurl refuses its callbacks: %s", curl_easy_strerror(codes[i]));
+            return codes[i] == CURLE_OUT_OF_MEMORY ? -ENOMEM : -EINVAL;
+        }
     }
-    if (limit > INT32_MAX) {
-        limit = INT32_MAX;
-    }
-    SET(CURLOPT_LOW_SPEED_LIMIT, (long)(limit > 0 ? limit : 1));
-    SET(CURLOPT_LOW_SPEED_TIME, (long)config->stall_timeout);
-    return good;
+    return 0;
 }
 
-void transfer_http_set_rate(struct transfer *transfer)
+/* One handle is tried; when this fails the transfer has none. */
+static int begin_with(struct transfer *transfer, CURL *easy)
 {
-    if (transfer->easy) {
-        configure_rate(transfer, transfer->easy);
+    transfer->easy = easy;
+    int r = configure_callbacks(transfer, easy);
+    if (r == 0) {
+        r = transfer_http_configure(transfer, easy);
     }
-}
-
-static bool configure_callbacks(struct transfer *transfer, CURL *easy)
-{
-    bool good = true;
-    SET(CURLOPT_PRIVATE, transfer);
-    SET(CURLOPT_SHARE, transfer->loop->share);
-    SET(CURLOPT_ERRORBUFFER, transfer->curl_message);
-    SET(CURLOPT_HEADERFUNCTION, on_header);
-    SET(CURLOPT_HEADERDATA, transfer);
-    SET(CURLOPT_WRITEFUNCTION, on_body);
-    SET(CURLOPT_WRITEDATA, transfer);
-    SET(CURLOPT_BUFFERSIZE, (long)TRANSFER_RECEIVE_MAX);
-    return good;
+    if (r == 0) {
+        CURLMcode code = curl_multi_add_handle(transfer->loop->multi, easy);
+        if (code != CURLM_OK) {
+            transfer_message(transfer, "libcurl does not begin the request: %s", curl_multi_strerror(code));
+            r = code == CURLM_OUT_OF_MEMORY ? -ENOMEM : -EINVAL;
+        }
+    }
+    if (r < 0) {
+        let_go(transfer);
+    }
+    return r;
 }
 
 int transfer_http_begin(struct transfer *transfer)
 {
-    struct transfers *t = transfer->loop;
-    CURL *easy = transfer->easy = take_handle(t);
-    if (!easy) {
-        return -ENOMEM;
+    CURL *easy = take_handle(transfer->loop);
+    int r = easy ? begin_with(transfer, easy) : -ENOMEM;
+    if (r == -EINVAL) { /* the fault of a handle that was used before? A new one tells. */
+        easy = curl_easy_init();
+        r = easy ? begin_with(transfer, easy) : -ENOMEM;
     }
-    if (!configure_connection(easy, t->config) || !configure_callbacks(transfer, easy) ||
-        !configure_request(transfer, easy) || !configure_rate(transfer, easy)) {
-        transfer_message(transfer, "libcurl refuses the request");
-        return -ENOMEM;
+    if (r == 0) {
+        transfer->result.message[0] = '\0';
     }
-    return curl_multi_add_handle(t->multi, easy) == CURLM_OK ? 0 : -ENOMEM;
+    return r;
 }
 
 void transfer_http_end(struct transfer *transfer)
 {
     if (transfer->easy) {
-        curl_multi_remove_handle(transfer->loop->multi, transfer->easy); /* one never added is fine */
-        give_handle_back(transfer->loop, transfer->easy);
-        transfer->easy = NULL;
+        let_go(transfer);
     }
-    free_headers(transfer->header_list);
-    transfer->header_list = NULL;
 }
 
 /* ---- the end of a transfer */
-
-static int connect_error(CURL *easy)
-{
-    long number = 0;
-    curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number);
-    switch (number) {
-    case ETIMEDOUT:
-        return -ETIMEDOUT;
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-    case EHOSTDOWN:
-    case ENETDOWN:
-    case EADDRNOTAVAIL:
-        return -EHOSTUNREACH;
-    default:
-        return -ECONNREFUSED;
-    }
-}
-
-/* Also a proxy that refuses to connect us ends as "failure in receiving". */
-static int receive_error(CURL *easy)
-{
-    long status = 0;
-    curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &status);
-    return status >= 300 ? -EHOSTUNREACH : -ECONNRESET;
-}
-
-static int error_of(CURL *easy, CURLcode code)
-{
-    switch (code) {
-    case CURLE_OK:
-        return 0;
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_PROXY:
-        return -EHOSTUNREACH;
-    case CURLE_COULDNT_CONNECT:
-        return connect_error(easy);
-    case CURLE_OPERATION_TIMEDOUT:
-        return -ETIMEDOUT;
-    case CURLE_PARTIAL_FILE:
-    case CURLE_GOT_NOTHING:
-    case CURLE_SEND_ERROR:
-    case CURLE_HTTP2:
-    case CURLE_HTTP2_STREAM:
-        return -ECONNRESET;
-    case CURLE_RECV_ERROR:
-        return receive_error(easy);
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_SSL_INVALIDCERTSTATUS:
-    case CURLE_SSL_CLIENTCERT:
-        return -EKEYREJECTED;
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_SSL_CIPHER:
-    case CURLE_USE_SSL_FAILED:
-    case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9: other schemes do not come here */
-    case CURLE_WEIRD_SERVER_REPLY:
-    case CURLE_BAD_CONTENT_ENCODING:
-        return -EPROTO;
-    case CURLE_URL_MALFORMAT:
-        return -EINVAL;
-    case CURLE_OUT_OF_MEMORY:
-        return -ENOMEM;
-    default:
-        return -EIO;
-    }
-}
 
 /* libcurl holds a body to its Content-Length itself, but not in every version and protocol. */
 static bool body_is_short(const struct transfer *transfer)
@@ -439,23 +276,50 @@ static bool body_is_short(const struct transfer *transfer)
            head->status != 204 && strcmp(transfer_method(transfer), "HEAD") != 0;
 }
 
+/*
+ * Was it given up before there was an answer, by the end of its stream or of a connection that was in use before? A server may do that
+ * at any time (GOAWAY, REFUSED_STREAM, ENHANCE_YOUR_CALM); it is asked anew, over a new connection if need be. libcurl does so itself
+ * with HTTP/1.1.
+ */
+static bool may_begin_again(const struct transfer *transfer, CURLcode code)
+{
+    const char *method = transfer_method(transfer);
+    long connects = 1;
+    curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
+    bool kept = connects == 0 && (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
+    return (kept || transfer_error_is_of_stream(code)) && !transfer->head_done && transfer->error == 0 &&
+           transfer->begun_again < TRANSFER_STREAMS_MAX && (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0);
+}
+
+static void begin_again(struct transfer *transfer)
+{
+    transfer->curl_message[0] = '\0';
+    int r = transfer_http_begin(transfer);
+    if (r < 0) {
+        transfer_finish(transfer, r);
+    }
+}
+
 static void done(struct transfer *transfer, CURLcode code)
 {
-    int error = error_of(transfer->easy, code);
+    int error = transfer_error(transfer->easy, code);
+    bool again = may_begin_again(transfer, code);
     transfer_http_end(transfer);
+    if (again) {
+        transfer->begun_again++;
+        begin_again(transfer);
+        return;
+    }
     if (transfer->redirect && transfer->error == 0) { /* whatever became of the body of this answer */
         transfer_apply_redirect(transfer);
-        transfer->curl_message[0] = '\0';
-        int r = transfer_http_begin(transfer);
-        if (r < 0) {
-            transfer_finish(transfer, r);
-        }
+        begin_again(transfer);
         return;
     }
     if (error == 0 && (!transfer->head_done || body_is_short(transfer))) {
         error = -ECONNRESET;
         code = CURLE_PARTIAL_FILE;
     }
+    transfer->result.stream_only = transfer_error_is_of_stream(code) && transfer->error == 0;
     if (error < 0 && transfer->error == 0) {
         transfer_message(transfer, "%s", *transfer->curl_message ? transfer->curl_message : curl_easy_strerror(code));
     }
@@ -482,7 +346,7 @@ static void resume_paused(struct transfers *t)
         /* This calls on_body, whose refusal does not end the transfer here. */
         CURLcode code = curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
         if (code != CURLE_OK && transfer->place == TRANSFER_HTTP) {
-            transfer->error = transfer->error < 0 ? transfer->error : error_of(transfer->easy, code);
+            transfer->error = transfer->error < 0 ? transfer->error : transfer_error(transfer->easy, code);
             t->refused = true;
         }
     }

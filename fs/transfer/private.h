@@ -3,7 +3,9 @@
  * What the files of the transfer room share with each other, and with nobody else:
  *   transfer.c  the life of a transfer: start, cancel, its callbacks, its end; transfer_perform()
  *   loop.c      the loop: rounds, posted calls, timers
- *   http.c      libcurl's easy handles, errors
+ *   http.c      libcurl's easy handles
+ *   options.c   what is asked of libcurl
+ *   error.c     what its errors mean
  *   redirect.c  urls, redirects
  *   local.c     local files
  *   head.c      headers of an answer
@@ -37,6 +39,7 @@ enum {
     TRANSFER_BUFFER = 1024 * 1024,  /* bytes of a loop's buffer, and of a slice of a local file */
     TRANSFER_HEADERS_MAX = 64 * 1024, /* bytes of headers kept of one answer; one that does not fit is dropped */
     TRANSFER_REDIRECTS_MAX = 5,
+    TRANSFER_STREAMS_MAX = 2, /* times that a request is made anew when its stream is given up without an answer */
 };
 
 /* ---- headers of an answer (head.c) */
@@ -66,6 +69,7 @@ const char *transfer_request_find(const struct transfer_request *request, const 
  * those that say which bytes are wanted. */
 void transfer_request_strip(struct transfer_request *request);
 void transfer_wipe_free(char *secret); /* NULL is fine */
+const char *transfer_method(const struct transfer *transfer);
 
 /* ---- a transfer */
 
@@ -92,6 +96,7 @@ struct transfer {
     struct curl_slist *header_list;
     char *redirect;             /* where to go once this answer has ended; NULL */
     unsigned redirects;         /* followed so far */
+    unsigned begun_again;       /* how often it was, after its stream was given up */
     uint64_t dropped;           /* bytes of body of an answer that only redirects */
 
     /* a local file */
@@ -167,14 +172,21 @@ char *transfers_buffer(struct transfers *t); /* t->buffer; NULL: no memory */
 /* http.c */
 int transfer_http_open(struct transfers *t); /* makes multi and share; -ENOMEM, -EIO */
 void transfer_http_close(struct transfers *t);
-int transfer_http_begin(struct transfer *transfer);
+int transfer_http_begin(struct transfer *transfer); /* -ENOMEM; -EINVAL, with a message */
 void transfer_http_end(struct transfer *transfer); /* takes the handle back */
-void transfer_http_set_rate(struct transfer *transfer);
 void transfer_http_perform(struct transfers *t); /* lets libcurl work, ends the transfers it has done with */
+
+/* options.c */
+/* Has EASY ask for the transfer's request. -ENOMEM; -EINVAL: libcurl refuses what cannot be done without, which the message tells. */
+int transfer_http_configure(struct transfer *transfer, CURL *easy);
+void transfer_http_set_rate(struct transfer *transfer);
+
+/* error.c */
+int transfer_error(CURL *easy, CURLcode code);
+bool transfer_error_is_of_stream(CURLcode code); /* HTTP/2: of one stream, or of a connection that was told to end */
 
 /* redirect.c */
 int transfer_http_check_url(const char *url); /* -EINVAL: neither http nor https, or no url; -ENOMEM */
-const char *transfer_method(const struct transfer *transfer);
 /* Is the head that just came to be followed? 1: yes, to transfer->redirect; 0: it is the answer; or an error. */
 int transfer_plan_redirect(struct transfer *transfer);
 void transfer_apply_redirect(struct transfer *transfer); /* the request is now for transfer->redirect */

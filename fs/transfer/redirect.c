@@ -71,11 +71,6 @@ static bool has_body(const struct transfer *transfer)
     return transfer->request.body;
 }
 
-const char *transfer_method(const struct transfer *transfer)
-{
-    return transfer->request.method ? transfer->request.method : "GET";
-}
-
 /* 303 always, and 301 and 302 by long custom, turn a POST into a GET (RFC 9110, section 15.4). */
 static bool becomes_get(const struct transfer *transfer)
 {

@@ -126,6 +126,11 @@ const char *transfer_request_find(const struct transfer_request *request, const 
     return NULL;
 }
 
+const char *transfer_method(const struct transfer *transfer)
+{
+    return transfer->request.method ? transfer->request.method : "GET";
+}
+
 void transfer_request_strip(struct transfer_request *request)
 {
     /* A list of what may go along, not of what may not: nobody can list all headers that carry secrets. */

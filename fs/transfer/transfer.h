@@ -13,7 +13,8 @@
  *
  * HTTP: redirects are followed (5, to http and https only); credentials, bodies and headers that may be secret are
  * never sent to another host, port or scheme (a POST that would have to be is answered with the redirect itself);
- * HTTP/2 over TLS where the server speaks it, with multiplexing; connections are kept; no signal, no .netrc, no cookie;
+ * HTTP/2 over TLS where the server speaks it, with multiplexing; a GET whose stream or kept connection the server gives up before
+ * it answers is asked anew (twice); connections are kept; no signal, no .netrc, no cookie;
  * a decoded body is never asked for (no Accept-Encoding): bytes are bytes.
  */
 #ifndef GCFS_TRANSFER_H
@@ -73,6 +74,7 @@ const char *transfer_head_get(const struct transfer_head *head, const char *name
 struct transfer_result {
     int status;           /* 0: no response was had */
     uint64_t received;    /* bytes of body given to on_data */
+    bool stream_only;     /* an HTTP/2 server gave up this stream, or told its connection to end: nothing is said against it */
     char message[256];    /* of libcurl or the system, for the log; "" */
 };
 
@@ -84,7 +86,7 @@ struct transfer_ops {
     /*
      * The end, called exactly once unless the transfer was cancelled. ERROR 0: the response came whole (whatever its
      * status). Else negative errno: -ECONNREFUSED, -EHOSTUNREACH (no such host, no route, refused by the proxy),
-     * -ETIMEDOUT (connect, or stalled), -ECONNRESET (ended early, short body), -EPROTO (not HTTP, TLS, a redirect to
+     * -EINVAL (libcurl does not take the request), -ETIMEDOUT (connect, or stalled), -ECONNRESET (ended early, short body), -EPROTO (not HTTP, TLS, a redirect to
      * nonsense), -EKEYREJECTED (the certificate), -ELOOP (redirects; on_head is not called), -ESTALE (a local file
      * changed), -ECANCELED (the loop stops), -ENOMEM, -EIO and the like (a local file cannot be read), or what a
      * callback returned.

@@ -17,6 +17,7 @@ import threading
 import pytest
 
 import harness
+import http2
 from origin import Nginx, Origin
 from waiting import PATIENCE
 
@@ -27,9 +28,27 @@ def pytest_configure(config):
     os.umask(0o022)  # others must reach what the tests make
     os.environ["PATH"] += ":/usr/sbin:/sbin"  # mkfs, nginx
     config.addinivalue_line("markers", "deadline(seconds): the program is ended when the test takes longer; default 90")
+    config.addinivalue_line("markers", "http1: about what HTTP/1.1 alone does; not run over HTTP/2 as well")
     # As a background job of a script inherits it, and so would our children.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# The heart of the tests runs over HTTPS with HTTP/2 as well: what is fetched, broken off, changed, verified and listed.
+OVER_HTTP2 = ("test_cold", "test_faults", "test_versions", "test_verify", "test_changed", "test_listing")
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.module.__name__ not in OVER_HTTP2 or metafunc.definition.get_closest_marker("http1") or not http2.speaks_http2():
+        return
+    for server in ("origin", "nginx"):
+        if server in metafunc.fixturenames:
+            metafunc.parametrize(server, ["1.1", "h2"], indirect=True)
+            return
+
+
+def pytest_unconfigure():
+    http2.remove_certificate()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -97,9 +116,9 @@ def cache(make_cache):
 
 
 @pytest.fixture
-def origin(make_cache):
+def origin(request, make_cache):
     """A faulty origin. It goes before the caches do, so that nothing is held back any more when they end."""
-    server = Origin()
+    server = http2.Http2Origin() if getattr(request, "param", "1.1") == "h2" else Origin()
     yield server
     server.close()
 
@@ -108,8 +127,8 @@ def origin(make_cache):
 def make_nginx(make_cache):
     servers = []
 
-    def make(**options):
-        servers.append(Nginx(parent=os.environ.get("GCFS_TEST_TMP"), **options))
+    def make(kind=Nginx, **options):
+        servers.append(kind(parent=os.environ.get("GCFS_TEST_TMP"), **options))
         return servers[-1]
 
     yield make
@@ -118,8 +137,8 @@ def make_nginx(make_cache):
 
 
 @pytest.fixture
-def nginx(make_nginx):
-    return make_nginx()
+def nginx(request, make_nginx):
+    return make_nginx(http2.Http2Nginx if getattr(request, "param", "1.1") == "h2" else Nginx)
 
 
 @pytest.fixture

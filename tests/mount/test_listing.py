@@ -144,6 +144,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
+@pytest.mark.http1  # what a document holds; and each waits for some seconds
 def test_broken_listings(cache, origin, what):
     """What is cached is shown all the same; an error is told, not a wrong list."""
     origin.put("kept", blob(100000, 1))

@@ -389,7 +389,13 @@ static void range_failed(struct range *range, int error, const struct transfer_r
     char what[160];
 
     if (range->pos > range->asked_pos)
-        range->auth_tries = 0;
+        range->auth_tries = range->streams_lost = 0;
+    if (result->stream_only && range->streams_lost++ < STREAMS_LOST_MAX) {
+        image->tried &= ~(1u << range->endpoint);
+        log_debug("%s: the server ended a stream (%s); the rest is asked for again", image->name, result->message);
+        if (range_again(range) == 0)
+            return;
+    }
     if (auth_again(e, result->status, range->credential, &range->auth_tries)) {
         image->tried &= ~(1u << range->endpoint);
         if (range_again(range) == 0)

@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "engine/private.h"
 
-enum { BATCH = 1000, FAILURE_PAUSE_S = 5, PAGES_MAX = 50000 };
+enum { BATCH = 1000, FAILURE_PAUSE_S = 5, PAGES_MAX = 50000, PAGE_TRIES = 2 };
 
 int lister_ask(struct engine *e, int (*ask)(void *context), void *context, int *status)
 {
@@ -121,6 +121,8 @@ static int read_pages(struct reading *r)
         r->marker = marker;
         r->next = NULL;
         error = lister_ask(r->e, ask_page, r, &r->status);
+        for (unsigned tries = 0; error == -ECONNRESET && tries < PAGE_TRIES; tries++) /* it broke off: images that came twice are one */
+            error = lister_ask(r->e, ask_page, r, &r->status);
         char *next = r->next;
         if (error == 1 && ((kept != NULL && strcmp(next, kept) == 0) || ++page > PAGES_MAX)) {
             log_warning("the backend's listing has no end: after page %u it leads %s", page, page > PAGES_MAX ? "on and on" : "back");

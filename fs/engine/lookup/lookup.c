@@ -293,6 +293,11 @@ static void on_done(void *context, int error, const struct transfer_result *resu
         ask(l);
         return;
     }
+    if (result->stream_only && l->streams_lost++ < STREAMS_LOST_MAX) {
+        l->tried_endpoints &= ~(1u << l->endpoint);
+        ask(l);
+        return;
+    }
     if (l->again && error == -EPROTO) { /* no HEAD either */
         ask_again(l);
         return;
