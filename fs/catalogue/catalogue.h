@@ -118,9 +118,13 @@ int catalogue_adopt(struct catalogue *c, int64_t row, const char *tag, const str
  * live. -ENOSPC: the caller may remove the file first, as a row without a file is known again at the next start.
  */
 int catalogue_retire(struct catalogue *c, int64_t row, bool keep_known, int64_t now, int64_t *ret_new);
+/* The same, keeping known, if it is complete and not pinned: -ESTALE. */
+int catalogue_evict(struct catalogue *c, int64_t row, int64_t now, int64_t *ret_new);
 int catalogue_forget(struct catalogue *c, int64_t row); /* deletes the row; fine when there is none */
 /* → known, same row, no bytes: its file is gone. From known (fine), partial, or also complete when FROM is that; else -ESTALE. */
 int catalogue_reset(struct catalogue *c, int64_t row, enum image_state from);
+/* The same from partial, unless it is pinned: -ESTALE. */
+int catalogue_reset_unpinned(struct catalogue *c, int64_t row);
 /* "" clears; cut to IMAGE_ERROR_MAX, between characters. -ENOENT. */
 int catalogue_set_error(struct catalogue *c, int64_t row, const char *error);
 int catalogue_set_pinned(struct catalogue *c, int64_t row, bool pinned);      /* -ENOENT */

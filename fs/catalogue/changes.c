@@ -339,6 +339,29 @@ int catalogue_retire(struct catalogue *c, int64_t row, bool keep_known, int64_t 
     return 0;
 }
 
+static int evict(struct cat_connection *k, int64_t id, int64_t now, int64_t *ret_new)
+{
+    struct image_row row;
+    int r = cat_image_get(k, id, &row);
+    if (r < 0)
+        return r == -ENOENT ? -ESTALE : r;
+    return row.state == IMAGE_COMPLETE && !row.pinned ? insert_successor(k, id, now, ret_new) : -ESTALE;
+}
+
+int catalogue_evict(struct catalogue *c, int64_t row, int64_t now, int64_t *ret_new)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    int64_t fresh = 0;
+    r = cat_write_end(c, evict(k, row, now, &fresh));
+    if (r < 0)
+        return r;
+    *ret_new = fresh;
+    return 0;
+}
+
 int catalogue_forget(struct catalogue *c, int64_t row)
 {
     struct cat_connection *k;
@@ -380,6 +403,12 @@ int catalogue_reset(struct catalogue *c, int64_t row, enum image_state from)
 {
     return change(c, "UPDATE images SET state = 0, bytes = 0, last_modified = created, tag = '' WHERE id = ?1 AND state <= ?2",
                   row, from, -ESTALE);
+}
+
+int catalogue_reset_unpinned(struct catalogue *c, int64_t row)
+{
+    return change(c, "UPDATE images SET state = 0, bytes = 0, last_modified = created, tag = ''"
+                     " WHERE id = ?1 AND state = ?2 AND pinned = 0", row, IMAGE_PARTIAL, -ESTALE);
 }
 
 int catalogue_set_error(struct catalogue *c, int64_t row, const char *error)

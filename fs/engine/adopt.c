@@ -115,14 +115,31 @@ static void each_row(struct engine *e, enum catalogue_view view, void (*fn)(stru
     free(rows);
 }
 
+/* A file in incomplete/ that no row seems to have. */
+struct leftover {
+    struct engine *engine;
+    char name[IMAGE_ID_MAX + 1];
+};
+
+/* On the rows thread, where no fetch begins meanwhile. */
+static void remove_leftover(void *context)
+{
+    struct leftover *leftover = context;
+    evict_leftover(leftover->engine, leftover->name);
+    free(leftover);
+}
+
 static int check_partial_file(void *context, const char *name, const struct store_file *file)
 {
     struct adoption *a = context;
     struct image_row row;
     (void)file;
-    if (catalogue_find(a->e->catalogue, name, &row) == -ENOENT || row.state == IMAGE_COMPLETE) {
-        log_info("%s: a leftover in incomplete/ without a chunk map is removed", name);
-        store_remove(a->e->store, STORE_PARTIAL, name);
+    int r = catalogue_find(a->e->catalogue, name, &row);
+    struct leftover *leftover = r == -ENOENT || (r == 0 && row.state != IMAGE_PARTIAL) ? calloc(1, sizeof(*leftover)) : NULL;
+    if (leftover != NULL) {
+        leftover->engine = a->e;
+        snprintf(leftover->name, sizeof(leftover->name), "%s", name);
+        tasks_add(a->e->rows, remove_leftover, leftover);
     }
     return stopping(a);
 }
@@ -198,6 +215,14 @@ static int check_file(struct adoption *a, const char *name, const struct image_m
     return r;
 }
 
+/* A label does not tell which endpoint its etag is of. */
+static bool is_version_of(const struct image_meta *label, const struct image_meta *meta)
+{
+    struct image_meta of_endpoint = *label;
+    of_endpoint.endpoint = meta->endpoint;
+    return image_meta_same_version(&of_endpoint, meta);
+}
+
 /* What the file says of itself. -ENODATA: nothing we can use. */
 static int read_label(struct adoption *a, const char *name, struct image_meta *ret)
 {
@@ -249,10 +274,15 @@ static void quarantine_file(struct adoption *a, const char *name, const struct s
 {
     char reason[IMAGE_ERROR_MAX + 1];
     struct store_file now;
-    if (store_stat(a->e->store, STORE_COMPLETE, name, &now) < 0 || now.inode != file->inode)
-        return; /* it was fetched while we looked: what lies under the name is not what did not check out */
+    struct claim claim;
+    claim_name(a->e, &claim, name);
+    /* If not, it was fetched while we looked: what lies under the name is not what did not check out. */
+    bool same = store_stat(a->e->store, STORE_COMPLETE, name, &now) == 0 && now.inode == file->inode;
+    int r = same ? store_quarantine(a->e->store, STORE_COMPLETE, name) : 0;
+    claim_end(a->e, &claim);
+    if (!same)
+        return;
     snprintf(reason, sizeof(reason), "a file found in the cache directory: %s", why);
-    int r = store_quarantine(a->e->store, STORE_COMPLETE, name);
     if (r == 0)
         r = catalogue_invalid_put(a->e->catalogue, name, reason, file->size, clock_now());
     if (r < 0) {
@@ -294,11 +324,14 @@ static int commit(struct adoption *a, const struct image_row *row, const struct 
     return 0;
 }
 
-/* A row for a name whose file checked out by its own label. */
+/* A row for a name whose file checked out by its own label. What the backend told is newer than a file that came back after a power cut. */
 static int adopt_labelled(struct adoption *a, const char *name, const struct image_meta *meta, const struct store_file *file)
 {
     struct image_row row;
-    int r = catalogue_learn(a->e->catalogue, name, meta, clock_now(), &row);
+    int r = catalogue_find(a->e->catalogue, name, &row);
+    if (r == 0 && row.described != 0 && !is_version_of(meta, &row.meta))
+        return -ESTALE;
+    r = catalogue_learn(a->e->catalogue, name, meta, clock_now(), &row);
     return r < 0 ? r : commit(a, &row, meta, file);
 }
 
@@ -321,7 +354,13 @@ static int adopt_by_backend(struct adoption *a, const char *name, const struct s
         return r;
     if (row.meta.digest.algorithm == DIGEST_NONE && a->glance != NULL && glance_index_find(a->glance, name, &g) == 0)
         row.meta.digest = g.checksum;
+    struct image_meta label;
     r = check_file(a, name, &row.meta, file, why);
+    /* By its size alone it is not taken for what it says that it is not. */
+    if (r == 0 && row.meta.digest.algorithm == DIGEST_NONE && read_label(a, name, &label) == 0 && !is_version_of(&label, &row.meta)) {
+        snprintf(why, sizeof(why), "it is another version than the backend has");
+        r = -EBADMSG;
+    }
     if (r == -EBADMSG) {
         quarantine_file(a, name, file, why);
         return 0;

@@ -121,6 +121,7 @@ static void engine_free(struct engine *e)
     if (e->backend != NULL)
         e->ops->close(e->backend);
     touches_free(e->touches);
+    pthread_cond_destroy(&e->claim_ended);
     pthread_mutex_destroy(&e->lock);
     free(e);
 }
@@ -144,6 +145,8 @@ int engine_start(const struct engine_parts *parts, struct engine **ret)
     TAILQ_INIT(&e->active);
     TAILQ_INIT(&e->auth.waiters);
     TAILQ_INIT(&e->list_waiters);
+    TAILQ_INIT(&e->claims);
+    pthread_cond_init(&e->claim_ended, NULL);
     e->listed_at = catalogue_listing_time(e->catalogue);
     int r = 0;
     if ((e->touches = touches_new()) == NULL)

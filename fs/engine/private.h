@@ -197,6 +197,13 @@ struct document_validator {
 };
 enum { DOCUMENTS_MAX = 8 }; /* whose validators are kept */
 
+/* A name whose file is being moved, see claim.c. */
+struct claim {
+    TAILQ_ENTRY(claim) link;
+    const char *name;
+};
+TAILQ_HEAD(claims, claim);
+
 struct touches; /* hits and access times not written yet */
 
 struct engine {
@@ -233,6 +240,8 @@ struct engine {
     int list_status;             /* of the last try; protected by lock */
     struct endpoint_health endpoints[ENDPOINTS_MAX + 1]; /* the last: whom credentials come from; protected by lock */
     struct prefetch *prefetches; /* by name: entries of the queue under way; protected by lock */
+    struct claims claims;        /* protected by lock */
+    pthread_cond_t claim_ended;
     bool adopting;               /* what lies in the cache directory is being looked at; protected by lock */
 
     /* the fetch thread's: */
@@ -396,7 +405,17 @@ void prefetch_free_all(struct engine *e); /* at the end, with no thread left */
 /* ---- evict.c */
 
 int evict_for_another_version(struct engine *e, const char *name); /* as engine_evict(); a pin goes to the new version */
+/* As engine_evict(), of the complete image ROW, for who chose it to make room: -EBUSY when it is open, -ENOENT when it is pinned or gone
+ * by now. */
+int evict_idle(struct engine *e, int64_t row);
+/* On the rows thread: removes what lies in incomplete/ under NAME if no image has it. */
+void evict_leftover(struct engine *e, const char *name);
 void evict_reap(struct engine *e, int64_t row); /* blocks: removes a retired row and its file when nobody has it open */
+
+/* ---- claim.c: who may move the file of a name; waits for another who does. NAME stays until the end */
+
+void claim_name(struct engine *e, struct claim *claim, const char *name);
+void claim_end(struct engine *e, struct claim *claim);
 
 /* ---- space.c */
 

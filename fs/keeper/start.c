@@ -169,6 +169,8 @@ static int take_lock(struct keeper *k)
         log_error("%s: %s is in use by another glance-cache-fs, process %d: unmount that one, or name another directory", where, dir, pid);
     else if (r == -EWOULDBLOCK)
         log_error("%s: %s is in use by another process: end that one, or name another directory", where, dir);
+    else if (r == -EINVAL)
+        log_error("%s: %s/.lock is not a file of its own (a link, or a file with a second name): remove it", where, dir);
     else if (r < 0)
         log_errno(r, "%s: the cache directory %s cannot be locked", where, dir);
     return r;

@@ -150,20 +150,31 @@ static bool is_given(const struct stat *st, const struct service_user *user)
 
 static int give_folder(int dir, bool with_folders, const struct service_user *user);
 
-/* NAME in DIR. A file with a second name may be another's file that somebody linked here: it is left alone. */
-static int give_entry(int dir, const char *name, bool with_folders, const struct service_user *user)
+/* What FD, opened by its path only, is of. A file with a second name may be another's file that somebody linked here: it is left alone. */
+static int give_opened(int fd, bool with_folders, const struct service_user *user)
 {
     struct stat st;
-    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : -errno;
+    if (fstat(fd, &st) < 0)
+        return -errno;
     if (S_ISREG(st.st_mode) && st.st_nlink == 1 && !is_given(&st, user))
-        return fchownat(dir, name, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+        return fchownat(fd, "", user->uid, user->gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
     if (!S_ISDIR(st.st_mode) || !with_folders)
         return 0;
-    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int folder = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return -errno;
+    return give_folder(folder, false, user); /* takes it */
+}
+
+/* NAME in DIR, a folder that another may change meanwhile: what is looked at is what is given. */
+static int give_entry(int dir, const char *name, bool with_folders, const struct service_user *user)
+{
+    int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? 0 : -errno;
-    return give_folder(fd, false, user); /* takes FD */
+    int r = give_opened(fd, with_folders, user);
+    close(fd);
+    return r;
 }
 
 static int give_folder(int fd, bool with_folders, const struct service_user *user)

@@ -144,13 +144,28 @@ static int read_pid(int fd)
     return pid > 0 && pid <= INT_MAX ? (int)pid : 0;
 }
 
+/* Root writes into it, in a folder of another user: not into what he linked there. */
+static int open_lock(int parent, int *ret_fd)
+{
+    struct stat st;
+    int fd = openat(parent, ".lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return errno == ELOOP || errno == EISDIR ? -EINVAL : -errno;
+    int r = fstat(fd, &st) < 0 ? -errno : !S_ISREG(st.st_mode) || st.st_nlink != 1 ? -EINVAL : 0;
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
 int store_lock(const char *dir, int *ret_fd, int *ret_pid)
 {
     int parent = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (parent < 0)
         return -errno;
-    int fd = openat(parent, ".lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
-    int r = fd < 0 ? -errno : 0;
+    int fd = -1, r = open_lock(parent, &fd);
     close(parent);
     if (r < 0)
         return r;

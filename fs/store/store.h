@@ -31,7 +31,8 @@ int store_open(const char *dir, struct store **ret);
 void store_close(struct store *s); /* NULL is fine */
 
 /* Locks the directory for this process and all that inherit *ret_fd, until the last copy is closed. -EWOULDBLOCK: in
- * use by another (its pid, when it could be read, in *ret_pid; 0). The lock file holds the pid of its owner. */
+ * use by another (its pid, when it could be read, in *ret_pid; 0). The lock file holds the pid of its owner. -EINVAL: .lock is no file, or
+ * one with a second name. */
 int store_lock(const char *dir, int *ret_fd, int *ret_pid);
 
 /* The path of the catalogue, and of Glance's index DB (a name inside the directory). Valid until store_close(). */

@@ -60,7 +60,7 @@ def cut(disk):
     cache, copy = disk.cache, os.path.join(disk.cache.root, "cut")
     shutil.copyfile(disk.file, copy)
     cache.kill()
-    subprocess.run(["umount", cache.dir], check=True)
+    wait_until(lambda: subprocess.run(["umount", cache.dir], check=False, capture_output=True).returncode == 0, what="umount")
     disk.made = False
     subprocess.run(["mount", "-o", "loop", copy, cache.dir], check=True)
     disk.made = True

@@ -97,3 +97,23 @@ def test_foreign_links_are_left_alone(cache, origin):
     cache.configure(origin).mount()
     same(cache.read("image"), b"content")
     assert os.stat(outside).st_uid == 0 and os.lstat(os.path.join(cache.dir, "soft")).st_uid == 0
+
+
+@pytest.mark.parametrize("kind", ["linked", "symlink", "fifo"])
+def test_a_lock_that_is_none(cache, origin, kind):
+    """The folder is another user's, who may have put anything there: root writes into a file of its own only."""
+    lock, other = os.path.join(cache.dir, ".lock"), os.path.join(cache.root, "other")
+    with open(other, "w") as f:
+        f.write("what root must not lose")
+    if kind == "linked":
+        os.link(other, lock)
+    elif kind == "symlink":
+        os.symlink(other, lock)
+    else:
+        os.mkfifo(lock)
+    cache.configure(origin)
+    done = cache.run()
+    assert done.returncode != 0 and ".lock" in done.stderr and "remove it" in done.stderr
+    assert open(other).read() == "what root must not lose"
+    os.unlink(lock)
+    cache.mount()

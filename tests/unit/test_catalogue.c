@@ -64,6 +64,36 @@ static struct image_row get(struct catalogue *c, int64_t id)
     return row;
 }
 
+/* What was chosen to make room is looked at again when it goes. */
+static void test_chosen_and_pinned_since(void **state)
+{
+    struct scratch *s = *state;
+    struct catalogue *c = open_in(s);
+    int64_t fresh = 0, whole = make_complete(c, "whole", 100, 1), part = learn(c, "part", 100, 1), known = learn(c, "known", 100, 1);
+    assert_int_equal(catalogue_begin(c, part, "t", 2), 0);
+    assert_string_equal(get(c, part).tag, "t");
+    assert_int_equal(catalogue_set_pinned(c, whole, true), 0);
+    assert_int_equal(catalogue_set_pinned(c, part, true), 0);
+    assert_int_equal(catalogue_evict(c, whole, 3, &fresh), -ESTALE);
+    assert_int_equal(catalogue_evict(c, known, 3, &fresh), -ESTALE);
+    assert_int_equal(catalogue_evict(c, 999, 3, &fresh), -ESTALE);
+    assert_int_equal(catalogue_reset_unpinned(c, part), -ESTALE);
+    assert_int_equal(get(c, whole).state, IMAGE_COMPLETE);
+    assert_int_equal(get(c, part).state, IMAGE_PARTIAL);
+    assert_int_equal(fresh, 0);
+    assert_int_equal(catalogue_set_pinned(c, whole, false), 0);
+    assert_int_equal(catalogue_set_pinned(c, part, false), 0);
+    assert_int_equal(catalogue_evict(c, whole, 3, &fresh), 0);
+    assert_int_equal(get(c, whole).state, IMAGE_RETIRED);
+    assert_string_equal(get(c, whole).tag, "t");
+    assert_int_equal(get(c, fresh).state, IMAGE_KNOWN);
+    assert_string_equal(get(c, fresh).tag, "");
+    assert_int_equal(catalogue_reset_unpinned(c, part), 0);
+    assert_int_equal(get(c, part).state, IMAGE_KNOWN);
+    assert_string_equal(get(c, part).tag, "");
+    catalogue_close(c);
+}
+
 static void test_new(void **state)
 {
     struct catalogue *c = open_in(*state);
@@ -674,6 +704,7 @@ int main(void)
         scratch_test(test_learn_cached),
         scratch_test(test_life),
         scratch_test(test_retire),
+        scratch_test(test_chosen_and_pinned_since),
         scratch_test(test_reset_and_columns),
         scratch_test(test_least_recent),
         scratch_test(test_pages),

@@ -75,70 +75,119 @@ static void let_go(struct engine *e, int64_t row, struct image *held)
     engine_close(e, row);
 }
 
-/*
- * The row of the complete image NAME is retired, and a new one takes the name, pinned as the old one if KEEP_PIN. 0: *ret_held is for
- * let_go(), once the file has moved.
- */
-static int retire(struct engine *e, const char *name, bool keep_pin, struct image_row *ret, struct image **ret_held)
+/* An eviction under way: the row that goes, who held it. Begun by removal_begin(), ended by removal_end() once the file has moved. */
+struct removal {
+    struct claim claim;
+    struct image_row row;
+    struct image *held;
+};
+enum why_removed { ASKED_FOR, OTHER_VERSION, NO_ROOM };
+
+/* The live row of NAME is retired, and a new one takes the name, pinned as the old one if it is for OTHER_VERSION. */
+static int retire(struct engine *e, const char *name, enum why_removed why, int64_t row, struct removal *x)
 {
     int64_t fresh;
-    int r = find_complete(e, name, ret);
-    if (r < 0)
-        return r;
-    struct image *held = hold(e, ret->row);
-    r = catalogue_retire(e->catalogue, ret->row, true, clock_now(), &fresh);
+    int r = find_complete(e, name, &x->row);
+    if (r < 0 || (row != 0 && x->row.row != row))
+        return r < 0 ? r : -ENOENT;
+    if (why == NO_ROOM && ledger_handles(e->ledger, row) > 0)
+        return -EBUSY;
+    x->held = hold(e, x->row.row);
+    r = why == NO_ROOM ? catalogue_evict(e->catalogue, x->row.row, clock_now(), &fresh)
+                       : catalogue_retire(e->catalogue, x->row.row, true, clock_now(), &fresh);
     if (r < 0) {
-        let_go(e, ret->row, held);
+        let_go(e, x->row.row, x->held);
         return r == -ESTALE ? -ENOENT : r; /* another was faster */
     }
-    if (keep_pin && ret->pinned && catalogue_set_pinned(e->catalogue, fresh, true) < 0)
+    if (why == OTHER_VERSION && x->row.pinned && catalogue_set_pinned(e->catalogue, fresh, true) < 0)
         log_warning("%s: it was pinned, and its new version could not be", name);
-    mark_retired(e, ret->row);
-    *ret_held = held;
+    mark_retired(e, x->row.row);
     return 0;
 }
 
-static int evict(struct engine *e, const char *name, bool keep_pin)
+/* ROW: that it must be; 0: any. From here on nothing is published under NAME, until removal_end(). */
+static int removal_begin(struct engine *e, const char *name, enum why_removed why, int64_t row, struct removal *x)
 {
-    struct image_row row;
-    struct image *held;
-    int r = retire(e, name, keep_pin, &row, &held);
+    claim_name(e, &x->claim, name);
+    int r = retire(e, name, why, row, x);
+    if (r < 0)
+        claim_end(e, &x->claim);
+    return r;
+}
+
+static void removal_end(struct engine *e, struct removal *x)
+{
+    claim_end(e, &x->claim);
+    engine_tell_name(e, x->row.name);
+    let_go(e, x->row.row, x->held);
+}
+
+static int evict(struct engine *e, const char *name, enum why_removed why, int64_t row)
+{
+    struct removal x;
+    int r = removal_begin(e, name, why, row, &x);
     if (r < 0)
         return r;
-    r = store_retire(e->store, STORE_COMPLETE, name, row.row);
+    r = store_retire(e->store, STORE_COMPLETE, name, x.row.row);
     if (r < 0 && r != -ENOENT)
         log_errno(r, "%s: evicted, but its file could not be moved away", name);
     ledger_count(e->ledger, COUNT_EVICTIONS, 1);
-    log_info("%s: evicted, %llu bytes", name, (unsigned long long)row.meta.size);
-    engine_tell_name(e, name);
-    let_go(e, row.row, held);
+    log_info("%s: evicted, %llu bytes", name, (unsigned long long)x.row.meta.size);
+    removal_end(e, &x);
     return 0;
 }
 
 int engine_evict(struct engine *e, const char *name)
 {
-    return evict(e, name, false);
+    return evict(e, name, ASKED_FOR, 0);
 }
 
 int evict_for_another_version(struct engine *e, const char *name)
 {
-    return evict(e, name, true);
+    return evict(e, name, OTHER_VERSION, 0);
+}
+
+int evict_idle(struct engine *e, int64_t row)
+{
+    struct image_row now;
+    int r = catalogue_get(e->catalogue, row, &now);
+    return r < 0 ? r : evict(e, now.name, NO_ROOM, row);
 }
 
 int engine_quarantine(struct engine *e, const char *name, const char *reason)
 {
-    struct image_row row;
-    struct image *held;
-    int r = retire(e, name, true, &row, &held);
+    struct removal x;
+    int r = removal_begin(e, name, OTHER_VERSION, 0, &x);
     if (r < 0)
         return r;
     r = store_quarantine(e->store, STORE_COMPLETE, name);
     if (r == 0)
-        r = catalogue_invalid_put(e->catalogue, name, reason, row.meta.size, clock_now());
+        r = catalogue_invalid_put(e->catalogue, name, reason, x.row.meta.size, clock_now());
     log_notice("%s: quarantined: %s", name, reason);
-    engine_tell_name(e, name);
-    let_go(e, row.row, held);
+    removal_end(e, &x);
     return r;
+}
+
+void evict_leftover(struct engine *e, const char *name)
+{
+    struct image_row row;
+    int r = catalogue_find(e->catalogue, name, &row);
+    if (r < 0 && r != -ENOENT)
+        return;
+    if (r == 0 && row.state == IMAGE_PARTIAL)
+        return;
+    struct image *image = r == 0 && row.state == IMAGE_KNOWN ? image_find(e, row.row) : NULL;
+    bool used = false;
+    if (image != NULL) {
+        pthread_mutex_lock(&image->lock);
+        used = image->state == IMAGE_PARTIAL && !image->through;
+        pthread_mutex_unlock(&image->lock);
+        image_put(image);
+    }
+    if (used)
+        return;
+    log_info("%s: a leftover in incomplete/ without a chunk map is removed", name);
+    store_remove(e->store, STORE_PARTIAL, name);
 }
 
 int engine_forget_invalid(struct engine *e, const char *name)
@@ -184,11 +233,12 @@ static void drop_bytes(void *context)
 
     catalogue_queue_remove(e->catalogue, image->name); /* or the queue would fetch it at once again */
     int r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL);
-    if (r == 0)
+    bool dropped = r == 0; /* else its bytes stay, as the catalogue says */
+    if (dropped)
         r = store_remove(e->store, STORE_PARTIAL, image->name);
     pthread_mutex_lock(&image->lock);
     struct image_file *file = image->file;
-    if (image->state == IMAGE_PARTIAL) {
+    if (dropped && image->state == IMAGE_PARTIAL) {
         space_count(image, -image->unwritten, 0);
         image->state = IMAGE_KNOWN;
         image->file = NULL;
@@ -204,7 +254,10 @@ static void drop_bytes(void *context)
     }
     pthread_mutex_unlock(&image->lock);
     image_file_put(file);
-    log_info("%s: its fetch was stopped and its bytes dropped", image->name);
+    if (dropped)
+        log_info("%s: its fetch was stopped and its bytes dropped", image->name);
+    else
+        log_errno(r, "%s: its fetch was stopped, but its bytes could not be dropped", image->name);
     prefetch_done(image, -ECANCELED);
     if (!engine_post(e, drop_done, image_ref(image)))
         image_put(image);

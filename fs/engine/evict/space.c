@@ -82,7 +82,7 @@ static uint64_t evict_complete(struct engine *e, uint64_t need)
     int n;
     while (rows != NULL && freed < need && (n = catalogue_least_recent(e->catalogue, accessed, row, rows, PAGE)) > 0) {
         for (int i = 0; i < n && freed < need; i++) {
-            if (ledger_handles(e->ledger, rows[i].row) == 0 && engine_evict(e, rows[i].name) == 0)
+            if (evict_idle(e, rows[i].row) == 0)
                 freed += rows[i].meta.size;
         }
         accessed = rows[n - 1].last_accessed;
@@ -92,15 +92,30 @@ static uint64_t evict_complete(struct engine *e, uint64_t need)
     return freed;
 }
 
-/* Somebody may begin to use the image just now; then its file stays, and its row becomes complete from known. */
+/* Somebody came to use the image just now: its row is what it was, and its map comes with the next checkpoint. */
+static void take_back(struct engine *e, const struct image_row *row, struct image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    bool partial = image->state == IMAGE_PARTIAL && !image->through;
+    if (partial) {
+        image->written = 0;
+        image_dirty_locked(image);
+    }
+    pthread_mutex_unlock(&image->lock);
+    int r = partial ? catalogue_begin(e->catalogue, row->row, row->tag, clock_now()) : 0;
+    if (r < 0)
+        log_errno(r, "%s: its row could not be written; its bytes would be fetched again after a restart", row->name);
+}
+
 static bool forget_partial(struct engine *e, const struct image_row *row)
 {
-    if (catalogue_reset(e->catalogue, row->row, IMAGE_PARTIAL) < 0)
+    if (catalogue_reset_unpinned(e->catalogue, row->row) < 0)
         return false;
     atomic_fetch_add(&e->retirements, 1);
     struct image *image = image_find(e, row->row);
     if (image == NULL)
         return store_remove(e->store, STORE_PARTIAL, row->name) == 0;
+    take_back(e, row, image);
     image_put(image);
     return false;
 }
@@ -279,7 +294,7 @@ void space_expire(struct engine *e)
         for (int i = 0; i < n && more; i++) {
             more = now - rows[i].last_accessed > ttl;
             if (more && is_expired(e, rows[i].row, now - ttl))
-                engine_evict(e, rows[i].name);
+                evict_idle(e, rows[i].row);
         }
         accessed = rows[n - 1].last_accessed;
         row = rows[n - 1].row;

@@ -182,13 +182,17 @@ static void begin(void *context)
     uint64_t first = image->meta.size < PROBE_BYTES ? image->meta.size : PROBE_BYTES;
     b->no_room = !space_reserve_first(image, first);
     b->status = b->no_room ? -ENOSPC : make_file(image, first);
-    if (b->status < 0 && !b->no_room) {
+    int reloaded = b->status == -ESTALE ? image_reload(image) : -EINVAL;
+    /* Neither has the row a file: a change of it that failed left it as it was. */
+    if (reloaded == -ESTALE && catalogue_reset(image->engine->catalogue, image->row, IMAGE_COMPLETE) == 0)
+        b->status = make_file(image, first);
+    else if (b->status == -ESTALE)
+        b->status = reloaded;
+    if ((b->status < 0 || reloaded == 0) && !b->no_room) {
         pthread_mutex_lock(&image->lock);
         space_count(image, -(int64_t)first, -(int64_t)first);
         pthread_mutex_unlock(&image->lock);
-        if (b->status == -ESTALE)
-            b->status = image_reload(image);
-        else
+        if (b->status < 0 && b->status != -ESTALE)
             catalogue_reset(image->engine->catalogue, image->row, IMAGE_PARTIAL);
     }
     if (!engine_post(b->image->engine, began, b)) {

@@ -268,7 +268,7 @@ int image_reload(struct image *image)
     r = check_opened(r, fd, &row);
     struct image_file *file = r == 0 ? image_file_new(fd) : NULL;
     if (file == NULL)
-        return r == 0 ? -ENOMEM : -ESTALE;
+        return r == 0 ? -ENOMEM : r == -ENOENT || r == -EBADMSG ? -ESTALE : r;
     pthread_mutex_lock(&image->lock);
     image->file = file;
     image->meta = row.meta;

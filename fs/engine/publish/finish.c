@@ -179,6 +179,20 @@ static void forsake_disk(struct image *image, bool done)
         image_put(image);
 }
 
+/* While its name is claimed: the file of the image before it has gone. */
+static int place_file(struct image *image, int fd)
+{
+    struct engine *e = image->engine;
+    int r = store_publish(e->store, image->name, fd);
+    if (r < 0)
+        return log_errno(r, "%s: renaming it into place", image->name);
+    r = catalogue_complete(e->catalogue, image->row, &image->meta.digest, clock_now());
+    if (r < 0)
+        return log_errno(r, "%s: committing it to the catalogue", image->name);
+    store_remove(e->store, STORE_INVALID, image->name);
+    return 0;
+}
+
 static int publish_file(struct image *image, int fd)
 {
     struct engine *e = image->engine;
@@ -189,14 +203,11 @@ static int publish_file(struct image *image, int fd)
         forsake_disk(image, true);
         return -ECANCELED;
     }
-    r = store_publish(e->store, image->name, fd);
-    if (r < 0)
-        return log_errno(r, "%s: renaming it into place", image->name);
-    r = catalogue_complete(e->catalogue, image->row, &image->meta.digest, clock_now());
-    if (r < 0)
-        return log_errno(r, "%s: committing it to the catalogue", image->name);
-    store_remove(e->store, STORE_INVALID, image->name);
-    return 0;
+    struct claim claim;
+    claim_name(e, &claim, image->name);
+    r = place_file(image, fd);
+    claim_end(e, &claim);
+    return r;
 }
 
 static void tell_done(const struct image *image, uint64_t fetched, int64_t began)
