@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "common/progress.h"
+#include "common/troubles.h"
 #include "top/draw.h"
 
 static json_t *look_of(const char *cache, const char *rest)
@@ -46,7 +47,7 @@ static void test_troubles(void **state)
         {"\"backend\": {\"endpoints\": [], \"listing\": \"Permission denied\"}", "the backend's listing: Permission denied"},
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-        json_t *look = look_of(all[i].cache, ""), *troubles = draw_troubles(look);
+        json_t *look = look_of(all[i].cache, ""), *troubles = troubles_of(json_object_get(look, "cache"));
         assert_int_equal(json_array_size(troubles), all[i].says != NULL);
         if (all[i].says != NULL)
             assert_string_equal(json_string_value(json_array_get(troubles, 0)), all[i].says);

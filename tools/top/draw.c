@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "common/progress.h"
+#include "common/troubles.h"
 
 enum { COLUMNS_LEAST = 40, BAR = 20 };
 
@@ -91,48 +92,11 @@ static unsigned percent(uint64_t part, uint64_t all)
     return all == 0 ? 0 : (unsigned)((double)part * 100 / (double)all + 0.5);
 }
 
-/* ---- what is wrong */
-
-static void add(json_t *list, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void add(json_t *list, const char *format, ...)
-{
-    char text[400];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    json_array_append_new(list, json_string(text));
-}
-
-json_t *draw_troubles(const json_t *look)
-{
-    json_t *list = json_array();
-    const json_t *endpoints = json_object_get(group(look, "backend"), "endpoints"), *endpoint;
-    size_t i, down = 0;
-    json_array_foreach(endpoints, i, endpoint) {
-        if (strcmp(text_of(endpoint, "state"), "ok") == 0)
-            continue;
-        down++;
-        add(list, "backend %s: %s", text_of(endpoint, "endpoint"),
-            text_of(endpoint, "last_error")[0] ? text_of(endpoint, "last_error") : text_of(endpoint, "state"));
-    }
-    if (down > 0 && down < json_array_size(endpoints))
-        add(list, "%zu of %zu endpoints answer", json_array_size(endpoints) - down, json_array_size(endpoints));
-    const char *passthrough = json_string_value(group(look, "passthrough"));
-    if (passthrough != NULL && strcmp(passthrough, "on") != 0)
-        add(list, "not passed through: %s", strncmp(passthrough, "off: ", 5) == 0 ? passthrough + 5 : passthrough);
-    const char *listing = text_of(group(look, "backend"), "listing");
-    if (listing[0] != '\0' && strcmp(listing, "ok") != 0 && down == 0)
-        add(list, "the backend's listing: %s", listing);
-    uint64_t invalid = number(group(look, "images"), "invalid");
-    if (invalid > 0)
-        add(list, "%" PRIu64 " image%s failed", invalid, invalid == 1 ? "" : "s");
-    return list;
-}
+/* ---- the sums */
 
 static void draw_state(struct pen *p, const json_t *look)
 {
-    json_t *troubles = draw_troubles(look), *trouble;
+    json_t *troubles = troubles_of(json_object_get(look, "cache")), *trouble;
     size_t i;
     if (json_array_size(troubles) == 0)
         put(p, DRAW_GOOD, "OK%s", json_is_true(group(look, "adopting")) ? "  (files found in the cache directory are being looked at)" : "");
@@ -140,8 +104,6 @@ static void draw_state(struct pen *p, const json_t *look)
         put(p, DRAW_BAD, "%s%s", i == 0 ? "DEGRADED  " : "          ", json_string_value(trouble));
     json_decref(troubles);
 }
-
-/* ---- the sums */
 
 static void draw_space(struct pen *p, const json_t *look)
 {

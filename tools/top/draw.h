@@ -22,7 +22,4 @@ struct drawing {
 /* The document of look.h, with what SAMPLES know of the time before, COLUMNS wide (at least 40). */
 void draw(const json_t *look, const struct samples *samples, size_t columns, struct drawing *ret);
 
-/* Why the cache does not work as it should, in a few words each: an array of strings; empty: all is well. json_decref() it. */
-json_t *draw_troubles(const json_t *look);
-
 #endif

@@ -15,6 +15,7 @@
 #include "base/secret.h"
 #include "common/find_mount.h"
 #include "common/progress.h"
+#include "common/troubles.h"
 #include "top/look.h"
 #include "top/screen.h"
 
@@ -167,7 +168,7 @@ static int print_once(const struct source *s, struct samples *samples, struct dr
     size_t lines, columns;
     if (source_look(s, &look) < 0)
         return EXIT_FAILED;
-    json_t *troubles = draw_troubles(look);
+    json_t *troubles = troubles_of(json_object_get(look, "cache"));
     int code = json_array_size(troubles) == 0 ? EXIT_DONE : EXIT_DEGRADED;
     if (s->options->json) {
         json_object_set_new(look, "program", json_string("glance-cache-top"));
