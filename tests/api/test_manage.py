@@ -15,7 +15,7 @@ from waiting import PATIENCE
 
 def manage(api, *arguments, code=0, answer=None, hosts=None, environment=None):
     where = hosts if hosts is not None else ["--host", "127.0.0.1", "--port", str(api.port)]
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("OS_") and k != "GLANCE_CACHE_HOSTS"}
     done = subprocess.run([binary("GCFS_MANAGE_BINARY", "tools", "manage", "glance-cache-manage"), *where, *arguments], input=answer or "",
                           capture_output=True, text=True, timeout=60 * PATIENCE, env={**clean, **(environment or {})}, check=False)
     assert done.returncode == code, done.stdout + done.stderr
@@ -181,3 +181,79 @@ def test_tokens(folder, make_api):
     assert manage(api, "list-cached", "-A", "reader-secret", code=1).stdout == "Not authorized to make this request.\n"
     assert manage(api, "list-cached", "--os-auth-token", "admin-secret").stdout == "No cached images.\n"
     assert manage(api, "list-cached", environment={"OS_AUTH_TOKEN": "admin-secret"}).stdout == "No cached images.\n"
+
+
+# ---- fleets
+
+def cells(text):
+    """Tables of TEXT, a list of cells a line."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_status_of_each_host(folder, api, image):
+    """Also of one that is down; below, why."""
+    api.get("/images/image")
+    folder.wait_cached("image")
+    environment = {"GLANCE_CACHE_HOSTS": f"127.0.0.1:{api.port}, 127.0.0.1:1"}
+    done = manage(api, "status", hosts=[], environment=environment, code=1)
+    rows = cells(done.stdout)
+    assert [(row[0], row[3], row[7]) for row in rows[1:]] == [(f"127.0.0.1:{api.port}", "1", "ok"), ("127.0.0.1:1", "-", "down"), ("all", "1", "1 of 2")]
+    assert "127.0.0.1:1: Failed to connect" in done.stdout
+    assert max(map(len, done.stdout.splitlines()[:7])) <= 100
+    os.rename(folder.path("cached", "image"), folder.path("invalid", "image"))
+    done = manage(api, "status")
+    assert cells(done.stdout)[1][7] == "degraded" and f"127.0.0.1: 1 image failed" in done.stdout
+
+
+def test_which_hosts_have_what(folder, api):
+    for name in ("a", "b", "c", "bad"):
+        folder.put(name, blob(100 * KIB, 1))
+        if name != "b":
+            api.get("/images/" + name)
+            folder.wait_cached(name)
+    os.rename(folder.path("cached", "bad"), folder.path("invalid", "bad"))
+    hosts = ["-H", f"127.0.0.1:{api.port},127.0.0.1:1"]
+    done = manage(api, "list-images", "--matrix", hosts=hosts, code=1)
+    assert cells(done.stdout) == [["ID", "Size", "Cached on", "12"], ["a", "100 KiB", "1 of 2", "*?"], ["bad", "-", "0 of 2", "!?"],
+                                  ["c", "100 KiB", "1 of 2", "*?"]]
+    assert [row[0] for row in cells(manage(api, "list-images").stdout)] == ["ID", "a", "bad", "c"]
+    assert [row[0] for row in cells(manage(api, "list-invalid").stdout)] == ["ID", "bad"]
+    assert manage(api, "list-incomplete").stdout == "No incomplete images.\n"
+    assert manage(api, "show-queue").stdout == "No queued images.\n"
+    rows = cells(manage(api, "show", "a", "bad", "nobody").stdout)
+    assert [(row[1], row[2]) for row in rows[1:]] == [("a", "cached"), ("bad", "failed"), ("nobody", "not here")]
+    assert "specify the ID" in manage(api, "show", code=1).stdout
+
+
+@pytest.mark.parametrize("text, names", [
+    ("node-[1-3]:1", ["node-1:1", "node-2:1", "node-3:1"]), ("n[08-10,2]:1", ["n08:1", "n09:1", "n10:1", "n2:1"]),
+    ("a:1,b:1", ["a:1", "b:1"]), ("r[1-2]n[1-2]:1", ["r1n1:1", "r1n2:1", "r2n1:1", "r2n2:1"]), ("[::1]:1", ["[::1]:1"]),
+    ("@", ["x:1", "y-1:1", "y-2:1"])])
+def test_names_of_hosts(tmp_path, text, names):
+    (tmp_path / "hosts").write_text("x:1  # the first\n\n# none\ny-[1-2]:1\n")
+    hosts = ["-H", f"@{tmp_path}/hosts" if text == "@" else text, "--timeout", "2"]
+    done = manage(None, "--json", "status", hosts=hosts, code=1)
+    assert [answer["host"] for answer in json.loads(done.stdout)] == names
+
+
+@pytest.mark.parametrize("text", ["node-[5-1]", "node-[1-]", "@/nowhere", "@/dev/null", "n[1-99999]", "[-1]"])
+def test_names_that_are_none(text):
+    assert "argument -H/--host:" in manage(None, "status", hosts=["-H", text], code=2).stderr
+
+
+def test_a_long_failure_fits_the_terminal(folder, api, image):
+    """And stands below as a whole."""
+    done = manage(api, "-f", "queue-image", "image", hosts=["-H", f"127.0.0.1:{api.port},127.0.0.1:1"], code=1)
+    assert max(map(len, done.stdout.splitlines())) <= 80 and "--host and --port say where" in done.stderr
+
+
+def test_a_token_from_a_file(folder, make_api, tmp_path):
+    from test_auth import secret
+    folder.mount()
+    api = make_api(folder, auth="token", admin_token_file=secret(folder, "admin", "admin-secret"),
+                   reader_token_file=secret(folder, "reader", "reader-secret"))
+    (tmp_path / "token").write_text("admin-secret\n")
+    assert manage(api, "list-cached", "--token-file", tmp_path / "token").stdout == "No cached images.\n"
+    done = manage(api, "list-cached", "-A", "reader-secret", code=1)
+    assert "may not manage" in done.stderr  # the server's own words, beside Glance's
+    manage(api, "list-cached", "--token-file", tmp_path / "none", code=2)

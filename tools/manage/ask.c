@@ -12,7 +12,7 @@
 
 #include "manage/manage.h"
 
-enum { AT_ONCE = 32 };
+enum { AT_ONCE = 64 };
 
 /* What is asked, of whom. Threads take a host each, and another when they are done with it. */
 struct asking {
@@ -31,7 +31,7 @@ static void ask_one(const struct asking *a, struct result *r)
     answer_clear(&r->answer);
     r->answer.status = 0;
     r->asked = true;
-    if (encoded == NULL || asprintf(&path, "%s%s%s", c->path, encoded, c->behind) < 0) {
+    if (encoded == NULL || asprintf(&path, "%s%s%s", c->path, encoded, c->behind != NULL ? c->behind : "") < 0) {
         snprintf(r->answer.message, sizeof(r->answer.message), "out of memory");
         path = NULL;
     } else {

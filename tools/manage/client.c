@@ -89,7 +89,7 @@ static void set_up(CURL *curl, const struct options *o, const char *method, cons
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, r);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L); /* there are other threads */
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, o->timeout);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L); /* a server that says nothing for so long is given up */
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 300L);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "glance-cache-manage/" PACKAGE_VERSION);
@@ -131,7 +131,8 @@ void client_ask(const struct options *o, const char *method, const char *url, co
     if (code != CURLE_OK) {
         ret->status = 0;
         snprintf(ret->message, sizeof(ret->message), "%s%s", why[0] != '\0' ? why : curl_easy_strerror(code),
-                 code == CURLE_COULDNT_CONNECT ? "; is glance-cache-api, or Glance, running there? --host and --port say where" : "");
+                 code == CURLE_COULDNT_CONNECT ? "; is glance-cache-api, or Glance, running there? --host and --port say where"
+                 : strstr(why, "wrong version number") != NULL ? "; https is not spoken there: name it as http://HOST:PORT" : "");
     } else {
         ret->ok = ret->status >= 200 && ret->status < 300;
         ret->body = r.length > 0 ? json_loadb(r.text, r.length, JSON_DECODE_ANY, NULL) : NULL;

@@ -8,49 +8,15 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "manage/manage.h"
 
-static const struct command COMMANDS[] = {
-    {"list-cached", CACHED, false, "GET", "/v2/cached_images", "", "show cached images", NULL, NULL, NULL,
-     "List all images currently cached"},
-    {"list-queued", QUEUED, false, "GET", "/v2/queued_images", "", "show queued images", NULL, NULL, NULL,
-     "List all images currently queued for caching"},
-    {"queue-image", CHANGE, true, "PUT", "/v2/queued_images/", "", "queue the specified image for caching",
-     "Queue image %s for caching?", "Queued image %s for caching", NULL, "Queue an image for caching"},
-    {"delete-cached-image", CHANGE, true, "DELETE", "/v2/cached_images/", "", "delete the specified cached image",
-     "Delete cached image %s?", "Deleted cached image %s", NULL, "Purges an image from the cache"},
-    {"delete-all-cached-images", CHANGE, false, "DELETE", "/v2/cached_images", "", "Delete all cached images",
-     "Delete all cached images?", "Deleted %s cached images", "num_deleted", "Removes all images from the cache"},
-    {"delete-queued-image", CHANGE, true, "DELETE", "/v2/queued_images/", "", "delete the specified queued image",
-     "Delete queued image %s?", "Deleted queued image %s", NULL, "Deletes an image from the cache queue"},
-    {"delete-all-queued-images", CHANGE, false, "DELETE", "/v2/queued_images", "", "Delete all queued images",
-     "Delete all queued images?", "Deleted %s queued images", "num_deleted", "Deletes all images from the cache queue"},
-    {"status", STATE, false, "GET", "/status", "", "show the status", NULL, NULL, NULL, "Show how full the cache is and what it does"},
-    {"pin", CHANGE, true, "PUT", "/v2/cache/", "/pin", "pin the specified image", NULL, "Pinned image %s", NULL,
-     "Keep an image from being evicted to make room"},
-    {"unpin", CHANGE, true, "DELETE", "/v2/cache/", "/pin", "unpin the specified image", NULL, "Unpinned image %s", NULL,
-     "Let a pinned image be evicted again"},
-    {"prune", CHANGE, false, "POST", "/v2/cache/prune", "", "prune the cache", "Prune the cache?", "Pruned %s images",
-     "total_files_pruned", "Evict the least recently used images until the cache is within its limit"},
-    {"clean", CHANGE, false, "POST", "/v2/cache/clean", "", "clean the cache", "Clean the cache?", "Cleaned", NULL,
-     "Remove what failed and what makes no progress"},
-};
-enum { COMMAND_COUNT = sizeof(COMMANDS) / sizeof(COMMANDS[0]) };
-
-void commands_list(FILE *out)
-{
-    fprintf(out, "    %-28s%s\n\n", "help <command>", "Output help for one of the commands below");
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "    %-28s%s\n\n", COMMANDS[i].name, COMMANDS[i].help);
-}
-
 static const struct command *find(const char *name)
 {
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(COMMANDS[i].name, name) == 0)
-            return &COMMANDS[i];
-    }
+    const struct command *c = command_find(name);
+    if (c != NULL)
+        return c;
     printf("\nError: \"%s\" is not a valid command.\n\nCommands:\n\n", name);
     commands_list(stdout);
     fflush(stdout);
@@ -80,8 +46,9 @@ static int confirm(const char *question)
 static int agreed(const struct options *o, const struct command *c)
 {
     char question[512];
-    for (int i = 1; !o->force && c->question != NULL && i < (c->takes_id ? o->argument_count : 2); i++) {
-        command_text(c->question, c->takes_id ? o->arguments[i] : "", question, sizeof(question));
+    bool each = c->ids == IDS_PATH;
+    for (int i = 1; !o->force && c->question != NULL && i < (each ? o->argument_count : 2); i++) {
+        command_text(c->question, each ? o->arguments[i] : "", question, sizeof(question));
         int answer = confirm(question);
         if (answer <= 0)
             return answer;
@@ -89,14 +56,21 @@ static int agreed(const struct options *o, const struct command *c)
     return 1;
 }
 
+/* Are there as many arguments as C takes? */
+static bool arguments_fit(const struct options *o, const struct command *c)
+{
+    bool wants = c->ids == IDS_PATH || c->ids == IDS_FILTER;
+    if (wants ? o->argument_count >= 2 : o->argument_count <= (c->ids == IDS_NUMBER ? 2 : 1))
+        return true;
+    printf(wants ? "Please specify the ID of the image you wish for command '%s' from the cache.\n"
+           : c->ids == IDS_NUMBER ? "Command '%s' takes one number of seconds.\n" : "Command '%s' takes no arguments.\n", c->name);
+    return false;
+}
+
 static int run(struct options *o, const struct command *c)
 {
-    size_t ids = c->takes_id ? (size_t)o->argument_count - 1 : 1, count = ids * o->host_count;
-    if (c->takes_id ? o->argument_count < 2 : o->argument_count > 1) {
-        printf(c->takes_id ? "Please specify the ID of the image you wish for command '%s' from the cache.\n"
-                           : "Command '%s' takes no arguments.\n", c->name);
-        return FAILURE;
-    }
+    bool each = c->ids == IDS_PATH;
+    size_t ids = each ? (size_t)o->argument_count - 1 : 1, count = ids * o->host_count;
     int yes = agreed(o, c);
     if (yes <= 0)
         return yes < 0 ? FAILURE : SUCCESS;
@@ -105,7 +79,7 @@ static int run(struct options *o, const struct command *c)
         return FAILURE;
     for (size_t k = 0; k < count; k++) {
         results[k].host = &o->hosts[k / ids];
-        results[k].id = c->takes_id ? o->arguments[1 + k % ids] : NULL;
+        results[k].id = each ? o->arguments[1 + k % ids] : NULL;
     }
     ask(o, c, results, o->host_count, ids);
     int code = print_results(o, c, results, count);
@@ -113,6 +87,31 @@ static int run(struct options *o, const struct command *c)
         answer_clear(&results[k].answer);
     free(results);
     return code;
+}
+
+/* Over what stood there before, until a signal ends us. */
+static int watch(struct options *o, const struct command *c)
+{
+    char *end = NULL;
+    const char *text = o->argument_count > 1 ? o->arguments[1] : "2";
+    long seconds = strtol(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != '\0' || seconds < 1 || seconds > 86400) {
+        fprintf(stderr, "glance-cache-manage: watch: not a number of seconds: %s (see --help)\n", text);
+        return USAGE;
+    }
+    bool terminal = isatty(STDOUT_FILENO);
+    for (;;) {
+        char now[64];
+        time_t t = time(NULL);
+        struct tm tm;
+        localtime_r(&t, &tm);
+        strftime(now, sizeof(now), "%F %T", &tm);
+        printf("%s%s\n", terminal ? "\033[H\033[2J" : "", now);
+        run(o, c);
+        if (fflush(stdout) != 0)
+            return FAILURE;
+        sleep((unsigned)seconds);
+    }
 }
 
 int commands_run(struct options *o)
@@ -127,9 +126,14 @@ int commands_run(struct options *o)
     if (c == NULL)
         return FAILURE;
     if (help) {
-        printf("glance-cache-manage %s%s [options]\n\n    %s.\n", c->name, c->takes_id ? " <IMAGE_ID>" : "", c->help);
+        printf("glance-cache-manage %s%s [options]\n\n    %s.\n", c->name,
+               c->ids == IDS_NUMBER ? " [SECONDS]" : c->ids != IDS_NONE ? " <IMAGE_ID>" : "", c->help);
         return SUCCESS;
     }
+    if (!arguments_fit(o, c))
+        return FAILURE;
+    if (c->ids == IDS_NUMBER)
+        return watch(o, c);
     clock_gettime(CLOCK_MONOTONIC, &begin);
     int code = run(o, c);
     clock_gettime(CLOCK_MONOTONIC, &end);

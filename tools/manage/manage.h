@@ -5,12 +5,15 @@
  * changed meanwhile that another reads, so there is no lock. Functions of client and identity block on the network.
  *
  *   options    the command line and the environment
+ *   hosts      which hosts are meant
+ *   list       the table of commands
  *   client     requests; only here: libcurl
  *   identity   a token from Keystone
  *   table      tables as Glance's programs print them (pure)
  *   commands   what each command asks
  *   ask        asks it of all hosts
- *   print      what came back
+ *   print      what came back, as Glance's program prints it
+ *   fleet      what came back of commands that Glance's program has not
  */
 #ifndef GCFS_MANAGE_H
 #define GCFS_MANAGE_H
@@ -20,7 +23,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum { HOSTS_MAX = 256, SUCCESS = 0, FAILURE = 1, USAGE = 2 };
+enum { HOSTS_MAX = 4096, WHY_MAX = 300, SUCCESS = 0, FAILURE = 1, USAGE = 2 };
 
 struct host {
     char *name; /* as given */
@@ -28,11 +31,12 @@ struct host {
 };
 
 struct options {
-    bool verbose, debug, force, insecure, json, https;
-    struct host hosts[HOSTS_MAX];
+    bool verbose, debug, force, insecure, json, https, matrix, human;
+    struct host *hosts;
     size_t host_count;
-    const char *given[HOSTS_MAX]; /* what -H said; hosts are made of it when all options are read */
     const char *port, *ca_file;
+    long timeout; /* seconds to wait for a connection */
+    char *token_of_file; /* of --token-file; wiped at the end */
     const char *token, *username, *password, *project_id, *project_name, *user_domain_id, *project_domain_id, *domain_id, *auth_url,
         *strategy;
     char *own_token; /* from Keystone; wiped at the end */
@@ -46,6 +50,13 @@ struct options {
 int options_read(int argc, char **argv, struct options *ret);
 void options_free(struct options *o);
 void options_help(FILE *out);
+
+/* ---- hosts.c */
+
+/* Adds the hosts that TEXT names: a list of names, addresses, urls and ranges, or @FILE. Negative errno, and why. Port and scheme of O are
+ * those of hosts that name none. */
+int hosts_add(struct options *o, const char *text, char why[WHY_MAX]);
+void hosts_free(struct options *o);
 
 /* ---- client.c */
 
@@ -86,14 +97,25 @@ void table_free(struct table *t);
 /* "2026-11-22T05:06:20.060413"; no fraction when there is none. */
 void table_time(double seconds, char ret[40]);
 
-/* ---- print.c */
+/* Characters of TEXT in UTF-8, as a terminal shows them. */
+size_t text_width(const char *text);
+/* How wide lines may be: the terminal's columns; 80 where standard output is none. */
+size_t terminal_width(void);
 
-enum kind { CACHED, QUEUED, STATE, CHANGE };
+/* "142 GiB", "5.1 MiB". */
+void bytes_text(double n, char *ret, size_t size);
+struct result;
+const char *failure_of(const struct result *r); /* why it is not what was asked for, in one line */
+
+/* ---- list.c */
+
+enum kind { CACHED, QUEUED, STATE, CHANGE, IMAGES, INCOMPLETE, QUEUE, INVALID, SHOW };
+enum ids { IDS_NONE, IDS_PATH /* a request each */, IDS_FILTER /* one request, of whose answer they are picked */, IDS_NUMBER };
 
 struct command {
     const char *name;
     enum kind kind;
-    bool takes_id;
+    enum ids ids;
     const char *method, *path, *behind; /* the id stands between */
     const char *action;   /* "Failed to …" */
     const char *question; /* with %s for the id; NULL: none */
@@ -102,9 +124,14 @@ struct command {
     const char *help;
 };
 
+const struct command *command_find(const char *name); /* NULL */
+void commands_list(FILE *out);
+
+/* ---- print.c */
+
 struct result {
     const struct host *host;
-    const char *id; /* NULL: the command takes none */
+    const char *id; /* NULL: the command takes none, or picks of the answer */
     bool asked;
     struct answer answer;
 };
@@ -113,6 +140,16 @@ struct result {
 void command_text(const char *format, const char *text, char *ret, size_t size);
 /* SUCCESS, or FAILURE when any of them failed. */
 int print_results(const struct options *o, const struct command *c, const struct result *results, size_t count);
+
+/* ---- fleet.c: one result a host */
+
+void print_status(const struct result *results, size_t count);
+void print_fleet_images(const struct options *o, const struct result *results, size_t count);
+void print_incomplete(const struct result *results, size_t count);
+void print_queue(const struct result *results, size_t count);
+void print_invalid(const struct result *results, size_t count);
+/* What each host has of o->arguments[1 …]. */
+void print_show(const struct options *o, const struct result *results, size_t count);
 
 /* ---- ask.c */
 
@@ -125,6 +162,5 @@ void ask(struct options *o, const struct command *c, struct result *results, siz
 /* ---- commands.c */
 
 int commands_run(struct options *o); /* the exit code */
-void commands_list(FILE *out);
 
 #endif

@@ -2,19 +2,23 @@
 /* The command line, with the spellings of Glance's program, and the environment. */
 #include "config-auto.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/secret.h"
 #include "manage/manage.h"
 
-enum { O_JSON = 256, O_HTTPS, O_CA, O_VERSION, O_PROJECT_ID, O_USER_DOMAIN, O_PROJECT_DOMAIN, O_DOMAIN };
+enum { O_JSON = 256, O_HTTPS, O_CA, O_VERSION = 'V', O_TOKEN_FILE = 300, O_TIMEOUT, O_MATRIX, O_HUMAN, O_PROJECT_ID, O_USER_DOMAIN, O_PROJECT_DOMAIN, O_DOMAIN };
 
 static const struct option LONGS[] = {
     {"help", no_argument, NULL, 'h'}, {"verbose", no_argument, NULL, 'v'}, {"debug", no_argument, NULL, 'd'},
     {"host", required_argument, NULL, 'H'}, {"port", required_argument, NULL, 'p'}, {"insecure", no_argument, NULL, 'k'},
     {"force", no_argument, NULL, 'f'}, {"json", no_argument, NULL, O_JSON}, {"https", no_argument, NULL, O_HTTPS},
     {"ca-file", required_argument, NULL, O_CA}, {"os-cacert", required_argument, NULL, O_CA}, {"version", no_argument, NULL, O_VERSION},
+    {"token-file", required_argument, NULL, O_TOKEN_FILE}, {"timeout", required_argument, NULL, O_TIMEOUT},
+    {"matrix", no_argument, NULL, O_MATRIX}, {"human", no_argument, NULL, O_HUMAN},
     {"os-auth-token", required_argument, NULL, 'A'}, {"os_auth_token", required_argument, NULL, 'A'},
     {"auth_token", required_argument, NULL, 'A'}, {"os-username", required_argument, NULL, 'I'},
     {"os_username", required_argument, NULL, 'I'}, {"os-password", required_argument, NULL, 'K'},
@@ -32,19 +36,24 @@ void options_help(FILE *out)
     fputs("Usage: glance-cache-manage [options] command [ID …]\n\nCommands:\n\n", out);
     commands_list(out);
     fputs("Options:\n\n"
-          "    -H, --host HOST             a server: a name, an address, host:port or a url; may be given several times.\n"
-          "                                Default: 0.0.0.0\n"
+          "    -H, --host HOST             a server: a name, an address, host:port or a url. Several: a list a,b, a\n"
+          "                                range node-[1-5], @FILE with a line each, or the option given again.\n"
+          "                                Default: those of GLANCE_CACHE_HOSTS, or 0.0.0.0\n"
           "    -p, --port PORT             the port of hosts that name none; default: 9292\n"
           "        --https                 speak https with hosts that are no urls\n"
           "        --ca-file FILE          certificates of the authorities to trust\n"
           "    -k, --insecure              accept any certificate\n"
           "    -f, --force                 do not ask\n"
           "        --json                  print JSON\n"
+          "        --human                 list-cached: sizes as 1.5 GiB\n"
+          "        --matrix                list-images: a column for each host\n"
+          "        --timeout SECONDS       wait so long for a connection; default: 5\n"
           "    -v, --verbose               say what was done\n"
           "    -d, --debug                 show the requests\n"
           "    -A, --os-auth-token TOKEN   a token; else one is had from Keystone, by what follows. Of each, the\n"
           "                                environment's OS_AUTH_TOKEN and so on is the default, and safer: options\n"
           "                                are seen by the other users of the machine\n"
+          "        --token-file FILE       a token, in a file of one line\n"
           "    -N, --os-auth-url URL       Keystone\n"
           "    -I, --os-username NAME\n"
           "    -K, --os-password PASSWORD\n"
@@ -57,7 +66,7 @@ void options_help(FILE *out)
           "    -S, --os-auth-strategy WORD keystone or noauth\n"
           "        --os-cacert FILE        as --ca-file\n"
           "    -h, --help                  this text\n"
-          "        --version               the version\n", out);
+          "    -V, --version               the version\n", out);
 }
 
 static const char *environment(const char *name)
@@ -97,33 +106,10 @@ static bool set_text(struct options *o, int c, const char *value)
 static bool set_flag(struct options *o, int c)
 {
     bool *where = c == 'v' ? &o->verbose : c == 'd' ? &o->debug : c == 'k' ? &o->insecure : c == 'f' ? &o->force : c == O_JSON ? &o->json
-        : c == O_HTTPS ? &o->https : NULL;
+        : c == O_HTTPS ? &o->https : c == O_MATRIX ? &o->matrix : c == O_HUMAN ? &o->human : NULL;
     if (where != NULL)
         *where = true;
     return where != NULL;
-}
-
-/* "h", "h:1", "[::1]:1", "::1", "http://h:1/" */
-static bool make_host(const struct options *o, const char *given, struct host *ret)
-{
-    const char *scheme = o->https ? "https" : "http", *port = o->port != NULL ? o->port : "9292";
-    int n;
-    ret->name = strdup(given);
-    if (strncmp(given, "http://", 7) == 0 || strncmp(given, "https://", 8) == 0) {
-        ret->url = strdup(given);
-        for (size_t i = ret->url != NULL ? strlen(ret->url) : 0; i > 0 && ret->url[i - 1] == '/'; i--)
-            ret->url[i - 1] = '\0';
-        return ret->name != NULL && ret->url != NULL;
-    }
-    const char *colon = strchr(given, ':');
-    bool bracket = given[0] == '[';
-    if (colon != NULL && !bracket && strchr(colon + 1, ':') != NULL)
-        n = asprintf(&ret->url, "%s://[%s]:%s", scheme, given, port);
-    else if (bracket ? strstr(given, "]:") != NULL : colon != NULL)
-        n = asprintf(&ret->url, "%s://%s", scheme, given);
-    else
-        n = asprintf(&ret->url, "%s://%s:%s", scheme, given, port);
-    return n >= 0 && ret->name != NULL;
 }
 
 static int wrong(const char *what, const char *value)
@@ -132,58 +118,95 @@ static int wrong(const char *what, const char *value)
     return USAGE + 1;
 }
 
-static int finish(struct options *o, size_t given)
+/* When all options are read: hosts that name no port have that of --port. */
+static int finish(struct options *o, char **given, size_t count)
 {
-    if (given == 0)
-        o->given[given++] = "0.0.0.0";
+    const char *list = environment("GLANCE_CACHE_HOSTS");
+    char why[WHY_MAX];
+    int r = 0;
     if (o->port != NULL && (strspn(o->port, "0123456789") != strlen(o->port) || strlen(o->port) > 5 || atoi(o->port) < 1 ||
                             atoi(o->port) > 65535))
         return wrong("argument -p/--port: not a port from 1 to 65535:", o->port);
-    for (; o->host_count < given; o->host_count++) {
-        if (o->given[o->host_count][0] == '\0')
-            return wrong("argument -H/--host: a server must have a name, not", "''");
-        if (!make_host(o, o->given[o->host_count], &o->hosts[o->host_count]))
-            return FAILURE + 1;
+    for (size_t i = 0; i < count && r == 0; i++)
+        r = hosts_add(o, given[i], why);
+    if (count == 0)
+        r = hosts_add(o, list != NULL ? list : "0.0.0.0", why);
+    return r == -ENOMEM ? FAILURE + 1 : r < 0 ? wrong(count > 0 ? "argument -H/--host:" : "GLANCE_CACHE_HOSTS:", why) : 0;
+}
+
+/* A token in a file of one line. */
+static int read_token(struct options *o, const char *path)
+{
+    int r = secret_read(path, &o->token_of_file);
+    if (r == 0) {
+        o->token = o->token_of_file;
+        return 0;
     }
-    return 0;
+    fprintf(stderr, "glance-cache-manage: argument --token-file: %s: %s\n", path, secret_error(r));
+    return USAGE + 1;
+}
+
+static int set_timeout(struct options *o, const char *text)
+{
+    char *end;
+    o->timeout = strtol(text, &end, 10);
+    return *text < '0' || *text > '9' || *end != '\0' || o->timeout < 1 || o->timeout > 3600
+               ? wrong("argument --timeout: not a number of seconds from 1 to 3600:", text) : 0;
+}
+
+/* One option. 0: go on; else the exit code plus one. */
+static int take(struct options *o, int c)
+{
+    switch (c) {
+    case 'h':
+        options_help(stdout);
+        return SUCCESS + 1;
+    case O_VERSION:
+        puts("glance-cache-manage " PACKAGE_VERSION);
+        return SUCCESS + 1;
+    case 'R':
+        return 0;
+    case O_TOKEN_FILE:
+        return read_token(o, optarg);
+    case O_TIMEOUT:
+        return set_timeout(o, optarg);
+    default:
+        if (set_flag(o, c) || (optarg != NULL && set_text(o, c, optarg)))
+            return 0;
+        fputs("Try glance-cache-manage --help.\n", stderr);
+        return USAGE + 1;
+    }
 }
 
 int options_read(int argc, char **argv, struct options *ret)
 {
-    size_t given = 0;
-    int c;
-    *ret = (struct options){0};
+    char **given = calloc((size_t)argc + 1, sizeof(*given));
+    size_t count = 0;
+    int c, code = given == NULL ? FAILURE + 1 : 0;
+    *ret = (struct options){.timeout = 5};
     read_environment(ret);
-    while ((c = getopt_long(argc, argv, "hvdH:p:kfA:I:K:R:T:N:S:", LONGS, NULL)) != -1) {
-        if (c == 'h' || c == O_VERSION) {
-            if (c == 'h')
-                options_help(stdout);
-            else
-                puts("glance-cache-manage " PACKAGE_VERSION);
-            return SUCCESS + 1;
-        }
-        if (c == 'H' && given == HOSTS_MAX)
-            return wrong("too many hosts, from", optarg);
+    while (code == 0 && (c = getopt_long(argc, argv, "hvVdH:p:kfA:I:K:R:T:N:S:", LONGS, NULL)) != -1) {
         if (c == 'H')
-            ret->given[given++] = optarg;
-        else if (c != 'R' && !set_flag(ret, c) && (optarg == NULL || !set_text(ret, c, optarg)))
-            return fputs("Try glance-cache-manage --help.\n", stderr), USAGE + 1;
+            given[count++] = optarg;
+        else
+            code = take(ret, c);
     }
     ret->arguments = argv + optind;
     ret->argument_count = argc - optind;
-    if (ret->argument_count == 0) {
+    if (code == 0 && ret->argument_count == 0) {
         fputs("glance-cache-manage: the following arguments are required: command (see --help)\n", stderr);
-        return USAGE + 1;
+        code = USAGE + 1;
     }
-    return finish(ret, given);
+    if (code == 0)
+        code = finish(ret, given, count);
+    free(given);
+    return code;
 }
 
 void options_free(struct options *o)
 {
-    for (size_t i = 0; i < o->host_count; i++) {
-        free(o->hosts[i].name);
-        free(o->hosts[i].url);
-    }
+    hosts_free(o);
+    secret_free(o->token_of_file);
     if (o->own_token != NULL)
         explicit_bzero(o->own_token, strlen(o->own_token));
     free(o->own_token);

@@ -24,14 +24,9 @@ static void print_failure(const struct command *c, const struct result *r)
     if (r->answer.status == 404 && !r->answer.ours)
         printf("Cache management middleware not enabled on host %s\n", r->host->name);
     else if (r->answer.status == 403)
-        printf("Not authorized to make this request.\n");
+        printf("Not authorized to make this request.\n"), fprintf(stderr, "%s\n", r->answer.message);
     else
         printf("Failed to %s. Got error:\n%s\n", c->action, r->answer.message);
-}
-
-static const char *failure_of(const struct result *r)
-{
-    return r->answer.status == 404 && !r->answer.ours ? "cache management is not enabled" : r->answer.message;
 }
 
 static void number_text(const struct command *c, const struct answer *a, char *ret, size_t size)
@@ -42,7 +37,7 @@ static void number_text(const struct command *c, const struct answer *a, char *r
 
 /* ---- lists of images */
 
-static void add_cached(struct table *t, const char *host, const json_t *image)
+static void add_cached(const struct options *o, struct table *t, const char *host, const json_t *image)
 {
     char accessed[40] = "N/A", modified[40], size[32], hits[32];
     double last = json_number_value(json_object_get(image, "last_accessed"));
@@ -51,19 +46,22 @@ static void add_cached(struct table *t, const char *host, const json_t *image)
         table_time(last, accessed);
     table_time(json_number_value(json_object_get(image, "last_modified")), modified);
     snprintf(size, sizeof(size), "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(image, "size")));
+    if (o->human)
+        bytes_text((double)json_integer_value(json_object_get(image, "size")), size, sizeof(size));
     snprintf(hits, sizeof(hits), "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(image, "hits")));
     const char *const cells[] = {host, id != NULL ? id : "", accessed, modified, size, hits};
     table_add(t, host != NULL ? cells : cells + 1);
 }
 
-static void add_queued(struct table *t, const char *host, const json_t *image)
+static void add_queued(const struct options *o, struct table *t, const char *host, const json_t *image)
 {
+    (void)o;
     const char *id = json_string_value(image);
     const char *const cells[] = {host, id != NULL ? id : ""};
     table_add(t, host != NULL ? cells : cells + 1);
 }
 
-static void print_images(const struct command *c, const struct result *results, size_t count, bool several)
+static void print_images(const struct options *o, const struct command *c, const struct result *results, size_t count, bool several)
 {
     static const char *const cached[] = {"Host", "ID", "Last Accessed (UTC)", "Last Modified (UTC)", "Size", "Hits"};
     static const char *const queued[] = {"Host", "ID"};
@@ -74,7 +72,7 @@ static void print_images(const struct command *c, const struct result *results, 
     table_begin(&t, (c->kind == CACHED ? 6 : 2) - skip, (c->kind == CACHED ? cached : queued) + skip, &"ccccrr"[skip]);
     for (size_t k = 0; k < count; k++) {
         json_array_foreach(json_object_get(results[k].answer.body, key), i, image) {
-            (c->kind == CACHED ? add_cached : add_queued)(&t, several ? results[k].host->name : NULL, image);
+            (c->kind == CACHED ? add_cached : add_queued)(o, &t, several ? results[k].host->name : NULL, image);
             found++;
         }
     }
@@ -87,62 +85,46 @@ static void print_images(const struct command *c, const struct result *results, 
     table_free(&t);
 }
 
-/* ---- status */
-
-static void size_text(double n, char *ret, size_t size)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    unsigned i = 0;
-    for (; n >= 1024 && i < 5; i++)
-        n /= 1024;
-    snprintf(ret, size, i == 0 ? "%.0f %s" : "%.1f %s", n, units[i]);
-}
-
-static void print_status(const struct result *results, size_t count)
-{
-    static const char *const titles[] = {"Host", "Used", "Limit", "Cached", "Incomplete", "Queued", "Failed", "Hits", "Misses", "Fetching"};
-    static const struct { const char *group, *key; } numbers[] = {
-        {"images", "cached"}, {"images", "incomplete"}, {"images", "queued"}, {"images", "invalid"}, {"counters", "hits"},
-        {"counters", "misses"},
-    };
-    struct table t;
-    table_begin(&t, 10, titles, "crrrrrrrrr");
-    for (size_t k = 0; k < count; k++) {
-        char text[10][48];
-        const char *cells[10];
-        const json_t *cache = json_object_get(results[k].answer.body, "cache"), *space = json_object_get(cache, "space");
-        if (!results[k].answer.ok)
-            continue;
-        size_text(json_number_value(json_object_get(space, "used")), text[1], sizeof(text[1]));
-        size_text(json_number_value(json_object_get(space, "limit")), text[2], sizeof(text[2]));
-        for (size_t i = 0; i < 6; i++)
-            snprintf(text[3 + i], sizeof(text[0]), "%" JSON_INTEGER_FORMAT,
-                     json_integer_value(json_object_get(json_object_get(cache, numbers[i].group), numbers[i].key)));
-        snprintf(text[9], sizeof(text[9]), "%zu", json_array_size(json_object_get(cache, "fetches")));
-        for (size_t i = 1; i < 10; i++)
-            cells[i] = text[i];
-        cells[0] = results[k].host->name;
-        table_add(&t, cells);
-    }
-    if (t.rows > 0)
-        table_print(&t, stdout);
-    table_free(&t);
-}
-
 /* ---- changes */
+
+/* TEXT, cut so that the table with the other columns as wide as OTHERS fits the terminal. The whole of what failed goes to standard error. */
+static const char *fitted(const struct result *r, const char *text, size_t others, char *ret, size_t size)
+{
+    size_t room = terminal_width() > others + 24 ? terminal_width() - others : 24, length = 0, used = 0;
+    if (text_width(text) <= room)
+        return text;
+    for (; used + 1 < room; used++) {
+        length++;
+        while (((unsigned char)text[length] & 0xc0) == 0x80)
+            length++;
+    }
+    snprintf(ret, size, "%.*s~", (int)length, text);
+    if (!r->answer.ok)
+        fprintf(stderr, "%s: %s\n", r->host->name, text);
+    return ret;
+}
 
 static void print_changes(const struct command *c, const struct result *results, size_t count, bool several, bool verbose)
 {
     static const char *const titles[] = {"Host", "ID", "Result"};
-    char number[32], text[512];
+    bool ids = c->ids == IDS_PATH;
+    char number[32], text[512], cut[512];
+    size_t wide[2] = {0, 0};
     struct table t;
-    table_begin(&t, 3, titles, "ccc");
+    for (size_t k = 0; k < count; k++) {
+        wide[0] = text_width(results[k].host->name) > wide[0] ? text_width(results[k].host->name) : wide[0];
+        wide[1] = ids && text_width(results[k].id) > wide[1] ? text_width(results[k].id) : wide[1];
+    }
+    table_begin(&t, ids ? 3 : 2, ids ? titles : (const char *const[]){"Host", "Result"}, "ccc");
     for (size_t k = 0; k < count; k++) {
         const struct result *r = &results[k];
         number_text(c, &r->answer, number, sizeof(number));
         command_text(c->done, r->id != NULL ? r->id : number, text, sizeof(text));
-        const char *const cells[] = {r->host->name, r->id != NULL ? r->id : "", r->answer.ok ? text : failure_of(r)};
-        table_add(&t, cells);
+        const char *result = r->answer.ok ? text : failure_of(r);
+        if (several)
+            result = fitted(r, result, wide[0] + wide[1] + (ids ? 10 : 7), cut, sizeof(cut));
+        const char *const all[] = {r->host->name, r->id, result}, *const two[] = {r->host->name, result};
+        table_add(&t, ids ? all : two);
         if (!several && r->answer.ok && verbose)
             puts(text);
     }
@@ -169,6 +151,38 @@ static void print_json(const struct result *results, size_t count)
     json_decref(list);
 }
 
+static void print_kind(const struct options *o, const struct command *c, const struct result *results, size_t count, bool several, bool failed)
+{
+    switch (c->kind) {
+    case CHANGE:
+        print_changes(c, results, count, several, o->verbose);
+        break;
+    case STATE:
+        print_status(results, count);
+        break;
+    case IMAGES:
+        print_fleet_images(o, results, count);
+        break;
+    case INCOMPLETE:
+        print_incomplete(results, count);
+        break;
+    case QUEUE:
+        print_queue(results, count);
+        break;
+    case INVALID:
+        print_invalid(results, count);
+        break;
+    case SHOW:
+        print_show(o, results, count);
+        break;
+    case CACHED:
+    case QUEUED:
+        if (several || !failed)
+            print_images(o, c, results, count, several);
+        break;
+    }
+}
+
 int print_results(const struct options *o, const struct command *c, const struct result *results, size_t count)
 {
     bool several = o->host_count > 1, failed = false;
@@ -176,18 +190,14 @@ int print_results(const struct options *o, const struct command *c, const struct
         failed |= !results[k].answer.ok;
         if (results[k].answer.ok || o->json)
             continue;
-        if (!several)
+        if (!several && c->kind != STATE)
             print_failure(c, &results[k]);
-        else if (c->kind != CHANGE)
+        else if (c->kind != CHANGE && c->kind != STATE) /* which have a row for it */
             fprintf(stderr, "%s: %s\n", results[k].host->name, failure_of(&results[k]));
     }
     if (o->json)
         print_json(results, count);
-    else if (c->kind == CHANGE)
-        print_changes(c, results, count, several, o->verbose);
-    else if (c->kind == STATE)
-        print_status(results, count);
-    else if (several || !failed)
-        print_images(c, results, count, several);
+    else
+        print_kind(o, c, results, count, several, failed);
     return failed ? FAILURE : SUCCESS;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tables in the shape of prettytable, which scripts may parse. */
+/* Tables in the shape of prettytable, which scripts may parse, and the texts of cells. */
 #include "config-auto.h"
 
 #include <inttypes.h>
@@ -7,7 +7,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "manage/manage.h"
 
@@ -39,8 +41,7 @@ void table_free(struct table *t)
     *t = (struct table){0};
 }
 
-/* Characters, in UTF-8. */
-static size_t width_of(const char *text)
+size_t text_width(const char *text)
 {
     size_t n = 0;
     for (; *text != '\0'; text++)
@@ -57,7 +58,7 @@ static void put_text(const char *text, FILE *out)
 
 static void print_cell(const char *text, size_t width, char align, FILE *out)
 {
-    size_t length = width_of(text), excess = width - length;
+    size_t length = text_width(text), excess = width - length;
     size_t left = align == 'r' ? excess : excess % 2 == 0 || length % 2 == 1 ? excess / 2 : excess / 2 + 1;
     fprintf(out, "| %*s", (int)left, "");
     put_text(text, out);
@@ -80,9 +81,9 @@ void table_print(const struct table *t, FILE *out)
     if (widths == NULL)
         return;
     for (size_t c = 0; c < t->columns; c++) {
-        widths[c] = width_of(t->titles[c]);
+        widths[c] = text_width(t->titles[c]);
         for (size_t r = 0; r < t->rows; r++) {
-            size_t width = width_of(t->cells[r * t->columns + c]);
+            size_t width = text_width(t->cells[r * t->columns + c]);
             widths[c] = width > widths[c] ? width : widths[c];
         }
     }
@@ -111,4 +112,26 @@ void table_time(double seconds, char ret[40])
     size_t n = strftime(ret, 40, "%Y-%m-%dT%H:%M:%S", &tm);
     if (micros % 1000000 != 0)
         snprintf(ret + n, 40 - n, ".%06" PRId64, micros % 1000000);
+}
+
+size_t terminal_width(void)
+{
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+/* ---- texts of cells */
+
+const char *failure_of(const struct result *r)
+{
+    return r->answer.status == 404 && !r->answer.ours ? "cache management is not enabled" : r->answer.message;
+}
+
+void bytes_text(double n, char *ret, size_t size)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    unsigned i = 0;
+    for (; n >= 1023.95 && i < 5; i++)
+        n /= 1024;
+    snprintf(ret, size, i == 0 || n >= 99.95 ? "%.0f %s" : "%.1f %s", n, units[i]);
 }

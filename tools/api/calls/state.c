@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* GET /status: all that the status page shows, in one document. No state. */
+/* GET /status: all that the status page shows, in one document; with ?brief=1 without the lists of images. No state. */
 #include "config-auto.h"
 
 #include <errno.h>
@@ -77,10 +77,13 @@ static json_t *entries(const struct request *r, enum mount_folder folder, mount_
 enum MHD_Result status_show(struct request *r)
 {
     json_t *status = NULL;
+    char brief[8];
     int error = mount_status(r->api->mount, &status);
     if (error < 0)
         return reply_errno(r, error, "read the status of the cache");
     history_sample(r->api->history, status);
+    if (request_argument(r, "brief", brief, sizeof(brief)) != 0)
+        return reply_json(r, 200, json_pack("{s:s, s:b, s:o}", "mount", r->api->mount, "may_manage", r->who.admin, "cache", status));
     return reply_json(r, 200, json_pack("{s:s, s:b, s:i, s:o, s:o, s:o, s:o, s:o, s:o}",
         "mount", r->api->mount, "may_manage", r->who.admin, "shown_at_most", SHOWN_MAX, "cache", status,
         "cached", entries(r, FOLDER_CACHED, take_cached), "incomplete", entries(r, FOLDER_INCOMPLETE, take_incomplete),
