@@ -45,12 +45,12 @@ class Wire:
         number = len(self.machines)
         self.add_namespace(name)
         address = f"10.213.0.{number}"
-        ip("-n", self.namespace(name), "link", "add", "name", "eth0", "type", "veth", "peer", "name", f"port{number}", "netns",
-           self.namespace("wire"))
-        ip("-n", self.namespace("wire"), "link", "set", "dev", f"port{number}", "master", "wire0", "up")
+        # Not by ip -n, which wants to change how mounts propagate, and cannot in a chroot.
+        self.run(name, "ip", "link", "add", "name", "eth0", "type", "veth", "peer", "name", f"port{number}", "netns", self.namespace("wire"))
+        self.run("wire", "ip", "link", "set", "dev", f"port{number}", "master", "wire0", "up")
         for link in ("lo", "eth0"):
-            ip("-n", self.namespace(name), "link", "set", "dev", link, "up")
-        ip("-n", self.namespace(name), "addr", "add", f"{address}/24", "dev", "eth0")
+            self.run(name, "ip", "link", "set", "dev", link, "up")
+        self.run(name, "ip", "addr", "add", f"{address}/24", "dev", "eth0")
         return address
 
     def close(self):
