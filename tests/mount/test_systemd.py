@@ -198,11 +198,11 @@ def test_crashes(machine):
     machine.start("glance-cache-fs")
     with Reader(machine, "crashed") as reader:
         keeper, worker = main_pid(machine), worker_pid(machine)
-        machine.run("kill", "-KILL", worker)
+        machine.run("sh", "-c", f"kill -KILL {worker}")
         assert reader.read() == "same"
         wait_until(lambda: worker_pid(machine) != worker, what="another worker")
         assert main_pid(machine) == keeper and machine.show("glance-cache-fs", "NRestarts") == "0"
-    machine.run("kill", "-KILL", keeper)
+    machine.run("sh", "-c", f"kill -KILL {keeper}")
     wait_until(lambda: main_pid(machine) not in (0, keeper) and machine.show("glance-cache-fs", "ActiveState") == "active", seconds=60,
                what="systemd to start it again")
     same(read(machine, "crashed"), content)
