@@ -37,6 +37,11 @@ int backend_status_error(int status)
     }
 }
 
+bool backend_may_refuse_range(int status)
+{
+    return status == 204 || status == 400 || status == 403 || status == 416 || status == 501;
+}
+
 /* Copies the header when it is there and fits; one that does not fit cannot be compared or sent back, so it is none. */
 static void copy_header(const struct transfer_head *head, const char *name, char *to, size_t size)
 {

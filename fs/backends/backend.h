@@ -86,6 +86,8 @@ extern const struct backend_ops backend_file, backend_http, backend_glance, back
 /* An HTTP status that is not what was asked for, as an error: 404, 410 → -ENOENT; 401, 403 → -EACCES; 408, 425, 429, 5xx →
  * -EAGAIN; 412 → -ESTALE; anything else → -EPROTO. 2xx → 0. */
 int backend_status_error(int status);
+/* May STATUS, to a request for a part, be that of a server which can only send all of it? The request without a range tells. */
+bool backend_may_refuse_range(int status);
 
 /* Where the body of an answer to bytes() starts, and whether it is this version. Returns 0 and *ret_offset (FIRST for 206; 0 for a
  * 200 of the whole image: no Range support), or: -ESTALE another version (412, another total, another etag or modified from the

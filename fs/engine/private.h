@@ -140,7 +140,8 @@ struct image {
     bool stopping;  /* being dropped or found changed: no new ranges */
     bool wants_room; /* nothing of it is asked for until the rows thread has evicted */
     int64_t through_since; /* monotonic */
-    bool no_range;  /* the server sends the whole image only */
+    bool no_range;  /* it is asked for without ranges, see whole.c */
+    enum { PARTS_UNKNOWN, PARTS_WORK, PARTS_DOUBTED, PARTS_NONE, PARTS_BLAMELESS } parts;
     unsigned fails; /* in a row without progress */
     unsigned tried; /* endpoints asked since the last progress, a bit each */
     struct transfer_timer *retry;
@@ -164,6 +165,7 @@ struct lookup {
     int64_t asked_at; /* monotonic */
     bool known; /* there is a row to go on with when the backend cannot be asked; set before it is asked */
     bool again; /* asked by describe_again() */
+    bool ranged, plain; /* it was asked for a part; it is asked for all, because that was refused */
     int status;
     bool settling; /* in the hands of the rows thread; protected by engine->lock */
     struct image_meta meta;
@@ -186,6 +188,7 @@ struct endpoint_health {
     int64_t down_until; /* monotonic */
     unsigned fails;     /* in a row */
     int64_t denied_at;   /* monotonic; when it was logged last that it refuses us */
+    bool told_whole;     /* it was logged that it does not send parts */
     int64_t last_ok, last_error; /* wall clock; 0: never */
     char error[160];
 };
@@ -334,6 +337,13 @@ int range_again(struct range *range);
 void range_free(struct range *range); /* cancels its transfer */
 void range_serve(struct image *image); /* somebody new may wait for bytes that arrived and are not in the file yet */
 
+/* ---- whole.c: servers that do not send parts of an image; on the fetch thread */
+
+/* Is HEAD maybe the answer of such a server? Then it is to be asked for all. Notes, too, that parts are sent. */
+bool whole_is_suspected(struct range *range, const struct transfer_head *head);
+void whole_proved(struct range *range);                    /* all of it came instead of a part, or where a part was refused */
+bool whole_was_refused(struct image *image, int status);   /* it was answered STATUS: was it asked for all, and in vain as well? */
+
 /* ---- pace.c: how fast it comes, over how many connections; on the fetch thread */
 
 void pace_answered(struct engine *e, int64_t waited);   /* any answer began after so many ns */
@@ -353,6 +363,8 @@ json_t *origin_status(struct engine *e);
 
 /* NAME was not had because ENDPOINT answered STATUS (401, 403): said in the log, once a minute. */
 void origin_denied(struct engine *e, unsigned endpoint, const char *name, int status);
+/* ENDPOINT does not send parts of NAME, and maybe of no image: said in the log, once. Any thread. */
+void origin_sends_whole(struct engine *e, unsigned endpoint, const char *name);
 
 /* ---- auth.c: credentials that must be had first; on the fetch thread but for auth_now() */
 

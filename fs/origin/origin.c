@@ -97,6 +97,17 @@ void origin_denied(struct engine *e, unsigned endpoint, const char *name, int st
                     name, endpoint_name(e, endpoint), status);
 }
 
+void origin_sends_whole(struct engine *e, unsigned endpoint, const char *name)
+{
+    pthread_mutex_lock(&e->lock);
+    bool told = e->endpoints[endpoint].told_whole;
+    e->endpoints[endpoint].told_whole = true;
+    pthread_mutex_unlock(&e->lock);
+    if (!told)
+        log_notice("backend %s does not send parts of %s: it is fetched in one stream from the start, as are others like it",
+                   endpoint_name(e, endpoint), name);
+}
+
 static void add_status(struct engine *e, unsigned i, json_t *list)
 {
     pthread_mutex_lock(&e->lock);

@@ -52,6 +52,7 @@ class Fault:
     redirect: str = None  # 302 to this url; "{path}" stands for the path asked for
     raw: bytes = None  # these bytes instead of an answer, then the connection closes
     # how to answer what would be right
+    range_status: int = None  # this status to whoever says Range; to others the whole image
     no_range: bool = False  # 200 and the whole image whatever Range says
     ignore_conditions: bool = False  # of If-Match and If-Range
     etag: str = None  # instead of the right one; "": none
@@ -291,6 +292,8 @@ class Origin:
                                                                                                    request.path)}, b"")
         if fault.status is not None:
             return self._send(connection, request, fault, fault.status, fault.headers, fault.body)
+        if fault.range_status is not None and request.range is not None:
+            return self._send(connection, request, fault, fault.range_status, {}, b"" if fault.range_status == 204 else b"no ranges\n")
         refusal = self._refuse(request)
         if refusal is not None:
             return self._send(connection, request, fault, 401, refusal, b"who are you?\n")

@@ -506,6 +506,8 @@ void fetch_fail(struct image *image, int status, const char *why)
     pthread_mutex_unlock(&image->lock);
     image->fails = 0;
     image->tried = 0;
+    if (image->parts == PARTS_BLAMELESS)
+        image->parts = PARTS_UNKNOWN;
     log_warning("%s: not fetched: %s; what is here is kept, the next read asks again", image->name, why);
     ledger_count(image->engine->ledger, COUNT_FETCHES_FAILED, 1);
     keep_error(image, why);

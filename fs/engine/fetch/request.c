@@ -76,7 +76,7 @@ static int take_whole_body(struct range *range)
 {
     struct image *image = range->image;
 
-    image->no_range = true;
+    whole_proved(range);
     if (range->start != 0 || TAILQ_FIRST(&image->ranges) != range || TAILQ_NEXT(range, link) != NULL) {
         snprintf(range->why, sizeof(range->why), "the server sends whole images only");
         return -ENOTSUP;
@@ -102,6 +102,10 @@ static int on_head(void *context, const struct transfer_head *head)
     range->first_at = clock_monotonic();
     pace_waited(range->image, range->first_at - range->asked_at);
     range->retry_after = head->retry_after;
+    if (whole_is_suspected(range, head)) {
+        snprintf(range->why, sizeof(range->why), "the server may send whole images only");
+        return -ENOTSUP;
+    }
     int r = backend_check_bytes(head, &range->image->meta, range->endpoint, range->pos, &offset);
     if (r == 0)
         r = learn_version(range, head);
@@ -112,6 +116,8 @@ static int on_head(void *context, const struct transfer_head *head)
             snprintf(range->why, sizeof(range->why), "HTTP status %d", head->status);
         return r;
     }
+    if (head->status == 200 && range->image->no_range)
+        whole_proved(range);
     if (head->status == 200 && (range->pos != 0 || range->end < range->image->meta.size))
         return take_whole_body(range);
     return 0;
@@ -401,8 +407,10 @@ static void range_failed(struct range *range, int error, const struct transfer_r
         if (range_again(range) == 0)
             return;
     }
+    bool anyhow = error != -ENOTSUP && whole_was_refused(image, result->status);
     describe_failure(range, error, result, what, sizeof(what));
-    switch (error) {
+    bool refused = anyhow || (error == -EPROTO && result->status >= 400 && result->status < 500); /* as it will be next time */
+    switch (refused ? -EACCES : error) {
     case -ECANCELED: /* the loop ends */
         range_free(range);
         return;

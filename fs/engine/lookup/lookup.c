@@ -178,7 +178,13 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
         finish(l, -ECANCELED);
         return;
     }
-    if (error == -ENOENT || error == -EACCES) {
+    bool refused = error == -EPROTO && status >= 400 && status < 500; /* as any other try would be; the backend is well */
+    if (refused && l->tried_endpoints == all && !l->known) {
+        log_warning("%s: looked up in vain: %s", l->name, what);
+        finish(l, -EIO);
+        return;
+    }
+    if (error == -ENOENT || error == -EACCES || (refused && !l->known)) {
         if (error == -EACCES && status != 0)
             origin_denied(e, l->endpoint, l->name, status);
         if ((l->tried_endpoints & all) == all)
@@ -187,7 +193,8 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
             ask(l);
         return;
     }
-    origin_failed(e, l->endpoint, what, l->head.retry_after);
+    if (!refused)
+        origin_failed(e, l->endpoint, what, l->head.retry_after);
     l->again = false;
     if ((l->tried_endpoints & all) != all) {
         ask(l);
@@ -245,6 +252,7 @@ static int on_data(void *context, const struct transfer_head *head, const void *
     return l->engine->ops->describe_has_bytes ? ENOUGH : -EPROTO;
 }
 
+static void ask_it(struct lookup *l);
 static void on_done(void *context, int error, const struct transfer_result *result);
 static const struct transfer_ops lookup_ops = {.on_head = on_head, .on_data = on_data, .on_done = on_done};
 
@@ -282,6 +290,8 @@ static void on_done(void *context, int error, const struct transfer_result *resu
         error = e->ops->described(e->backend, l->endpoint, l->name, &l->head, l->body, l->length, &l->meta);
     if (error == 0) {
         origin_ok(e, l->endpoint);
+        if (l->plain)
+            origin_sends_whole(e, l->endpoint, l->name);
         if (l->meta.size == IMAGE_SIZE_UNKNOWN)
             ask_again(l);
         else
@@ -291,6 +301,11 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     if (auth_again(e, result->status, l->credential, &l->auth_tries)) {
         l->tried_endpoints &= ~(1u << l->endpoint);
         ask(l);
+        return;
+    }
+    if (l->ranged && backend_may_refuse_range(result->status)) { /* the first bytes, or the image? */
+        l->plain = true;
+        ask_it(l);
         return;
     }
     if (result->stream_only && l->streams_lost++ < STREAMS_LOST_MAX) {
@@ -309,12 +324,11 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     lookup_failed(l, error, result->status, what);
 }
 
-static void ask_endpoint(struct lookup *l)
+static void ask_it(struct lookup *l)
 {
     struct engine *e = l->engine;
     struct transfer_request request = {0};
 
-    l->endpoint = origin_choose(e, &l->tried_endpoints);
     l->head = (struct transfer_head){0};
     l->length = 0;
     l->again = false;
@@ -322,12 +336,21 @@ static void ask_endpoint(struct lookup *l)
     int r = l->body != NULL || (l->body = malloc(PROBE_BYTES)) != NULL ? 0 : -ENOMEM;
     if (r == 0)
         r = e->ops->describe(e->backend, l->endpoint, l->name, l->probe, &request);
+    l->ranged = request.ranged && !l->plain;
+    request.ranged = l->ranged;
     if (r == 0)
         r = transfer_start(e->transfers, &request, &lookup_ops, l, &l->transfer);
     l->asked_at = clock_monotonic();
     transfer_request_clear(&request);
     if (r < 0)
         finish(l, r == -ENOMEM || r == -ENOENT ? r : -EIO);
+}
+
+static void ask_endpoint(struct lookup *l)
+{
+    l->endpoint = origin_choose(l->engine, &l->tried_endpoints);
+    l->plain = false;
+    ask_it(l);
 }
 
 static void authorised(void *context, int status)
