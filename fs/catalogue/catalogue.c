@@ -87,7 +87,8 @@ static int open_database(const char *path, bool check, struct catalogue **ret)
         catalogue_close(c);
         return -ENOMEM;
     }
-    r = cat_connection_open(c->path, &c->writer);
+    atomic_init(&c->trouble_fd, -1);
+    r = cat_connection_open(c, &c->writer);
     if (r >= 0)
         r = cat_schema_prepare(c->writer->db, c->path, check);
     if (r < 0) {
@@ -143,10 +144,11 @@ int cat_read_begin(struct catalogue *c, struct cat_connection **ret)
     pthread_mutex_unlock(&c->lock);
 
     if (!k) {
-        int r = cat_connection_open(c->path, &k);
+        int r = cat_connection_open(c, &k);
         if (r >= 0)
             r = cat_execute(k->db, "PRAGMA query_only = 1");
         if (r < 0) {
+            cat_note_error(c, r);
             cat_connection_close(k);
             pthread_mutex_lock(&c->lock);
             c->readers--;
@@ -248,6 +250,8 @@ static void checkpoint_log(struct catalogue *c)
 int cat_write_end(struct catalogue *c, int result)
 {
     int r = result;
+    if (r == -EBADMSG)
+        cat_note_error(c, r);
     if (r >= 0) {
         int committed = run_plain(c->writer, "COMMIT");
         if (committed < 0)

@@ -59,6 +59,12 @@ struct image_row {
 int catalogue_open(const char *path, struct catalogue **ret);
 /* The same without quick_check, which takes some ms a MiB: for one that was opened not long ago, by a process that may have died. */
 int catalogue_reopen(const char *path, struct catalogue **ret);
+/*
+ * Damage that a statement met while the catalogue is in use (-EBADMSG; 0: none): it must be closed, set aside and built anew. FD, an eventfd
+ * that stays the caller's, becomes readable then. Any thread.
+ */
+int catalogue_trouble(struct catalogue *c);
+void catalogue_watch(struct catalogue *c, int fd);
 /* Checkpoints the write-ahead log and closes. No other call may be under way. NULL is fine. */
 void catalogue_close(struct catalogue *c);
 

@@ -63,8 +63,10 @@ static int collect(struct cat_query *q, struct image_row *rows, size_t max)
     int r = 0;
     while (n < max && (r = cat_step(q)) > 0) {
         r = cat_image_row(q, &rows[n]);
-        if (r < 0)
+        if (r < 0) {
+            cat_note_error(q->catalogue, r);
             break;
+        }
         n++;
     }
     cat_query_end(q);

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 
 #include "catalogue/catalogue.h"
 
@@ -32,6 +33,7 @@ enum { CAT_TOTAL_QUEUE = 4, CAT_TOTAL_INVALID = 5, CAT_TOTALS = 6 };
 
 struct cat_connection {
     sqlite3 *db;
+    struct catalogue *catalogue;
     struct {
         const char *sql; /* compared by address: always a literal */
         sqlite3_stmt *statement;
@@ -51,6 +53,8 @@ struct catalogue {
     struct cat_connection *idle;   /* readers nobody uses; protected by lock */
     unsigned idle_count;           /* protected by lock */
     unsigned readers;              /* open, used or idle; protected by lock */
+    atomic_int trouble;            /* see catalogue_trouble() */
+    atomic_int trouble_fd;         /* an eventfd to tell of it; -1 */
 };
 
 /* ---- turns (catalogue.c) */
@@ -61,6 +65,8 @@ void cat_read_end(struct catalogue *c, struct cat_connection *k);
 int cat_write_begin(struct catalogue *c, struct cat_connection **ret);
 /* RESULT ≥ 0: commits, and returns RESULT or why the commit failed. Negative: rolls back and returns it. */
 int cat_write_end(struct catalogue *c, int result);
+/* ERROR of a statement: is it one that another statement would have, too? Then it is told. Any thread. */
+void cat_note_error(struct catalogue *c, int error);
 /* Until what was committed before is on the disk. */
 int cat_sync(struct catalogue *c);
 
@@ -69,7 +75,7 @@ int cat_sync(struct catalogue *c);
 /* The one translation of SQLite's results; DB may be NULL. */
 int cat_errno(sqlite3 *db, int code);
 
-int cat_connection_open(const char *path, struct cat_connection **ret);
+int cat_connection_open(struct catalogue *c, struct cat_connection **ret);
 void cat_connection_close(struct cat_connection *k); /* NULL is fine */
 int cat_execute(sqlite3 *db, const char *sql);       /* statements without parameters or rows, not kept */
 int cat_pragma(sqlite3 *db, const char *sql, int64_t *ret);
@@ -80,6 +86,7 @@ int cat_pragma(sqlite3 *db, const char *sql, int64_t *ret);
  */
 struct cat_query {
     sqlite3 *db;
+    struct catalogue *catalogue;
     sqlite3_stmt *statement;
     int bound;
     int error;

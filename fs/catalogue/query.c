@@ -42,8 +42,6 @@ static int system_errno(int error)
 
 int cat_errno(sqlite3 *db, int code)
 {
-    if (code == SQLITE_IOERR_CORRUPTFS)
-        return -EBADMSG;
     if (code == SQLITE_IOERR_NOMEM)
         return -ENOMEM;
     switch (code & 0xff) {
@@ -95,11 +93,13 @@ int cat_pragma(sqlite3 *db, const char *sql, int64_t *ret)
     return 0;
 }
 
-int cat_connection_open(const char *path, struct cat_connection **ret)
+int cat_connection_open(struct catalogue *c, struct cat_connection **ret)
 {
+    const char *path = c->path;
     struct cat_connection *k = calloc(1, sizeof *k);
     if (!k)
         return -ENOMEM;
+    k->catalogue = c;
     int code = sqlite3_open_v2(path, &k->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     int r = cat_errno(k->db, code);
     /* Where it may not write, SQLite is content to read; we are not. */
@@ -139,7 +139,7 @@ void cat_connection_close(struct cat_connection *k)
 
 void cat_query_start(struct cat_query *q, struct cat_connection *k, const char *sql)
 {
-    *q = (struct cat_query){ .db = k->db };
+    *q = (struct cat_query){ .db = k->db, .catalogue = k->catalogue };
     for (unsigned i = 0; i < k->cached; i++) {
         if (k->cache[i].sql == sql) {
             q->statement = k->cache[i].statement;
@@ -149,8 +149,10 @@ void cat_query_start(struct cat_query *q, struct cat_connection *k, const char *
     assert(k->cached < CAT_STATEMENTS);
     int code = sqlite3_prepare_v3(k->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &q->statement, NULL);
     q->error = cat_errno(k->db, code);
-    if (q->error < 0)
+    if (q->error < 0) {
+        cat_note_error(k->catalogue, q->error);
         return;
+    }
     k->cache[k->cached].sql = sql;
     k->cache[k->cached].statement = q->statement;
     k->cached++;
@@ -199,6 +201,8 @@ int cat_step(struct cat_query *q)
     int code = sqlite3_step(q->statement);
     assert(code != SQLITE_MISUSE);
     q->error = cat_errno(q->db, code);
+    if (q->error < 0)
+        cat_note_error(q->catalogue, q->error);
     return q->error < 0 ? q->error : code == SQLITE_ROW;
 }
 

@@ -47,6 +47,8 @@ struct worker {
     uint32_t flags;          /* of GO */
     int fuse_fd, ledger_fd, arrivals_fd, backing_fd;
     int ended_fd; /* an eventfd: the connection to the kernel has ended */
+    int trouble_fd; /* an eventfd: the catalogue is damaged */
+    bool damaged;   /* so that it is set aside at the end */
     struct store *store;
     struct catalogue *catalogue;
     struct ledger *ledger;
@@ -158,6 +160,7 @@ static int open_parts(struct worker *w)
     r = open_catalogue(w);
     if (r < 0)
         return r;
+    catalogue_watch(w->catalogue, w->trouble_fd);
     r = fuse_world_new(w->ledger, w->flags & LINK_ALLOW_OTHER, w->line->debug, &w->world);
     return r < 0 ? log_errno(r, "the file system cannot be set up") : 0;
 }
@@ -237,6 +240,9 @@ static void stop(struct worker *w, bool hand_over)
     fuse_loop_free(w->loop);
     fuse_world_free(w->world);
     catalogue_close(w->catalogue);
+    int r = w->damaged ? store_set_catalogue_aside(w->store, clock_now()) : 0;
+    if (r < 0)
+        log_errno(r, "the damaged catalogue %s cannot be set aside: move it away", store_catalogue_path(w->store));
     passthrough_free(w->passthrough);
     arrivals_close(w->arrivals);
     ledger_close(w->ledger);
@@ -249,15 +255,22 @@ static void stop(struct worker *w, bool hand_over)
 /* Until the keeper says stop, or the connection ends. Returns the exit code; *ret_hand_over: another worker goes on. */
 static int serve(struct worker *w, bool *ret_hand_over)
 {
-    struct pollfd fds[] = {{.fd = w->line->control_fd, .events = POLLIN}, {.fd = w->ended_fd, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = w->line->control_fd, .events = POLLIN}, {.fd = w->ended_fd, .events = POLLIN},
+                           {.fd = w->trouble_fd, .events = POLLIN}};
     struct link_message message;
     for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR) {
+        if (poll(fds, 3, -1) < 0 && errno != EINTR) {
             log_errno(-errno, "waiting for the keeper");
             return WORKER_FAILED;
         }
         if (fds[1].revents != 0)
             return WORKER_UNMOUNTED;
+        if (fds[2].revents != 0) {
+            log_warning("the catalogue %s turned out to be damaged: it is set aside and built anew from the files in the cache directory",
+                        store_catalogue_path(w->store));
+            w->damaged = true;
+            return WORKER_AFRESH; /* a new one counts its rows from 1 again */
+        }
         if (fds[0].revents == 0)
             continue;
         if (link_receive(w->line->control_fd, true, &message, NULL, 0) < 0)
@@ -316,9 +329,10 @@ int worker_run(const struct command_line *line)
     mallopt(M_ARENA_MAX, 2); /* memory freed by one thread is found again by the others */
     fuse_loop_prepare();
     w.ended_fd = eventfd(0, EFD_CLOEXEC);
+    w.trouble_fd = eventfd(0, EFD_CLOEXEC);
 
     int code = WORKER_FAILED;
-    int r = w.ended_fd < 0 ? -errno : prepare(&w);
+    int r = w.ended_fd < 0 || w.trouble_fd < 0 ? -errno : prepare(&w);
     if (r == 0)
         r = wait_for_go(&w);
     if (r == 0) {

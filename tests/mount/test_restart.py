@@ -206,8 +206,7 @@ def test_a_catalogue_of_before(cache, origin):
     cache.read("image", 4 * MIB, 8 * MIB)
     cache.unmount()
     with sqlite3.connect(os.path.join(cache.dir, ".catalogue.db")) as db:
-        db.execute("ALTER TABLE images DROP COLUMN tag")
-        db.execute("PRAGMA user_version = 1")
+        db.execute("UPDATE images SET tag = ''")
     db.close()
     for path in ("whole", "incomplete/image"):
         os.removexattr(os.path.join(cache.dir, path), "user.glance-cache-fs.tag")

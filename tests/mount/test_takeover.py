@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import MIB, PROBE, blob, error_of, same
+from harness import MIB, PROBE, blob, error_of, is_mounted, same
 from waiting import wait_until
 
 IDS = [f"10000000-0000-4000-8000-00000000000{i}" for i in range(1, 8)]
@@ -237,3 +237,47 @@ def test_a_lost_catalogue_and_rotten_bytes(cache, origin):
     wait_until(lambda: error_of(cache.read, "image") == 0, what="the image to be readable")
     same(cache.read("image"), content)
     assert cache.ls("invalid") == ["image"]
+
+
+def stuff(cache, rows):
+    """ROWS more images in the catalogue, of about 650 bytes each. Returns how large it is then."""
+    path = os.path.join(cache.dir, ".catalogue.db")
+    with sqlite3.connect(path) as db:
+        db.execute("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < ?)"
+                   " INSERT INTO images (name, state, size, created, listed0, listed1, described, title, error)"
+                   " SELECT printf('other-%08d', x), 0, 1000000, 1, 2, 0, 1, printf('%0250d', x), printf('%0250d', x) FROM c", (rows,))
+    db.execute("PRAGMA wal_checkpoint(truncate)")
+    db.close()
+    return os.path.getsize(path)
+
+
+@pytest.mark.parametrize("size", ["too large to be looked through at the start", "damaged while it is in use"])
+def test_damage_that_is_met_later(cache, origin, size):
+    """It is set aside, and the images come back by themselves, with the mount made afresh."""
+    content = origin.put("image", blob(300000, 1))
+    cache.configure(origin).mount()
+    same(cache.read("image"), content)
+    cache.wait_cached("image")
+    cache.unmount()
+    large = size.startswith("too large")
+    length = stuff(cache, 130000 if large else 30000)
+    assert large == (length > 64 * MIB)
+
+    def damage():
+        with open(os.path.join(cache.dir, ".catalogue.db"), "r+b") as f:
+            f.seek(length // 8192 * 4096)
+            f.write(bytes(1 << 20))
+    if large:
+        damage()
+    cache.mount()
+    if not large:
+        wait_until(lambda: not cache.status()["adopting"], what="the cache directory to be looked at")
+        damage()
+    error_of(os.listdir, cache.path("images"))
+    wait_until(lambda: any(".damaged-" in n for n in os.listdir(cache.dir)), what="the catalogue to be set aside")
+    wait_until(lambda: "mounted afresh" in cache.logged() and is_mounted(cache.mnt), what="the mount to be made afresh")
+    cache.wait_cached("image")
+    before = origin.sent("image")
+    same(cache.read("image"), content)
+    assert origin.sent("image") == before
+    assert cache.ls("images") == ["image"]
