@@ -19,6 +19,7 @@
 
 #include "api/address.h"
 #include "api/http/connections.h"
+#include "api/http/framing.h"
 #include "base/log.h"
 
 enum { STACK_BYTES = 512 * 1024, POOL_BYTES = 16 * 1024 };
@@ -102,26 +103,29 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *context, const ch
 
 /* ---- a request */
 
-static enum MHD_Result sum_up(void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const char *name, const char *value)
 {
     (void)kind;
-    *(size_t *)context += strlen(name) + (value != NULL ? strlen(value) : 0) + 4;
+    framing_take(context, name, value);
     return MHD_YES;
 }
 
 /* What can be said before the body: MHD_YES with r->refused when it was. */
-static enum MHD_Result check_head(struct request *r)
+static enum MHD_Result check_head(struct request *r, const char *version)
 {
-    size_t headers = 0;
-    const char *length = request_header(r, "Content-Length");
-    unsigned long long announced = length != NULL ? strtoull(length, NULL, 10) : 0;
-    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, sum_up, &headers);
+    struct framing framing = {0};
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, take_header, &framing);
+    const char *wrong = framing_wrong(&framing, r->uri, strcmp(version, "HTTP/1.0") == 0);
+    const char *length = wrong == NULL ? request_header(r, "Content-Length") : NULL;
     r->refused = true;
+    r->close = wrong != NULL;
+    if (wrong != NULL)
+        return reply_error(r, 400, "%s", wrong);
     if (strlen(r->uri) > URI_MAX)
         return reply_error(r, 414, "a URI may be %d bytes long", URI_MAX);
-    if (headers > HEADERS_MAX)
+    if (framing.bytes > HEADERS_MAX)
         return reply_error(r, 431, "the headers may be %d bytes long together", HEADERS_MAX);
-    if (announced > BODY_MAX)
+    if (length != NULL && strtoull(length, NULL, 10) > BODY_MAX)
         return reply_error(r, 413, "no call takes a body; %d bytes are borne", BODY_MAX);
     r->refused = false;
     return MHD_YES;
@@ -151,12 +155,12 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
                                   const char *version, const char *upload, size_t *upload_size, void **request_context)
 {
     struct request *r = *request_context;
-    (void)context, (void)connection, (void)url, (void)version, (void)upload;
+    (void)context, (void)connection, (void)url, (void)upload;
     if (r == NULL)
         return MHD_NO;
     if (r->method == NULL) { /* the headers are here */
         r->method = method;
-        return check_head(r);
+        return check_head(r, version);
     }
     if (*upload_size > 0) {
         r->body += *upload_size;

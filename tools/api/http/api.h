@@ -79,6 +79,7 @@ struct request {
     struct identity who;
     uint64_t body;                    /* bytes of it that came, and were dropped */
     bool refused;                     /* answered before its body came */
+    bool close;                       /* the connection is closed behind the answer */
     unsigned status;                  /* of the answer; 0: none yet */
     uint64_t download;                /* bytes of an image in the answer */
     uint64_t acked_before;            /* what the connection had delivered before */
