@@ -42,10 +42,13 @@ struct config_api {
     uint64_t auth_ttl;        /* seconds that Glance's answer about an image is good for; default 60 */
     char *auth_ca_file;       /* keystone: authorities to trust for auth_url and image_url */
     char *tls_cert_file, *tls_key_file;
-    uint64_t max_connections; /* default 1100 */
-    uint64_t max_connections_per_address; /* 0 (default): no limit of its own */
+    char **trusted_proxies;   /* addresses and networks: who may say for whom it asks */
+    size_t trusted_proxy_count;
+    uint64_t max_connections; /* default 4096 */
+    uint64_t max_connections_per_address; /* default 1024; 0: no limit of its own */
     uint64_t request_timeout; /* seconds for a whole request to arrive; default 60 */
     uint64_t send_timeout;    /* seconds a client may take nothing of a response; default 60 */
+    uint64_t send_rate;       /* bytes per second that a client takes at least, over send_timeout; default 1024; 0: it may be slower */
     bool public_metrics;      /* /metrics without a token; default no */
     char *worker_self_reference_url; /* how other hosts reach this one; for GET /v2/cache/nodes/{id} */
 };

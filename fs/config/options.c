@@ -243,15 +243,24 @@ static const struct config_option options[] = {
      .text = "The certificate (PEM, with its chain) of the server: it then speaks https only."},
     {API(tls_key_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/api.key",
      .text = "The key (PEM) of tls_cert_file, when it is not in the same file."},
-    {API(max_connections), .type = CONFIG_COUNT, .fallback = "1100", .min = 8, .max = 30000, .unit = "connections",
-     .text = "How many clients may be connected at the same time. Further ones are disconnected at once."},
-    {API(max_connections_per_address), .type = CONFIG_COUNT, .fallback = "0", .min = 0, .max = 30000,
+    {API(trusted_proxies), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.trusted_proxy_count),
+     .example = "127.0.0.1 10.0.0.0/24",
+     .text = "Addresses and networks of proxies before this server. What they say of the client is believed: X-Forwarded-For "
+             "(its address), X-Forwarded-Proto and X-Forwarded-Host (what links in answers begin with). "
+             "max_connections_per_address does not count for them."},
+    {API(max_connections), .type = CONFIG_COUNT, .fallback = "4096", .min = 8, .max = 30000, .unit = "connections",
+     .text = "How many clients may be connected at the same time. Further ones are disconnected at once; the log says so, and "
+             "/metrics counts them."},
+    {API(max_connections_per_address), .type = CONFIG_COUNT, .fallback = "1024", .min = 0, .max = 30000,
      .unit = "connections",
-     .text = "How many of them may come from one address. 0: no limit of its own."},
+     .text = "How many of them may come from one address (with IPv6: one /64), at most three quarters. 0: no limit of its own."},
     {API(request_timeout), .type = CONFIG_SECONDS, .fallback = "60", .min = 1, .max = 3600, .unit = "seconds",
      .text = "A connection on which no whole request arrives for so long is closed, however busily it sends."},
     {API(send_timeout), .type = CONFIG_SECONDS, .fallback = "60", .min = 1, .max = 3600, .unit = "seconds",
      .text = "A client that takes nothing of a response for so long is disconnected."},
+    {API(send_rate), .type = CONFIG_SIZE, .fallback = "1024", .min = 0, .max = GIB, .unit = "bytes per second",
+     .text = "So is one that takes less than this while there is more for it, on average over send_timeout. 0: it may be as slow "
+             "as it likes. Time in which the backend sends nothing does not count."},
     {API(public_metrics), .type = CONFIG_BOOL, .fallback = "no",
      .text = "Give /metrics to everyone, without a token. No ids of images are in it."},
     {API(worker_self_reference_url), .type = CONFIG_STRING, .example = "http://host-1.example.org:9292",

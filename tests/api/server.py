@@ -143,9 +143,12 @@ class Api:
     def raw(self, data, timeout=30):
         """Sends bytes; all that comes back until the server closes."""
         with self.socket(timeout) as s:
-            s.sendall(data)
-            s.shutdown(socket.SHUT_WR)
             parts = []
+            try:
+                s.sendall(data)
+                s.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # it has closed already: what it said first is there to be read
             try:
                 while part := s.recv(65536):
                     parts.append(part)

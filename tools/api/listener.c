@@ -12,6 +12,7 @@
 #include "api/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +23,25 @@
 #include "api/http/framing.h"
 #include "base/log.h"
 
-enum { STACK_BYTES = 512 * 1024, POOL_BYTES = 16 * 1024 };
+enum {
+    STACK_BYTES = 512 * 1024,
+    POOL_BYTES = 16 * 1024,
+    ADMIT_FIRST = 64, /* the library may have so many more: on_accept() says no before it does, and counts it */
+};
+
+/* A server of the library, and its socket. One with a certificate of before serves the connections it has, and takes no more. */
+struct serving {
+    struct MHD_Daemon *daemon;
+    int fd; /* a copy of the listening socket: the library closes it, unless the daemon was made quiet */
+};
 
 struct listener {
-    struct MHD_Daemon *daemon;
+    struct api *api;
+    char *address;
+    int fd;
+    struct serving now;
+    struct serving *before;
+    size_t before_count;
 };
 
 /* ---- the library's callbacks */
@@ -42,12 +58,25 @@ static int fd_of(struct MHD_Connection *connection)
     return info != NULL ? info->connect_fd : -1;
 }
 
+static const struct sockaddr *peer_of_connection(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    return info != NULL ? info->client_addr : NULL;
+}
+
+static enum MHD_Result on_accept(void *context, const struct sockaddr *address, socklen_t length)
+{
+    struct api *api = context;
+    (void)length;
+    return connections_admit(api->connections, address) ? MHD_YES : MHD_NO;
+}
+
 static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
                           enum MHD_ConnectionNotificationCode what)
 {
     struct api *api = context;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        *socket_context = connection_begin(api->connections, fd_of(connection));
+        *socket_context = connection_begin(api->connections, fd_of(connection), peer_of_connection(connection));
     } else if (*socket_context != NULL) {
         connection_end(api->connections, *socket_context);
         *socket_context = NULL;
@@ -185,15 +214,14 @@ static struct MHD_Daemon *serve(struct api *api, int fd, const char *cert, const
     if (cert == NULL)
         tls[0].option = MHD_OPTION_END;
     return MHD_start_daemon(
-        flags | (cert != NULL ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, api,
+        flags | (cert != NULL ? MHD_USE_TLS : 0), 0, on_accept, api, on_request, api,
         MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, /* first, so that all is logged */
         MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_URI_LOG_CALLBACK, on_uri, api,
         MHD_OPTION_UNESCAPE_CALLBACK, do_not_unescape, NULL,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, api,
         MHD_OPTION_NOTIFY_COMPLETED, on_end, api,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->max_connections,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->max_connections_per_address,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->max_connections + ADMIT_FIRST,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->send_timeout,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
         MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
@@ -202,34 +230,83 @@ static struct MHD_Daemon *serve(struct api *api, int fd, const char *cert, const
         MHD_OPTION_END);
 }
 
-int listener_start(struct api *api, const char *address, bool loopback_only, const char *cert, const char *key, struct listener **ret)
+static int begin(const struct listener *l, const char *cert, const char *key, struct serving *ret)
 {
-    int fd;
-    int r = address_listen(address, loopback_only, &fd);
-    if (r < 0)
-        return r;
-    struct listener *l = calloc(1, sizeof(*l));
-    if (l == NULL) {
-        close(fd);
-        return -ENOMEM;
-    }
-    l->daemon = serve(api, fd, cert, key);
-    if (l->daemon == NULL) {
-        log_error("cannot serve on %s%s; --debug tells more", address,
+    int fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return log_errno(-errno, "listening on %s", l->address);
+    struct MHD_Daemon *daemon = serve(l->api, fd, cert, key);
+    if (daemon == NULL) {
+        log_error("cannot serve on %s%s; --debug tells more", l->address,
                   cert != NULL ? ": are tls_cert_file and tls_key_file PEM, and does the key belong to the certificate?" : "");
         close(fd);
-        free(l);
         return -EINVAL;
+    }
+    *ret = (struct serving){.daemon = daemon, .fd = fd};
+    return 0;
+}
+
+int listener_start(struct api *api, const char *address, bool loopback_only, const char *cert, const char *key, struct listener **ret)
+{
+    struct listener *l = calloc(1, sizeof(*l));
+    if (l == NULL)
+        return -ENOMEM;
+    *l = (struct listener){.api = api, .fd = -1, .address = strdup(address)};
+    int r = l->address == NULL ? -ENOMEM : address_listen(address, loopback_only, &l->fd);
+    if (r == 0)
+        r = begin(l, cert, key, &l->now);
+    if (r < 0) {
+        listener_stop(l);
+        return r;
     }
     log_info("listening on %s%s", address, cert != NULL ? " (https)" : "");
     *ret = l;
     return 0;
 }
 
+int listener_renew(struct listener *l, const char *cert, const char *key)
+{
+    struct serving new;
+    struct serving *before = realloc(l->before, (l->before_count + 1) * sizeof(*before));
+    if (before == NULL)
+        return -ENOMEM;
+    l->before = before;
+    int r = begin(l, cert, key, &new);
+    if (r < 0)
+        return r;
+    MHD_quiesce_daemon(l->now.daemon);
+    before[l->before_count++] = l->now;
+    l->now = new;
+    return 0;
+}
+
+void listener_tidy(struct listener *l)
+{
+    for (size_t i = 0; i < l->before_count;) {
+        const union MHD_DaemonInfo *info = MHD_get_daemon_info(l->before[i].daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+        if (info != NULL && info->num_connections > 0) {
+            i++;
+            continue;
+        }
+        MHD_stop_daemon(l->before[i].daemon);
+        close(l->before[i].fd);
+        l->before[i] = l->before[--l->before_count];
+    }
+}
+
 void listener_stop(struct listener *l)
 {
     if (l == NULL)
         return;
-    MHD_stop_daemon(l->daemon);
+    if (l->now.daemon != NULL)
+        MHD_stop_daemon(l->now.daemon);
+    for (size_t i = 0; i < l->before_count; i++) {
+        MHD_stop_daemon(l->before[i].daemon);
+        close(l->before[i].fd);
+    }
+    if (l->fd >= 0)
+        close(l->fd);
+    free(l->before);
+    free(l->address);
     free(l);
 }

@@ -5,26 +5,28 @@
 #include <errno.h>
 #include <getopt.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "api/access/auth.h"
-#include "api/cache/mount.h"
 #include "api/access/service.h"
 #include "api/calls/history.h"
 #include "api/http/api.h"
 #include "api/http/connections.h"
 #include "api/listener.h"
+#include "api/sampler.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "common/find_mount.h"
 
-enum { PEM_MAX = 1024 * 1024 };
+enum { PEM_MAX = 1024 * 1024, ENDING_SECONDS = 10 };
 /* That of this installation, or else, if there is only that one, Glance's. */
 static const char OWN_CONFIG[] = SYSCONFDIR "/glance-cache/glance-cache.conf", GLANCES_CONFIG[] = "/etc/glance/glance-cache.conf";
 
@@ -113,58 +115,110 @@ static void raise_descriptor_limit(const struct config *config)
                     (unsigned long long)limit.rlim_cur, (unsigned long long)config->api.max_connections, (unsigned long long)wanted);
 }
 
-/* What an operator should know at the start. None of it is fatal: the mount may come later. */
-static void look_at_mount(const char *mount)
+/* ---- serving */
+
+struct server {
+    struct api *api;
+    struct listener **listeners; /* as many as addresses are listened on */
+};
+
+static void wipe(char *text)
 {
-    json_t *status = NULL;
-    int error = mount_status(mount, &status);
-    json_decref(status);
-    if (error == -ENOTCONN)
-        log_notice("no cache is mounted at %s: clients get 503 until glance-cache-fs is started", mount);
-    else if (error == -EACCES)
-        log_warning("the cache at %s is another user's: clients get 502 until it is mounted with -o allow_other", mount);
-    else if (error < 0)
-        log_warning("the cache at %s does not tell its status: %s", mount, strerror(-error));
-    else if (!mount_may_change(mount))
-        log_warning("this user may read the cache at %s, and not manage it: run as the user who owns the folders there", mount);
-    if (geteuid() == 0)
-        log_notice("this server runs as root and need not: run it as the user who owns the folders in %s", mount);
+    if (text != NULL)
+        explicit_bzero(text, strlen(text));
+    free(text);
 }
 
-/* Until a signal to end. Once a second: those who wait too long, and the history. */
-static void run(struct api *api, const sigset_t *signals)
+/* The certificate and its key; both NULL where plain http is spoken. */
+static int read_certificate(const struct config_api *config, char **ret_cert, char **ret_key)
+{
+    *ret_cert = *ret_key = NULL;
+    if (config->tls_cert_file == NULL)
+        return 0;
+    const char *key_file = config->tls_key_file != NULL ? config->tls_key_file : config->tls_cert_file;
+    struct stat st;
+    if (stat(key_file, &st) == 0 && (st.st_mode & S_IROTH) != 0)
+        log_warning("everyone on this machine may read the key in %s: chmod o-r it", key_file);
+    int r = read_pem(config->tls_cert_file, ret_cert);
+    return r == 0 ? read_pem(key_file, ret_key) : r;
+}
+
+static int check_proxies(const struct config_api *config)
+{
+    for (size_t i = 0; i < config->trusted_proxy_count; i++) {
+        if (!peer_network_valid(config->trusted_proxies[i])) {
+            log_error("trusted_proxies: %s is neither an address nor a network as 10.0.0.0/24", config->trusted_proxies[i]);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static int start_listeners(struct server *s)
+{
+    const struct config_api *config = &s->api->config->api;
+    char *cert = NULL, *key = NULL;
+    int r = check_proxies(config);
+    if (r == 0)
+        r = read_certificate(config, &cert, &key);
+    for (size_t i = 0; r == 0 && i < config->listen_count; i++)
+        r = listener_start(s->api, config->listen[i], config->auth == API_AUTH_NONE, cert, key, &s->listeners[i]);
+    wipe(cert); /* the library has parsed both */
+    wipe(key);
+    return r;
+}
+
+/* SIGHUP: what is read from files beside the configuration is read anew; what cannot be stays as it was. */
+static void reload(struct server *s)
+{
+    const struct config_api *config = &s->api->config->api;
+    char *cert = NULL, *key = NULL;
+    int r = auth_reload(s->api->auth);
+    if (config->tls_cert_file != NULL) {
+        int error = read_certificate(config, &cert, &key);
+        for (size_t i = 0; error == 0 && i < config->listen_count; i++)
+            error = listener_renew(s->listeners[i], cert, key);
+        wipe(cert);
+        wipe(key);
+        r = r == 0 ? error : r;
+    }
+    if (r == 0)
+        log_notice("tokens%s are read anew", config->tls_cert_file != NULL ? " and the certificate" : "");
+    else
+        log_error("not all could be read anew: what could not stays as it was");
+}
+
+/* Until a signal to end. Nothing here may wait for the cache. */
+static void run(struct server *s, const sigset_t *signals)
 {
     struct timespec second = {.tv_sec = 1};
-    unsigned ticks = 0;
-    while (sigtimedwait(signals, NULL, &second) < 0) {
-        connections_expire(api->connections);
-        if (++ticks % HISTORY_SECONDS != 1)
-            continue;
-        json_t *status = NULL;
-        if (mount_status(api->mount, &status) == 0)
-            history_sample(api->history, status);
-        json_decref(status);
-        malloc_trim(0); /* what many connections left */
+    for (;;) {
+        int signal_ = sigtimedwait(signals, NULL, &second);
+        if (signal_ == SIGHUP)
+            reload(s);
+        else if (signal_ > 0)
+            break;
+        connections_expire(s->api->connections);
+        for (size_t i = 0; i < s->api->config->api.listen_count; i++)
+            listener_tidy(s->listeners[i]);
     }
     log_info("ending");
 }
 
-static int start_listeners(struct api *api, struct listener **listeners)
+/* A request that waits for a cache that hangs cannot be called back: the process ends without it. */
+static void *end_at_last(void *context)
 {
-    const struct config_api *config = &api->config->api;
-    char *cert = NULL, *key = NULL;
-    int r = 0;
-    if (config->tls_cert_file != NULL && (r = read_pem(config->tls_cert_file, &cert)) == 0)
-        r = read_pem(config->tls_key_file != NULL ? config->tls_key_file : config->tls_cert_file, &key);
-    for (size_t i = 0; r == 0 && i < config->listen_count; i++)
-        r = listener_start(api, config->listen[i], config->auth == API_AUTH_NONE, cert, key, &listeners[i]);
-    if (cert != NULL)
-        explicit_bzero(cert, strlen(cert));
-    free(cert); /* the library has parsed both */
-    if (key != NULL)
-        explicit_bzero(key, strlen(key));
-    free(key);
-    return r;
+    (void)context;
+    sleep(ENDING_SECONDS);
+    log_notice("requests still wait for the cache: ending without them");
+    _exit(0);
+}
+
+static void start_ending(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, end_at_last, NULL) == 0)
+        pthread_detach(thread);
 }
 
 static int serve(struct api *api)
@@ -173,25 +227,29 @@ static int serve(struct api *api)
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread is started */
     signal(SIGPIPE, SIG_IGN);
-    struct listener **listeners = calloc(api->config->api.listen_count + 1, sizeof(*listeners));
+    struct server s = {.api = api, .listeners = calloc(api->config->api.listen_count + 1, sizeof(*s.listeners))};
+    struct sampler *sampler = NULL;
     int r = auth_new(api->config, &api->auth);
-    api->connections = connections_new(api->config->api.request_timeout);
+    api->connections = connections_new(&api->config->api);
     api->history = history_new();
-    if (r == 0 && (listeners == NULL || api->connections == NULL || api->history == NULL))
+    if (r == 0 && (s.listeners == NULL || api->connections == NULL || api->history == NULL))
         r = -ENOMEM;
     if (r == 0)
-        r = start_listeners(api, listeners);
+        r = start_listeners(&s);
     if (r == 0) {
-        look_at_mount(api->mount);
+        sampler = sampler_start(api);
         notify_tell("READY=1");
-        run(api, &signals);
+        run(&s, &signals);
         notify_tell("STOPPING=1");
+        start_ending();
     }
-    for (size_t i = 0; listeners != NULL && i < api->config->api.listen_count; i++)
-        listener_stop(listeners[i]);
-    free(listeners);
+    for (size_t i = 0; s.listeners != NULL && i < api->config->api.listen_count; i++)
+        listener_stop(s.listeners[i]);
+    free(s.listeners);
+    sampler_stop(sampler);
     history_free(api->history);
     connections_free(api->connections);
     auth_free(api->auth);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who may, for the three kinds of auth. State: the tokens, read once; what Keystone and Glance said, in validation and permission. */
+/* Who may, for the three kinds of auth. State: the tokens; what Keystone and Glance said, in validation and permission. */
 #include "config-auto.h"
 
 #include "api/access/auth.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,8 @@ _Static_assert((int)IDENTITY_KEY == (int)VERDICT_KEY, "a key is one of verdicts"
 
 struct auth {
     const struct config_api *config;
-    char *admin_token, *reader_token;
+    pthread_rwlock_t lock;
+    char *admin_token, *reader_token; /* protected by lock */
     struct validation *validation; /* keystone, as the next */
     struct permission_of *permission;
 };
@@ -31,7 +33,22 @@ static int read_token(const char *path, char **ret)
 {
     int r = path == NULL ? 0 : secret_read(path, ret);
     if (r < 0)
-        log_error("cannot read the token in %s: %s; the server does not start", path, secret_error(r));
+        log_error("cannot read the token in %s: %s", path, secret_error(r));
+    return r;
+}
+
+static int read_tokens(const struct config_api *config, char **ret_admin, char **ret_reader)
+{
+    *ret_admin = *ret_reader = NULL;
+    if (config->auth != API_AUTH_TOKEN)
+        return 0;
+    int r = read_token(config->admin_token_file, ret_admin);
+    if (r == 0)
+        r = read_token(config->reader_token_file, ret_reader);
+    if (r < 0) {
+        secret_free(*ret_admin);
+        *ret_admin = NULL;
+    }
     return r;
 }
 
@@ -41,21 +58,36 @@ int auth_new(const struct config *config, struct auth **ret)
     if (a == NULL)
         return -ENOMEM;
     a->config = &config->api;
+    pthread_rwlock_init(&a->lock, NULL);
     int r = 0;
     if (config->api.auth == API_AUTH_KEYSTONE) {
         a->validation = validation_new(&config->api);
         a->permission = permission_new(&config->api);
         r = a->validation == NULL || a->permission == NULL ? -ENOMEM : 0;
     }
-    if (r == 0 && config->api.auth == API_AUTH_TOKEN)
-        r = read_token(config->api.admin_token_file, &a->admin_token);
-    if (r == 0 && config->api.auth == API_AUTH_TOKEN)
-        r = read_token(config->api.reader_token_file, &a->reader_token);
+    if (r == 0)
+        r = read_tokens(&config->api, &a->admin_token, &a->reader_token);
     if (r < 0) {
         auth_free(a);
         return r;
     }
     *ret = a;
+    return 0;
+}
+
+int auth_reload(struct auth *a)
+{
+    char *admin, *reader;
+    int r = read_tokens(a->config, &admin, &reader);
+    if (r < 0)
+        return r;
+    pthread_rwlock_wrlock(&a->lock);
+    char *old_admin = a->admin_token, *old_reader = a->reader_token;
+    a->admin_token = admin;
+    a->reader_token = reader;
+    pthread_rwlock_unlock(&a->lock);
+    secret_free(old_admin);
+    secret_free(old_reader);
     return 0;
 }
 
@@ -67,6 +99,7 @@ void auth_free(struct auth *a)
     secret_free(a->reader_token);
     validation_free(a->validation);
     permission_free(a->permission);
+    pthread_rwlock_destroy(&a->lock);
     free(a);
 }
 
@@ -121,8 +154,10 @@ static int identify(struct request *r)
         return -EACCES;
     if (a->config->auth == API_AUTH_KEYSTONE)
         return identify_by_keystone(r, token);
+    pthread_rwlock_rdlock(&a->lock);
     bool admin = secret_same(token, a->admin_token);
     bool reader = a->reader_token != NULL && secret_same(token, a->reader_token);
+    pthread_rwlock_unlock(&a->lock);
     r->who = (struct identity){.admin = admin, .reader = admin || reader};
     return admin || reader ? 0 : -EACCES;
 }

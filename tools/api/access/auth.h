@@ -13,6 +13,8 @@
 
 /* Reads the token files. -errno, logged. */
 int auth_new(const struct config *config, struct auth **ret);
+/* Reads them again; on -errno, logged, the old ones stay. */
+int auth_reload(struct auth *a);
 void auth_free(struct auth *a); /* NULL is fine */
 
 /* Fills r->who. False: *ret_status and MESSAGE are the answer. */

@@ -128,7 +128,6 @@ enum MHD_Result cache_nodes(struct request *r)
     char url[512];
     struct facts f;
     const struct config_api *config = &r->api->config->api;
-    const char *host = request_header(r, "Host");
     int cached = mount_facts(mount_of(r), FOLDER_CACHED, r->id, 0, &f);
     if (cached == -ENOENT) {
         int error = mount_facts(mount_of(r), FOLDER_IMAGES, r->id, 0, &f);
@@ -139,7 +138,7 @@ enum MHD_Result cache_nodes(struct request *r)
     if (config->worker_self_reference_url != NULL)
         snprintf(url, sizeof(url), "%s", config->worker_self_reference_url);
     else
-        snprintf(url, sizeof(url), "%s://%.400s", config->tls_cert_file != NULL ? "https" : "http", host != NULL ? host : "localhost");
+        request_base_url(r, url, sizeof(url));
     return reply_json(r, 200, json_pack("[o]", json_text(url)));
 }
 

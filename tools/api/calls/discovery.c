@@ -4,21 +4,23 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "api/cache/mount.h"
 #include "api/http/api.h"
 
-/* 2.14 brought /v2/cache, 2.18 clean and prune. */
-static const char *const VERSIONS[] = {"v2.18", "v2.17", "v2.16", "v2.15", "v2.14", "v2.13", "v2.12", "v2.11", "v2.10", "v2.9",
-                                       "v2.8",  "v2.7",  "v2.6",  "v2.5",  "v2.4",  "v2.3",  "v2.2",  "v2.1",  "v2.0"};
+/*
+ * Clients take a version for what came with it, so that only what is served is listed: 2.14, 2.16 and 2.18 brought the calls of the cache.
+ * Not 2.8, 2.10 to 2.13 and 2.15 (stores, and imports into them), nor 2.17, whose /locations newer cinders depend on where it is listed.
+ */
+static const char *const VERSIONS[] = {"v2.18", "v2.16", "v2.14", "v2.9", "v2.7", "v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0"};
 
 static enum MHD_Result versions(struct request *r, unsigned status)
 {
     char url[512];
     json_t *list = json_array();
-    const char *host = request_header(r, "Host");
-    const char *scheme = r->api->config->api.tls_cert_file != NULL ? "https" : "http";
-    snprintf(url, sizeof(url), "%s://%.400s/v2/", scheme, host != NULL ? host : "localhost");
+    request_base_url(r, url, sizeof(url) - 4);
+    strcat(url, "/v2/");
     for (size_t i = 0; i < sizeof(VERSIONS) / sizeof(VERSIONS[0]); i++)
         json_array_append_new(list, json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "id", VERSIONS[i], "status",
                                               i == 0 ? "CURRENT" : "SUPPORTED", "links", "rel", "self", "href", url));

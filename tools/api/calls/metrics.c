@@ -96,7 +96,12 @@ static void write_own(FILE *out, struct api *api)
     one(out, "api_aborted_total", "counter", "Downloads that ended before their end.", (double)atomic_load(&api->counters.aborted));
     one(out, "api_refused_total", "counter", "Requests refused because they came from pages of other sites.",
         (double)atomic_load(&api->counters.refused));
-    one(out, "api_connections", "gauge", "Clients connected.", (double)connections_count(api->connections));
+    struct connections_count connections = connections_count(api->connections);
+    one(out, "api_connections", "gauge", "Clients connected.", connections.now);
+    one(out, "api_connections_refused_total", "counter", "Connections refused: there was no room, or not for that address.",
+        (double)connections.refused);
+    one(out, "api_connections_slow_total", "counter", "Connections ended because no request came, or too little was taken.",
+        (double)connections.slow);
 }
 
 enum MHD_Result metrics_show(struct request *r)

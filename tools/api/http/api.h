@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/http/peer.h"
 #include "config/config.h"
 
 struct auth;
@@ -94,6 +95,10 @@ const char *request_split(struct request *r);
 const char *request_header(const struct request *r, const char *name); /* NULL: none */
 bool request_is(const struct request *r, const char *method);
 bool request_wants_page(const struct request *r); /* a browser: it accepts text/html by name */
+/* From the outside: "https://host:port", as a trusted proxy says it, or as the client asked. */
+void request_base_url(const struct request *r, char *ret, size_t size);
+/* The client's address as text: that of the connection, or what a trusted proxy says. */
+void request_client(const struct request *r, char ret[PEER_TEXT]);
 /* Copies the decoded value of a query argument: 1; 0: there is none; -EINVAL: it is not rightly encoded, or does not fit in SIZE bytes. */
 int request_argument(const struct request *r, const char *name, char *value, size_t size);
 

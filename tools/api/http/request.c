@@ -3,6 +3,7 @@
 #include "config-auto.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -121,4 +122,83 @@ int request_argument(const struct request *r, const char *name, char *value, siz
         c += n + (c[n] == '&');
     }
     return 0;
+}
+
+/* ---- who asks, and for which name: a proxy before this server may say */
+
+static bool peer_of_request(const struct request *r, struct peer *ret)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    return info != NULL && peer_of(info->client_addr, ret);
+}
+
+static bool is_trusted(const struct request *r, const struct peer *p)
+{
+    return peer_listed(p, r->api->config->api.trusted_proxies, r->api->config->api.trusted_proxy_count);
+}
+
+/* The last element of the list in TEXT, which is cut there: what the nearest proxy wrote. */
+static char *last_element(char *text)
+{
+    char *comma = strrchr(text, ',');
+    char *one = comma != NULL ? comma + 1 : text;
+    if (comma != NULL)
+        *comma = '\0';
+    one += strspn(one, " \t");
+    one[strcspn(one, " \t")] = '\0';
+    return one;
+}
+
+/* The header of the nearest proxy, when it is trusted: 0 and its last element, else -ENOENT. */
+static int said_by_proxy(const struct request *r, const char *header, char *ret, size_t size)
+{
+    struct peer peer;
+    const char *value = request_header(r, header);
+    if (value == NULL || strlen(value) >= size || !peer_of_request(r, &peer) || !is_trusted(r, &peer))
+        return -ENOENT;
+    strcpy(ret, value);
+    char *one = last_element(ret);
+    memmove(ret, one, strlen(one) + 1);
+    return ret[0] != '\0' ? 0 : -ENOENT;
+}
+
+static bool host_valid(const char *host)
+{
+    for (const char *c = host; *c != '\0'; c++) {
+        bool good = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr(".-_:[]", *c) != NULL;
+        if (!good)
+            return false;
+    }
+    return host[0] != '\0';
+}
+
+void request_base_url(const struct request *r, char *ret, size_t size)
+{
+    char proto[16], named[300];
+    const char *scheme = r->api->config->api.tls_cert_file != NULL ? "https" : "http", *host = request_header(r, "Host");
+    if (said_by_proxy(r, "X-Forwarded-Proto", proto, sizeof(proto)) == 0 && (strcmp(proto, "http") == 0 || strcmp(proto, "https") == 0))
+        scheme = proto;
+    if (said_by_proxy(r, "X-Forwarded-Host", named, sizeof(named)) == 0 && host_valid(named))
+        host = named;
+    snprintf(ret, size, "%s://%.400s", scheme, host != NULL && host_valid(host) ? host : "localhost");
+}
+
+void request_client(const struct request *r, char ret[PEER_TEXT])
+{
+    struct peer peer, before;
+    const char *header = request_header(r, "X-Forwarded-For");
+    strcpy(ret, "-");
+    if (!peer_of_request(r, &peer))
+        return;
+    char *list = header != NULL ? strdup(header) : NULL;
+    while (list != NULL && is_trusted(r, &peer)) { /* from the nearest proxy on, as far as they are trusted */
+        bool last = strchr(list, ',') == NULL;
+        if (!peer_parse(last_element(list), &before))
+            break;
+        peer = before;
+        if (last)
+            break;
+    }
+    free(list);
+    peer_text(&peer, ret);
 }
