@@ -52,6 +52,7 @@ struct range {
     enum fetch_class class;
     unsigned endpoint;
     struct transfer *transfer;
+    bool capped; /* held to its share of background_rate, until somebody waits for it */
     atomic_bool asked; /* it has a transfer: for who counts connections */
     struct auth_waiter auth;
     unsigned credential, auth_tries; /* that it was asked with; with how many since it got somewhere */
@@ -259,7 +260,7 @@ struct engine {
         int status;         /* of the one that failed */
     } auth;
     struct images active;
-    unsigned connections, background, buffers;
+    unsigned connections, capped, buffers; /* ranges: that have a transfer, that are capped, that have a buffer */
     struct prefault *prefault;
     int64_t expire_at;                /* monotonic; the rows thread's: when cache_ttl is looked at next */
     bool making_room;                 /* the rows thread evicts */
@@ -335,6 +336,7 @@ void fetch_leave(struct image *image);                             /* on the fet
 int range_start(struct image *image, enum fetch_class class, struct span span);
 int range_again(struct range *range);
 void range_free(struct range *range); /* cancels its transfer */
+void range_hurry(struct image *image); /* somebody may wait for bytes of a range that is held to a rate */
 void range_serve(struct image *image); /* somebody new may wait for bytes that arrived and are not in the file yet */
 
 /* ---- whole.c: servers that do not send parts of an image; on the fetch thread */

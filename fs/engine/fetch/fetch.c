@@ -245,6 +245,7 @@ void fetch_attend(struct image *image)
     pthread_mutex_unlock(&image->lock);
 
     wake_all(&ready);
+    range_hurry(image);
     if (ends_prefetch)
         prefetch_done(image, ended);
     if (image->through)

@@ -479,6 +479,41 @@ static void on_done(void *context, int error, const struct transfer_result *resu
 
 static const struct transfer_ops range_ops = {.on_head = on_head, .on_data = on_data, .on_done = on_done};
 
+/* ---- a limited rate */
+
+/* Does somebody wait for bytes of RANGE? All of an image are waited for by who waits for its digest. */
+static bool is_awaited(const struct range *range)
+{
+    struct image *image = range->image;
+    const struct waiter *w;
+    bool awaited = false;
+    pthread_mutex_lock(&image->lock);
+    TAILQ_FOREACH(w, &image->waiters, link) {
+        awaited = awaited || (w->offset < range->end && w->offset + w->length > range->pos) ||
+                  image_available_locked(image, w->offset, w->length);
+    }
+    pthread_mutex_unlock(&image->lock);
+    return awaited;
+}
+
+/* From here on it is as fast as it can be; what is left of the rate is the others'. */
+static void uncap(struct range *range)
+{
+    range->capped = false;
+    range->image->engine->capped--;
+    if (range->transfer != NULL)
+        transfer_set_max_rate(range->transfer, 0);
+}
+
+void range_hurry(struct image *image)
+{
+    struct range *range;
+    TAILQ_FOREACH(range, &image->ranges, link) {
+        if (range->capped && is_awaited(range))
+            uncap(range);
+    }
+}
+
 /* ---- asking */
 
 static int ask_endpoint(struct range *range)
@@ -496,9 +531,10 @@ static int ask_endpoint(struct range *range)
         request.ranged = false;
         range->skip = range->pos;
     }
-    bool background = range->class >= FETCH_CLASS_WHOLE_IMAGE;
-    if (background && e->config->background_rate > 0)
-        request.max_rate = e->config->background_rate / (e->background ? e->background : 1) + 1;
+    if (range->capped && is_awaited(range))
+        uncap(range);
+    if (range->capped)
+        request.max_rate = e->config->background_rate / e->capped + 1;
     if (r == 0)
         r = transfer_start(e->transfers, &request, &range_ops, range, &range->transfer);
     transfer_request_clear(&request);
@@ -551,8 +587,8 @@ int range_start(struct image *image, enum fetch_class class, struct span span)
     if (image->fetch_began == 0)
         image->fetch_began = clock_monotonic();
     pthread_mutex_unlock(&image->lock);
-    if (class >= FETCH_CLASS_WHOLE_IMAGE)
-        image->engine->background++;
+    range->capped = class >= FETCH_CLASS_WHOLE_IMAGE && image->engine->config->background_rate > 0;
+    image->engine->capped += range->capped;
     if (!image->through && image->engine->buffers < BUFFERS && (range->buffer = malloc(FOLIO)) != NULL)
         image->engine->buffers++;
     image->tried = image->fails ? image->tried : 0;
@@ -576,8 +612,7 @@ void range_free(struct range *range)
         transfer_cancel(range->transfer);
         e->connections--;
     }
-    if (range->class >= FETCH_CLASS_WHOLE_IMAGE)
-        e->background--;
+    e->capped -= range->capped;
     pthread_mutex_lock(&image->lock);
     TAILQ_REMOVE(&image->ranges, range, link);
     space_count(image, -(int64_t)(range->end - range->pos), -(int64_t)(range->end - range->pos));
