@@ -147,6 +147,16 @@ static void on_doctype(void *context, const char *name, const char *system, cons
     stop(context, -EPROTO);
 }
 
+/* Where the token under way began; negative: not known. */
+static int64_t token_offset(XML_Parser parser)
+{
+#if XML_MAJOR_VERSION > 2 || (XML_MAJOR_VERSION == 2 && XML_MINOR_VERSION >= 9)
+    return XML_GetCurrentByteIndex64(parser);
+#else
+    return XML_GetCurrentByteIndex(parser);
+#endif
+}
+
 static int parse(struct s3 *s, const char *text, size_t length, bool last)
 {
     while (length > 0 || last) {
@@ -156,7 +166,8 @@ static int parse(struct s3 *s, const char *text, size_t length, bool last)
         text += n;
         length -= n;
         s->fed += n;
-        if (s->fed > TOKEN_MAX + (uint64_t) (XML_GetCurrentByteIndex(s->parser) > 0 ? XML_GetCurrentByteIndex(s->parser) : 0))
+        int64_t at = token_offset(s->parser);
+        if (s->fed > TOKEN_MAX + (uint64_t) (at > 0 ? at : 0))
             return -EPROTO;
         if (length == 0)
             break;
