@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/head_digest.h"
 int backend_status_error(int status)
 {
     if (status >= 200 && status < 300)
@@ -82,20 +83,25 @@ int backend_meta_from_head(const struct transfer_head *head, unsigned endpoint, 
     return 0;
 }
 
-/* The opaque part of an etag: a proxy that makes a strong one weak has not changed the image. */
-static const char *opaque_tag(const char *etag)
+enum version_verdict backend_version(const struct transfer_head *head, const struct image_meta *meta, unsigned endpoint)
 {
-    return strncmp(etag, "W/", 2) == 0 ? etag + 2 : etag;
-}
-
-/* Do the answer's validators say another version than META? With nothing to compare: no. */
-static bool is_other_version(const struct transfer_head *head, const struct image_meta *meta)
-{
-    const char *etag = transfer_head_get(head, "ETag");
-    if (etag && *etag && *meta->etag)
-        return strcmp(opaque_tag(etag), opaque_tag(meta->etag)) != 0;
-    const char *modified = transfer_head_get(head, "Last-Modified");
-    return modified && *modified && *meta->modified && strcmp(modified, meta->modified) != 0;
+    struct digest own = head_digest(head);
+    bool comparable = own.algorithm != DIGEST_NONE && own.algorithm == meta->digest.algorithm;
+    if (comparable && !digest_equal(&own, &meta->digest))
+        return VERSION_OTHER;
+    struct image_meta told = { .size = meta->size };
+    copy_header(head, "ETag", told.etag, sizeof(told.etag));
+    copy_header(head, "Last-Modified", told.modified, sizeof(told.modified));
+    bool same_etag = *told.etag && *meta->etag && image_meta_same_etag(&told, meta);
+    if (endpoint != meta->endpoint) {
+        same_etag = same_etag && image_meta_strong_etag(&told) && image_meta_strong_etag(meta);
+        return same_etag || comparable ? VERSION_SAME : VERSION_UNTOLD;
+    }
+    if (*told.etag && *meta->etag)
+        return same_etag ? VERSION_SAME : VERSION_OTHER;
+    if (*told.modified && *meta->modified)
+        return strcmp(told.modified, meta->modified) == 0 ? VERSION_SAME : VERSION_OTHER;
+    return comparable ? VERSION_SAME : VERSION_UNTOLD;
 }
 
 static bool is_other_size(const struct image_meta *meta, uint64_t size)
@@ -103,8 +109,7 @@ static bool is_other_size(const struct image_meta *meta, uint64_t size)
     return size != TRANSFER_LENGTH_UNKNOWN && meta->size != IMAGE_SIZE_UNKNOWN && size != meta->size;
 }
 
-int backend_check_bytes(const struct transfer_head *head, const struct image_meta *meta, unsigned endpoint,
-                        uint64_t first, uint64_t *ret_offset)
+int backend_check_bytes(const struct transfer_head *head, const struct image_meta *meta, uint64_t first, uint64_t *ret_offset)
 {
     /* The bytes asked for were there: a server that has none of them has another version, whether it tells its size or
      * not. */
@@ -115,7 +120,7 @@ int backend_check_bytes(const struct transfer_head *head, const struct image_met
         return r < 0 ? r : -EPROTO;
     }
     uint64_t size = head->status == 200 ? head->length : head->ranged ? head->total : TRANSFER_LENGTH_UNKNOWN;
-    if (is_other_size(meta, size) || (endpoint == meta->endpoint && is_other_version(head, meta)))
+    if (is_other_size(meta, size))
         return -ESTALE;
     if (head->status == 200) {
         *ret_offset = 0;

@@ -27,6 +27,7 @@ enum auth_need { AUTH_NONE, AUTH_SOON, AUTH_NOW };
 struct backend_ops {
     const char *type;        /* "http" */
     bool describe_has_bytes; /* the answer to describe() carries the image's first bytes */
+    bool ids_are_versions;   /* the bytes of an id never change: their answers need not say which version they are of */
 
     /* Reads its part of CONFIG (which outlives it). No network. On -EINVAL, MESSAGE says file, line and what to do. */
     int (*open)(const struct config *config, struct backend **ret, char message[CONFIG_MESSAGE_MAX]);
@@ -89,11 +90,18 @@ int backend_status_error(int status);
 /* May STATUS, to a request for a part, be that of a server which can only send all of it? The request without a range tells. */
 bool backend_may_refuse_range(int status);
 
-/* Where the body of an answer to bytes() starts, and whether it is this version. Returns 0 and *ret_offset (FIRST for 206; 0 for a
- * 200 of the whole image: no Range support), or: -ESTALE another version (412, another total, another etag or modified from the
- * same endpoint), -EPROTO (a range that was not asked for), or as backend_status_error(). */
-int backend_check_bytes(const struct transfer_head *head, const struct image_meta *meta, unsigned endpoint, uint64_t first,
-                        uint64_t *ret_offset);
+/* Where the body of an answer to bytes() starts. Returns 0 and *ret_offset (FIRST for 206; 0 for a 200 of the whole image: no Range
+ * support), or: -ESTALE another version (412, another total), -EPROTO (a range that was not asked for), or as
+ * backend_status_error(). */
+int backend_check_bytes(const struct transfer_head *head, const struct image_meta *meta, uint64_t first, uint64_t *ret_offset);
+
+/*
+ * Does the answer HEAD, which came from ENDPOINT, say that it is of the version META? By its own digest, when META has one of that kind;
+ * from the endpoint that described META by its etag, or else its date; from another by a strong etag only. What contradicts one of these
+ * is OTHER, whatever the rest says; where there is nothing to compare it is UNTOLD.
+ */
+enum version_verdict { VERSION_SAME, VERSION_OTHER, VERSION_UNTOLD };
+enum version_verdict backend_version(const struct transfer_head *head, const struct image_meta *meta, unsigned endpoint);
 
 /* ---- what the backends share */
 

@@ -170,6 +170,7 @@ static bool glance_refused(struct backend *b, unsigned credential)
 
 const struct backend_ops backend_glance = {
     .type = "glance",
+    .ids_are_versions = true,
     .open = glance_open,
     .close = glance_close,
     .endpoints = glance_endpoints,

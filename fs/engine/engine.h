@@ -95,6 +95,7 @@ void engine_put(struct image *image);
 void engine_close(struct engine *e, int64_t row);
 
 bool image_is_complete(struct image *image);
+bool image_is_known(struct image *image); /* nothing of it is here, nor on its way */
 const char *image_name(const struct image *image);
 
 /*

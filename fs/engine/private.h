@@ -3,6 +3,7 @@
 #ifndef GCFS_ENGINE_PRIVATE_H
 #define GCFS_ENGINE_PRIVATE_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <sys/queue.h>
 #include <uthash.h>
@@ -143,6 +144,13 @@ struct image {
     int64_t through_since; /* monotonic */
     bool no_range;  /* it is asked for without ranges, see whole.c */
     enum { PARTS_UNKNOWN, PARTS_WORK, PARTS_DOUBTED, PARTS_NONE, PARTS_BLAMELESS } parts;
+    bool version_known; /* meta has what the backend tells of its version, if it tells any; see version.c for all of these */
+    bool version_told;  /* it is not on its way to the catalogue yet */
+    bool unproven;      /* answers do not say that they are of it: one stream, compared with what is here */
+    bool shown_elsewhere; /* of its bytes that are not in its file any more, some may have been shown */
+    uint64_t shown;       /* no byte behind it ever was */
+    bool stranger;        /* an endpoint may have another version, since the last progress */
+    struct digest told;   /* by the header of an answer */
     unsigned fails; /* in a row without progress */
     unsigned tried; /* endpoints asked since the last progress, a bit each */
     struct transfer_timer *retry;
@@ -184,6 +192,14 @@ struct probe {
     uint64_t used;
 };
 enum { PROBES = 32 };
+
+/* A name whose version changed while it was fetched. */
+struct unsteady {
+    char name[IMAGE_ID_MAX + 1];
+    int64_t at; /* monotonic; the last time */
+    unsigned changes; /* each less than a minute after the one before */
+};
+enum { UNSTEADY = 16 };
 
 struct endpoint_health {
     int64_t down_until; /* monotonic */
@@ -260,6 +276,7 @@ struct engine {
         int status;         /* of the one that failed */
     } auth;
     struct images active;
+    struct unsteady unsteady[UNSTEADY];
     unsigned connections, capped, buffers; /* ranges: that have a transfer, that are capped, that have a buffer */
     struct prefault *prefault;
     int64_t expire_at;                /* monotonic; the rows thread's: when cache_ttl is looked at next */
@@ -310,6 +327,7 @@ void image_hide_tail_locked(struct image *image);
 uint64_t image_present_locked(const struct image *image);
 /* Takes every waiter off IMAGE that can be answered (STATUS 0), or all of them when STATUS < 0. Wake them by wake_all(). */
 void image_take_ready_locked(struct image *image, int status, struct waiters *out);
+void image_forget_shown_locked(struct image *image); /* its file is none that has what was shown of it, if anything was */
 void image_dirty_locked(struct image *image); /* something of it is not in the catalogue yet */
 /* Its file is a new one, or not a partial one any more: so is its track. */
 void image_track_locked(struct image *image);
@@ -346,6 +364,22 @@ bool whole_is_suspected(struct range *range, const struct transfer_head *head);
 void whole_proved(struct range *range);                    /* all of it came instead of a part, or where a part was refused */
 bool whole_was_refused(struct image *image, int status);   /* it was answered STATUS: was it asked for all, and in vain as well? */
 
+/* ---- version.c: which answers are of the version that is fetched; on the fetch thread */
+
+enum { VERSION_STRANGER = -EXDEV }; /* this endpoint's bytes do not count: another is to be asked */
+
+/* An answer's head; ERROR: what backend_check_bytes() said of it. 0: its bytes count. -ESTALE: it is of another version; VERSION_STRANGER;
+ * -ENOTSUP: the image comes as one stream from here on. range->why says what is wrong. */
+int version_check(struct range *range, const struct transfer_head *head, int error);
+/* The next LENGTH bytes that RANGE skips, as they are here already. 0 when they are the same; as version_check(). */
+int version_compare(struct range *range, const unsigned char *bytes, size_t length);
+/* The image is of the version of HEAD, wholly. -ESTALE: of another size. */
+int version_adopt(struct range *range, const struct transfer_head *head);
+void version_begin(struct image *image); /* before its first byte is asked for: does it come as one stream? */
+bool version_may_go_on(const struct image *image); /* false: what was shown of it cannot be compared with what would come */
+void version_place_locked(struct range *range); /* a new range: where it goes on, when it is the one stream */
+void version_changed(struct engine *e, const char *name); /* an answer said so */
+
 /* ---- pace.c: how fast it comes, over how many connections; on the fetch thread */
 
 void pace_answered(struct engine *e, int64_t waited);   /* any answer began after so many ns */
@@ -358,6 +392,8 @@ void pace_end(struct image *image);
 /* ---- origin.c: the health of endpoints, and the connection to them */
 
 unsigned origin_choose(struct engine *e, unsigned *ret_untried); /* bit mask in: those tried already are passed over when others are there */
+/* The same, but ENDPOINT while it was not tried and is not down. */
+unsigned origin_prefer(struct engine *e, unsigned endpoint, unsigned *ret_untried);
 bool origin_all_down(struct engine *e); /* each of them failed a moment ago (any thread) */
 void origin_ok(struct engine *e, unsigned endpoint);
 void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsigned retry_after);
@@ -390,6 +426,7 @@ void probe_free_all(struct engine *e);
 /* ---- finish.c: hashing, checkpoints, publishing */
 
 void finish_hash_locked(struct image *image);   /* any thread: let the digest follow what is here by now */
+void finish_write_version(struct image *image); /* blocks: what the first answer for bytes told of its version, to the catalogue */
 void finish_start(struct image *image);         /* on the fetch thread: all chunks are here and the digest is settled */
 void finish_checkpoint_all(struct engine *e);   /* on the sync thread, about once a second */
 void finish_checkpoint_last(struct engine *e);  /* at the end, with only the rows thread left, which ends it */
@@ -424,6 +461,8 @@ int evict_for_another_version(struct engine *e, const char *name); /* as engine_
 int evict_idle(struct engine *e, int64_t row);
 /* On the rows thread: removes what lies in incomplete/ under NAME if no image has it. */
 void evict_leftover(struct engine *e, const char *name);
+/* Who has IMAGE open goes on with it, who opens its name from now on gets a row of his own. 0, also when that is so already. Blocks. */
+int evict_from_name(struct image *image);
 void evict_reap(struct engine *e, int64_t row); /* blocks: removes a retired row and its file when nobody has it open */
 
 /* ---- claim.c: who may move the file of a name; waits for another who does. NAME stays until the end */
@@ -448,6 +487,7 @@ void space_expire(struct engine *e);   /* cache_ttl; on the rows thread */
 
 void through_start(struct image *image, const char *why); /* from now on it is not kept */
 void through_trim(struct image *image);                   /* after readers were answered: drop what is beyond the window */
+void through_turn_back(struct image *image); /* one stream, and a reader waits for what it dropped already: it ends */
 void through_leave(struct image *image);                  /* when it is time to try the normal way again, it is known */
 
 /* ---- adopt.c */

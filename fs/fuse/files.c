@@ -114,6 +114,7 @@ struct opening {
     uint64_t handle;
     bool passthrough;
     bool hit;
+    bool fresh;     /* nothing of it is here */
     bool uncounted; /* opened with O_NOATIME: no use of the image, as when it is verified */
     int backing_id;
 };
@@ -149,21 +150,25 @@ static int enter_handle(struct fuse_world *w, struct image *image, struct openin
 
 static int open_image(struct fuse_world *w, struct opening *o)
 {
-    struct image *image;
-    int r = engine_get(w->view.engine, o->row, &image);
+    struct image *image, *before;
+    int r = engine_get(w->view.engine, o->row, &before);
     if (r < 0)
         return r;
-    o->hit = image_is_complete(image);
-    r = enter_handle(w, image, o);
-    engine_put(image);
-    if (r < 0)
+    o->hit = image_is_complete(before);
+    r = enter_handle(w, before, o);
+    if (r < 0) {
+        engine_put(before);
         return r;
-    /* Entered first, looked at again now: an eviction either sees the handle or is seen here. */
+    }
+    /* Entered first, looked at again now: an eviction either sees the handle or is seen here. It stays in memory in between: one that is
+     * loaded while there are handles of it has been read by a worker before us. */
     r = engine_open(w->view.engine, o->row, &image);
+    engine_put(before);
     if (r < 0) {
         drop_handle(w, o->row, o->handle);
         return r;
     }
+    o->fresh = image_is_known(image);
     if (!o->uncounted)
         engine_count_open(w->view.engine, o->row, o->hit);
     engine_put(image);
@@ -185,7 +190,9 @@ static void reply_open(fuse_req_t request, struct opening *o, struct fuse_file_i
         r = fuse_reply_buf(request, (const char *)&out, sizeof(out));
     } else {
         file->fh = o->handle;
-        file->keep_cache = 1; /* an inode is one version of an image: its bytes never change */
+        /* An inode is one version of an image: its bytes never change. But where nothing of it is here, nothing may be left to say which
+         * version it was that was read of it before. */
+        file->keep_cache = !o->fresh;
         r = fuse_reply_open(request, file);
     }
     if (r == -ENOENT) /* interrupted: the kernel does not know of the handle */

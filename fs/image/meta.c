@@ -23,6 +23,16 @@ static const char *without_weakness(const char *etag)
     return is_weak(etag) ? etag + 2 : etag;
 }
 
+bool image_meta_same_etag(const struct image_meta *a, const struct image_meta *b)
+{
+    return strcmp(without_weakness(a->etag), without_weakness(b->etag)) == 0;
+}
+
+bool image_meta_is_bare(const struct image_meta *meta)
+{
+    return meta->etag[0] == '\0' && meta->modified[0] == '\0';
+}
+
 bool image_meta_same_version(const struct image_meta *a, const struct image_meta *b)
 {
     if (a->size != b->size)
@@ -33,7 +43,7 @@ bool image_meta_same_version(const struct image_meta *a, const struct image_meta
     if (a->endpoint != b->endpoint)
         return true;
     if (a->etag[0] != '\0' && b->etag[0] != '\0')
-        return strcmp(without_weakness(a->etag), without_weakness(b->etag)) == 0;
+        return image_meta_same_etag(a, b);
     if (a->modified[0] != '\0' && b->modified[0] != '\0')
         return strcmp(a->modified, b->modified) == 0;
     return true;

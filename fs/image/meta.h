@@ -41,6 +41,10 @@ bool image_meta_same_version(const struct image_meta *a, const struct image_meta
 
 /* The date of META's version, in nanoseconds since 1970, from its Last-Modified. 0: none is told, or none that a clock could show. */
 int64_t image_meta_date(const struct image_meta *meta);
+/* Do their etags name one version? Both have one. A weak one counts as the strong one it was made of. */
+bool image_meta_same_etag(const struct image_meta *a, const struct image_meta *b);
+/* Has META neither etag nor date: nothing that tells one version from the next? */
+bool image_meta_is_bare(const struct image_meta *meta);
 
 /* A strong validator for If-Match: meta's etag when it has one that is not weak; NULL. */
 const char *image_meta_strong_etag(const struct image_meta *meta);

@@ -44,6 +44,19 @@ unsigned origin_choose(struct engine *e, unsigned *tried)
     return best;
 }
 
+unsigned origin_prefer(struct engine *e, unsigned endpoint, unsigned *tried)
+{
+    if (endpoint >= endpoint_count(e) || (*tried & 1u << endpoint) != 0)
+        return origin_choose(e, tried);
+    pthread_mutex_lock(&e->lock);
+    bool down = e->endpoints[endpoint].down_until > clock_monotonic();
+    pthread_mutex_unlock(&e->lock);
+    if (down)
+        return origin_choose(e, tried);
+    *tried |= 1u << endpoint;
+    return endpoint;
+}
+
 bool origin_all_down(struct engine *e)
 {
     int64_t now = clock_monotonic();

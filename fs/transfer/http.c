@@ -125,11 +125,11 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
     return length;
 }
 
-/* Has the transfer had so much that it is to pause? Not for every small step ahead: pausing costs a copy. */
+/* Is the transfer held, or has it had so much that it is to pause? Not for every small step ahead: pausing costs a copy. */
 static bool over_cap(const struct transfer *transfer)
 {
     enum { AHEAD = 100 * 1000 * 1000 }; /* ns */
-    return transfer->request.max_rate > 0 && transfer->due > transfers_clock_ns() + AHEAD;
+    return transfer->held || (transfer->request.max_rate > 0 && transfer->due > transfers_clock_ns() + AHEAD);
 }
 
 /* Passes on what was gathered, whoever it is for. */
@@ -330,7 +330,7 @@ static struct transfer *next_to_resume(const struct transfers *t, uint64_t now)
 {
     struct transfer *transfer;
     TAILQ_FOREACH(transfer, &t->http, link) {
-        if (transfer->paused && transfer->due <= now) {
+        if (transfer->paused && !transfer->held && transfer->due <= now) {
             return transfer;
         }
     }

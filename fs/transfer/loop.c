@@ -158,7 +158,7 @@ static uint64_t time_until_due(const struct transfers *t)
         due = transfer->due < due ? transfer->due : due;
     }
     TAILQ_FOREACH(transfer, &t->http, link) {
-        due = transfer->paused && transfer->due < due ? transfer->due : due;
+        due = transfer->paused && !transfer->held && transfer->due < due ? transfer->due : due;
     }
     uint64_t now = due == UINT64_MAX || due == 0 ? 0 : transfers_clock_ns();
     if (due == UINT64_MAX || due <= now) {

@@ -91,7 +91,8 @@ struct transfer {
 
     /* HTTP */
     CURL *easy;                 /* NULL: not in libcurl's hands */
-    bool paused;                /* until due */
+    bool paused;                /* until due, and while it is held */
+    bool held;
     char curl_message[CURL_ERROR_SIZE]; /* where libcurl tells what went wrong */
     struct curl_slist *header_list;
     char *redirect;             /* where to go once this answer has ended; NULL */

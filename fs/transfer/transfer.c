@@ -90,6 +90,11 @@ void transfer_cancel(struct transfer *transfer)
     move_to(transfer, TRANSFER_DEAD);
 }
 
+void transfer_hold(struct transfer *transfer, bool hold)
+{
+    transfer->held = hold; /* the loop goes on with one that paused for it */
+}
+
 void transfer_set_max_rate(struct transfer *transfer, uint64_t bytes_per_second)
 {
     transfer->request.max_rate = bytes_per_second;

@@ -125,6 +125,10 @@ int transfer_start(struct transfers *t, const struct transfer_request *request, 
 void transfer_cancel(struct transfer *transfer);
 void transfer_set_max_rate(struct transfer *transfer, uint64_t bytes_per_second); /* on the loop; 0: no limit */
 
+/* On the loop, not from a callback of the transfer: while HOLD, no more of an answer over HTTP is taken than is under way, and its server
+ * waits. That is no stall. */
+void transfer_hold(struct transfer *transfer, bool hold);
+
 /* Any other thread: the same request, start to end, on the caller's thread, with callbacks there. Returns what on_done
  * (which is called too, when there is one) got. Ends with -ECANCELED soon after transfers_stop(). */
 int transfer_perform(struct transfers *t, const struct transfer_request *request, const struct transfer_ops *ops,

@@ -43,7 +43,7 @@ static void check(const struct transfer_head *head)
     if (backend_meta_from_head(head, 3, &meta) == 0) {
         uint64_t offset = UINT64_MAX;
         assert(meta.endpoint == 3 && memchr(meta.etag, '\0', sizeof(meta.etag)));
-        int r = backend_check_bytes(head, &meta, 3, 0, &offset);
+        int r = backend_check_bytes(head, &meta, 0, &offset);
         assert(r == 0 ? offset == 0 : offset == UINT64_MAX);
         assert(image_meta_same_version(&meta, &meta));
     }

@@ -89,54 +89,86 @@ static void test_meta(void **state)
 static void test_check_bytes(void **state)
 {
     (void) state;
-    static const struct image_meta meta = { .size = 1000, .etag = "\"v1\"", .modified = "M1", .endpoint = 1 };
-    static const struct image_meta dated = { .size = 1000, .modified = "M1", .endpoint = 1 };
-    static const struct image_meta unknown = { .size = IMAGE_SIZE_UNKNOWN, .endpoint = 1 };
+    static const struct image_meta meta = { .size = 1000 }, unknown = { .size = IMAGE_SIZE_UNKNOWN };
     enum { UNTOUCHED = 77 };
     static const struct {
         const struct image_meta *meta;
         const char *text;
-        unsigned endpoint;
         int result;
         uint64_t offset;
     } cases[] = {
-        { &meta, "206\nContent-Range: bytes 100-199/1000\nETag: \"v1\"", 1, 0, 100 },
-        { &meta, "206\nContent-Range: bytes 100-150/1000", 1, 0, 100 }, /* fewer than asked for: allowed */
-        { &meta, "206\nContent-Range: bytes 100-199/*", 1, 0, 100 },
-        { &meta, "206\nContent-Range: bytes 100-199/1000\nETag: W/\"v1\"", 1, 0, 100 },
-        { &meta, "206\nContent-Range: bytes 100-199/1000\nETag: \"v1\"\nLast-Modified: M2", 1, 0,
-          100 }, /* the etag decides */
-        { &meta, "206\nContent-Range: bytes 100-199/1000\nETag: \"v2\"", 1, -ESTALE, UNTOUCHED },
-        { &meta, "206\nContent-Range: bytes 100-199/1000\nETag: \"v2\"", 0, 0,
-          100 }, /* another server's etag says nothing */
-        { &meta, "206\nContent-Range: bytes 100-199/1001\nETag: \"v1\"", 1, -ESTALE, UNTOUCHED },
-        { &meta, "206\nContent-Range: bytes 100-199/1001", 0, -ESTALE, UNTOUCHED },
-        { &meta, "206\nContent-Range: bytes 99-199/1000", 1, -EPROTO, UNTOUCHED },
-        { &meta, "206\nContent-Range: bytes 0-199/1000", 1, -EPROTO, UNTOUCHED },
-        { &meta, "206", 1, -EPROTO, UNTOUCHED },
-        { &meta, "206\nContent-Type: multipart/byteranges; boundary=x\nETag: \"v1\"", 1, -EPROTO, UNTOUCHED },
-        { &meta, "200\nContent-Length: 1000\nETag: \"v1\"", 1, 0, 0 },
-        { &meta, "200\nTransfer-Encoding: chunked", 1, 0, 0 },
-        { &meta, "200\nContent-Length: 999", 1, -ESTALE, UNTOUCHED },
-        { &meta, "200\nContent-Length: 1000\nETag: \"v2\"", 1, -ESTALE, UNTOUCHED },
-        { &dated, "200\nContent-Length: 1000\nLast-Modified: M2", 1, -ESTALE, UNTOUCHED },
-        { &dated, "200\nContent-Length: 1000\nLast-Modified: M2", 0, 0, 0 },
-        { &dated, "206\nContent-Range: bytes 100-199/1000\nETag: \"v2\"\nLast-Modified: M1", 1, 0, 100 },
-        { &unknown, "206\nContent-Range: bytes 100-199/1000", 1, 0, 100 },
-        { &unknown, "416\nContent-Range: bytes */50", 1, -EPROTO, UNTOUCHED },
-        { &meta, "416\nContent-Range: bytes */50", 1, -ESTALE, UNTOUCHED },
-        { &meta, "416\nContent-Range: bytes */1000", 1, -EPROTO, UNTOUCHED },
-        { &meta, "416", 1, -ESTALE, UNTOUCHED },
-        { &meta, "412", 1, -ESTALE, UNTOUCHED },
-        { &meta, "404", 1, -ENOENT, UNTOUCHED },
-        { &meta, "429\nRetry-After: 7", 1, -EAGAIN, UNTOUCHED },
-        { &meta, "204", 1, -EPROTO, UNTOUCHED },
+        { &meta, "206\nContent-Range: bytes 100-199/1000", 0, 100 },
+        { &meta, "206\nContent-Range: bytes 100-150/1000", 0, 100 }, /* fewer than asked for: allowed */
+        { &meta, "206\nContent-Range: bytes 100-199/*", 0, 100 },
+        { &meta, "206\nContent-Range: bytes 100-199/1001", -ESTALE, UNTOUCHED },
+        { &meta, "206\nContent-Range: bytes 99-199/1000", -EPROTO, UNTOUCHED },
+        { &meta, "206\nContent-Range: bytes 0-199/1000", -EPROTO, UNTOUCHED },
+        { &meta, "206", -EPROTO, UNTOUCHED },
+        { &meta, "206\nContent-Type: multipart/byteranges; boundary=x\nETag: \"v1\"", -EPROTO, UNTOUCHED },
+        { &meta, "200\nContent-Length: 1000", 0, 0 },
+        { &meta, "200\nTransfer-Encoding: chunked", 0, 0 },
+        { &meta, "200\nContent-Length: 999", -ESTALE, UNTOUCHED },
+        { &unknown, "206\nContent-Range: bytes 100-199/1000", 0, 100 },
+        { &unknown, "416\nContent-Range: bytes */50", -EPROTO, UNTOUCHED },
+        { &meta, "416\nContent-Range: bytes */50", -ESTALE, UNTOUCHED },
+        { &meta, "416\nContent-Range: bytes */1000", -EPROTO, UNTOUCHED },
+        { &meta, "416", -ESTALE, UNTOUCHED },
+        { &meta, "412", -ESTALE, UNTOUCHED },
+        { &meta, "404", -ENOENT, UNTOUCHED },
+        { &meta, "429\nRetry-After: 7", -EAGAIN, UNTOUCHED },
+        { &meta, "204", -EPROTO, UNTOUCHED },
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         uint64_t offset = UNTOUCHED;
-        int r = backend_check_bytes(answer(cases[i].text), cases[i].meta, cases[i].endpoint, 100, &offset);
+        int r = backend_check_bytes(answer(cases[i].text), cases[i].meta, 100, &offset);
         if (r != cases[i].result || offset != cases[i].offset)
             fail_msg("case %zu (%s): %d, offset %" PRIu64, i, cases[i].text, r, offset);
+    }
+}
+
+#define HEX_A "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+#define HEX_B "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+/* Endpoint 1 described the image; what it and another one say of their answers. */
+static void test_version(void **state)
+{
+    (void) state;
+    struct image_meta meta = { .size = 1000, .etag = "\"v1\"", .modified = "M1", .endpoint = 1 };
+    struct image_meta weak = { .size = 1000, .etag = "W/\"v1\"", .endpoint = 1 };
+    struct image_meta dated = { .size = 1000, .modified = "M1", .endpoint = 1 };
+    struct image_meta bare = { .size = 1000, .endpoint = 1 }, digest = bare, both = meta;
+    assert_int_equal(digest_set(DIGEST_SHA256, HEX_A, 64, &digest.digest), 0);
+    both.digest = digest.digest;
+    const struct {
+        const struct image_meta *meta;
+        const char *text;
+        enum version_verdict same_endpoint, other_endpoint;
+    } cases[] = {
+        { &meta, "ETag: \"v1\"", VERSION_SAME, VERSION_SAME },
+        { &meta, "ETag: W/\"v1\"", VERSION_SAME, VERSION_UNTOLD }, /* weakened on the way; elsewhere it may be made in another way */
+        { &weak, "ETag: W/\"v1\"", VERSION_SAME, VERSION_UNTOLD },
+        { &meta, "ETag: \"v1\"\nLast-Modified: M2", VERSION_SAME, VERSION_SAME },
+        { &meta, "ETag: \"v2\"\nLast-Modified: M1", VERSION_OTHER, VERSION_UNTOLD },
+        { &meta, "Last-Modified: M1", VERSION_SAME, VERSION_UNTOLD },
+        { &meta, "Last-Modified: M2", VERSION_OTHER, VERSION_UNTOLD },
+        { &meta, "Server: x", VERSION_UNTOLD, VERSION_UNTOLD },
+        { &dated, "ETag: \"v2\"\nLast-Modified: M1", VERSION_SAME, VERSION_UNTOLD },
+        { &dated, "Last-Modified: M2", VERSION_OTHER, VERSION_UNTOLD },
+        { &bare, "ETag: \"v1\"\nLast-Modified: M1", VERSION_UNTOLD, VERSION_UNTOLD },
+        { &bare, "Server: x", VERSION_UNTOLD, VERSION_UNTOLD },
+        { &digest, "X-Glance-Cache-Hash: sha256=" HEX_A, VERSION_SAME, VERSION_SAME },
+        { &digest, "X-Glance-Cache-Hash: sha256=" HEX_B, VERSION_OTHER, VERSION_OTHER },
+        { &digest, "Content-MD5: 900150983cd24fb0d6963f7d28e17f72", VERSION_UNTOLD, VERSION_UNTOLD },
+        { &both, "ETag: \"v1\"\nX-Glance-Cache-Hash: sha256=" HEX_B, VERSION_OTHER, VERSION_OTHER },
+        { &both, "ETag: \"v2\"\nX-Glance-Cache-Hash: sha256=" HEX_A, VERSION_OTHER, VERSION_SAME },
+        { &both, "ETag: \"v2\"", VERSION_OTHER, VERSION_UNTOLD }, /* that there is a digest says nothing of this answer */
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[256];
+        snprintf(text, sizeof(text), "206\nContent-Range: bytes 100-199/1000\n%s", cases[i].text);
+        enum version_verdict same = backend_version(answer(text), cases[i].meta, 1), other = backend_version(answer(text), cases[i].meta, 0);
+        if (same != cases[i].same_endpoint || other != cases[i].other_endpoint)
+            fail_msg("case %zu (%s): %d, elsewhere %d", i, cases[i].text, same, other);
     }
 }
 
@@ -197,6 +229,7 @@ int main(void)
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_meta),
         cmocka_unit_test(test_check_bytes),
+        cmocka_unit_test(test_version),
         cmocka_unit_test(test_head_digest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,6 +49,23 @@ static void mark_retired(struct engine *e, int64_t row)
     image_put(image);
 }
 
+int evict_from_name(struct image *image)
+{
+    struct engine *e = image->engine;
+    struct image_row row;
+    int64_t fresh;
+    int r = catalogue_get(e->catalogue, image->row, &row);
+    if (r == 0)
+        r = catalogue_retire(e->catalogue, image->row, true, clock_now(), &fresh);
+    if (r < 0)
+        return r == -ESTALE || r == -ENOENT ? 0 : r; /* another was faster */
+    if (row.pinned && catalogue_set_pinned(e->catalogue, fresh, true) < 0)
+        log_warning("%s: it was pinned, and its new row could not be", image->name);
+    mark_retired(e, image->row);
+    engine_tell_name(e, image->name);
+    return 0;
+}
+
 static int find_complete(struct engine *e, const char *name, struct image_row *ret)
 {
     int r = catalogue_find(e->catalogue, name, ret);
@@ -242,6 +259,7 @@ static void drop_bytes(void *context)
         space_count(image, -image->unwritten, 0);
         image->state = IMAGE_KNOWN;
         image->file = NULL;
+        image_forget_shown_locked(image);
         image_untrack_locked(image);
         chunkmap_free(image->map);
         image->map = NULL;

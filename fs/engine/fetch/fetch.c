@@ -153,13 +153,15 @@ static int make_file(struct image *image, uint64_t first)
         image_file_put(file);
         return -ENOMEM;
     }
-    write_probe(image, fd, map);
+    if (!image->unproven) /* the one stream brings them, too, and may have to go straight through */
+        write_probe(image, fd, map);
     struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
     pthread_mutex_lock(&image->lock);
     image_file_put(image->file);
     image->file = file;
     image->map = map;
     image->state = IMAGE_PARTIAL;
+    image->shown = chunkmap_present(map);
     image_track_locked(image);
     image_dirty_locked(image);
     image->verified = false;
@@ -208,6 +210,7 @@ static void begin_image(struct image *image)
         fetch_fail(image, -EIO, "out of memory");
         return;
     }
+    version_begin(image);
     b->image = image_ref(image);
     image->beginning = true;
     tasks_add(image->engine->rows, begin, b);
@@ -250,6 +253,7 @@ void fetch_attend(struct image *image)
         prefetch_done(image, ended);
     if (image->through)
         through_trim(image);
+    through_turn_back(image);
     if (settle)
         published_settle(image);
     if (finish) {
@@ -379,6 +383,17 @@ static bool choose_whole_locked(const struct image *image, const struct choice *
     return true;
 }
 
+/* For bytes that are not here, that is: who has come just now may not have been looked at yet. */
+static bool is_waited_for_locked(const struct image *image)
+{
+    const struct waiter *w;
+    TAILQ_FOREACH(w, &image->waiters, link) {
+        if (!image_available_locked(image, w->offset, w->length))
+            return true;
+    }
+    return false;
+}
+
 static bool choose_locked(const struct image *image, enum fetch_class class, struct span *ret)
 {
     struct choice c = {.busy_count = 0};
@@ -387,8 +402,8 @@ static bool choose_locked(const struct image *image, enum fetch_class class, str
     if (image->state != IMAGE_PARTIAL || image->finishing || image->map == NULL)
         return false;
     look_at_ranges_locked(image, &c);
-    if (image->no_range) { /* one stream from the start, whoever waits for what */
-        bool wanted = image->whole || !TAILQ_EMPTY(&image->waiters);
+    if (image->no_range || image->unproven) { /* one stream from the start, whoever waits for what */
+        bool wanted = image->whole || is_waited_for_locked(image);
         *ret = (struct span){0, image->meta.size};
         return c.busy_count == 0 && wanted && !chunkmap_full(image->map) && class == FETCH_CLASS_DEMAND;
     }
@@ -425,6 +440,10 @@ static void start_class(struct image *image, enum fetch_class class)
         if (!space_reserve(image, span.end - span.first)) {
             if (image->through)
                 continue; /* as of now: chosen afresh */
+            return;
+        }
+        if (!version_may_go_on(image)) {
+            fetch_changed(image, "what was read of it is not here any more, and the backend does not say which version it sends");
             return;
         }
         int r = range_start(image, class, span);

@@ -4,7 +4,7 @@
  *
  * A range claims its bytes from the moment it is made, so that nobody else asks for them (single flight). It lives through any number of
  * requests: when one breaks off, the range stays with what it received and the rest is asked for again. The server's answer is compared
- * with the version being fetched before a byte of it is kept.
+ * with the version being fetched before a byte of it is kept, see version.c.
  */
 #include "config-auto.h"
 
@@ -22,62 +22,14 @@
 
 /* ---- the answer's head */
 
-/* A row that only a listing told of has no version yet: the first answer for bytes names it. */
-static int learn_version(struct range *range, const struct transfer_head *head)
-{
-    struct image *image = range->image;
-    struct engine *e = image->engine;
-    struct image_meta meta;
-
-    if (!e->ops->describe_has_bytes || image->meta.etag[0] != '\0' || image->meta.modified[0] != '\0')
-        return 0;
-    struct transfer_head from_start = *head; /* which bytes came was looked at already; to described() they are the first */
-    if (from_start.ranged)
-        from_start.first = 0;
-    int r = e->ops->described(e->backend, range->endpoint, image->name, &from_start, NULL, 0, &meta);
-    if (r < 0)
-        return r;
-    if (meta.size != image->meta.size) {
-        snprintf(range->why, sizeof(range->why), "its size is not what the listing said");
-        return -ESTALE;
-    }
-    pthread_mutex_lock(&image->lock);
-    bool part = head->ranged && head->first != 0; /* its Content-MD5 may speak of this part only */
-    if (part || meta.digest.algorithm == DIGEST_NONE)
-        meta.digest = image->meta.digest;
-    image->meta = meta;
-    image->described = 0; /* not in the catalogue yet: written with the next checkpoint */
-    image_dirty_locked(image);
-    pthread_mutex_unlock(&image->lock);
-    return 0;
-}
-
-/*
- * Another endpoint than the one that described the image: without a digest to check the whole by, only an equal etag or date says that it
- * has the same bytes. Then it is not asked, rather than that two versions are mixed.
- */
-static int check_mirror(struct range *range, const struct transfer_head *head)
-{
-    struct image *image = range->image;
-    const struct image_meta *meta = &image->meta;
-
-    if (range->endpoint == meta->endpoint || (image->digest_settled && meta->digest.algorithm != DIGEST_NONE))
-        return 0;
-    const char *etag = transfer_head_get(head, "etag"), *modified = transfer_head_get(head, "last-modified");
-    if (etag != NULL && meta->etag[0] != '\0' ? strcmp(etag, meta->etag) == 0
-                                              : modified != NULL && strcmp(modified, meta->modified) == 0)
-        return 0;
-    snprintf(range->why, sizeof(range->why), "this endpoint may have another version, and no digest is known to tell");
-    return -EAGAIN;
-}
-
 /* The server has no Range support: one stream from the start serves everybody. */
 static int take_whole_body(struct range *range)
 {
     struct image *image = range->image;
 
-    whole_proved(range);
-    if (range->start != 0 || TAILQ_FIRST(&image->ranges) != range || TAILQ_NEXT(range, link) != NULL) {
+    if (!image->unproven)
+        whole_proved(range);
+    if ((range->start != 0 && !image->unproven) || TAILQ_FIRST(&image->ranges) != range || TAILQ_NEXT(range, link) != NULL) {
         snprintf(range->why, sizeof(range->why), "the server sends whole images only");
         return -ENOTSUP;
     }
@@ -94,6 +46,30 @@ static int take_whole_body(struct range *range)
     return 0;
 }
 
+static void write_version(void *context)
+{
+    struct image *image = context;
+    finish_write_version(image);
+    image_put(image);
+}
+
+/*
+ * What the answer told of the version goes to the catalogue with the next checkpoint. What goes straight through has none; but the kernel may
+ * keep some of it, which is of this version.
+ */
+static void keep_version(struct image *image)
+{
+    if (!image->version_told)
+        return;
+    image->version_told = false;
+    pthread_mutex_lock(&image->lock);
+    if (!image->through)
+        image_dirty_locked(image);
+    pthread_mutex_unlock(&image->lock);
+    if (image->through)
+        tasks_add(image->engine->rows, write_version, image_ref(image));
+}
+
 static int on_head(void *context, const struct transfer_head *head)
 {
     struct range *range = context;
@@ -106,16 +82,13 @@ static int on_head(void *context, const struct transfer_head *head)
         snprintf(range->why, sizeof(range->why), "the server may send whole images only");
         return -ENOTSUP;
     }
-    int r = backend_check_bytes(head, &range->image->meta, range->endpoint, range->pos, &offset);
-    if (r == 0)
-        r = learn_version(range, head);
-    if (r == 0)
-        r = check_mirror(range, head);
+    int r = version_check(range, head, backend_check_bytes(head, &range->image->meta, range->pos, &offset));
     if (r < 0) {
         if (range->why[0] == '\0')
             snprintf(range->why, sizeof(range->why), "HTTP status %d", head->status);
         return r;
     }
+    keep_version(range->image);
     if (head->status == 200 && range->image->no_range)
         whole_proved(range);
     if (head->status == 200 && (range->pos != 0 || range->end < range->image->meta.size))
@@ -161,6 +134,7 @@ static void arrived(struct range *range, uint64_t length)
     pthread_mutex_lock(&image->lock);
     uint64_t from = range->pos;
     range->pos += length;
+    image->shown = range->pos > image->shown ? range->pos : image->shown;
     if (!image->through)
         atomic_fetch_sub(&image->engine->reserved, (int64_t)length);
     mark_chunks_locked(image, from, range->pos);
@@ -270,12 +244,17 @@ static int on_data(void *context, const struct transfer_head *head, const void *
     struct range *range = context;
     const unsigned char *bytes = data;
 
-    (void)head;
     if (range->broken < 0) /* what follows would not lie where it belongs */
         return range->broken;
     if (range->skip > 0) {
         size_t n = length < range->skip ? length : (size_t)range->skip;
+        int r = version_compare(range, bytes, n);
         range->skip -= n;
+        if (r == 0 && range->skip == 0 && range->image->unproven)
+            r = version_adopt(range, head);
+        if (r < 0)
+            return r;
+        keep_version(range->image);
         bytes += n;
         length -= n;
     }
@@ -305,7 +284,10 @@ static void pause_image(struct image *image, uint64_t pause, int error, const ch
     if (++image->fails > e->config->retries) {
         char why[IMAGE_ERROR_MAX + 1];
         snprintf(why, sizeof(why), "%s (tried %u times)", what, image->fails);
-        fetch_fail(image, -EIO, why);
+        if (image->stranger) /* others have it, and maybe for good, in another version */
+            fetch_changed(image, why);
+        else
+            fetch_fail(image, -EIO, why);
         return;
     }
     uint64_t ms = pause ? pause : plan_backoff(e->config->retry_delay, image->fails, (uint32_t)random());
@@ -353,6 +335,7 @@ static void try_again(struct range *range, int error, const char *what)
     if (range->pos > range->asked_pos) { /* it got somewhere: the count begins anew */
         image->fails = 0;
         image->tried = 0;
+        image->stranger = false;
     }
     image->tried |= 1u << range->endpoint;
     if (range->pos - range->asked_pos >= CHUNK_MIN || (image->tried & all) != all) {
@@ -370,6 +353,7 @@ static void range_complete(struct range *range)
     pace_brought(image, range->pos - range->asked_pos, clock_monotonic() - range->first_at);
     image->fails = 0;
     image->tried = 0;
+    image->stranger = false;
     pthread_mutex_lock(&image->lock);
     if (image->dead == 0 && !image->through)
         image->error[0] = '\0';
@@ -419,7 +403,11 @@ static void range_failed(struct range *range, int error, const struct transfer_r
         fetch_attend(image);
         return;
     case -ESTALE:
+        version_changed(e, image->name);
         fetch_changed(image, what);
+        return;
+    case VERSION_STRANGER:
+        try_again(range, error, what);
         return;
     case -ENOENT:
     case -EACCES:
@@ -463,6 +451,11 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     if (error == 0 && range->pos < range->end && range->pos == range->asked_pos) {
         snprintf(range->why, sizeof(range->why), "an answer without the bytes that were asked for");
         error = -EPROTO;
+    }
+    bool broke_off = range->pos < range->end && error != -ECANCELED && error != -ESTALE && error != -ENOTSUP;
+    if (broke_off && !version_may_go_on(image)) {
+        snprintf(range->why, sizeof(range->why), "it broke off, and the backend does not say which version it sends");
+        error = -ESTALE;
     }
     if (error != 0) {
         range_failed(range, error, result);
@@ -521,13 +514,16 @@ static int ask_endpoint(struct range *range)
     struct image *image = range->image;
     struct engine *e = image->engine;
     struct transfer_request request = {0};
+    struct image_meta version = image->meta;
+    bool whole = image->no_range || image->unproven;
 
-    range->endpoint = origin_choose(e, &image->tried);
+    if (image->unproven) /* no condition: what comes is compared */
+        version.etag[0] = version.modified[0] = '\0';
+    range->endpoint = origin_prefer(e, image->meta.endpoint, &image->tried);
     range->credential = auth_credential(e);
     range->asked_at = clock_monotonic();
-    int r = e->ops->bytes(e->backend, range->endpoint, image->name, &image->meta, image->no_range ? 0 : range->pos, range->end - 1,
-                          &request);
-    if (r == 0 && image->no_range) {
+    int r = e->ops->bytes(e->backend, range->endpoint, image->name, &version, whole ? 0 : range->pos, range->end - 1, &request);
+    if (r == 0 && whole) {
         request.ranged = false;
         range->skip = range->pos;
     }
@@ -582,8 +578,9 @@ int range_start(struct image *image, enum fetch_class class, struct span span)
     *range = (struct range){.image = image, .start = span.first, .pos = span.first, .end = span.end, .class = class};
     pthread_mutex_lock(&image->lock);
     range->file = image_file_ref(image->file);
+    version_place_locked(range);
     TAILQ_INSERT_TAIL(&image->ranges, range, link);
-    space_count(image, (int64_t)(range->end - range->start), (int64_t)(range->end - range->start));
+    space_count(image, (int64_t)(range->end - range->pos), (int64_t)(range->end - range->pos));
     if (image->fetch_began == 0)
         image->fetch_began = clock_monotonic();
     pthread_mutex_unlock(&image->lock);

@@ -67,6 +67,7 @@ void through_start(struct image *image, const char *why)
     if (image->through || finishing)
         return;
     fetch_stop_ranges(image);
+    version_begin(image);
     int r = chunkmap_new(image->meta.size, &map);
     /* A chunk is the least that can be dropped: with larger ones the window would have no bound. */
     if (r == 0 && chunkmap_chunk_size(map) > THROUGH_WINDOW) {
@@ -90,6 +91,7 @@ void through_start(struct image *image, const char *why)
     image->map = map;
     image->state = IMAGE_PARTIAL;
     image->through = true;
+    image_forget_shown_locked(image);
     image->whole = false;
     image->hashed = 0;
     image->verified = false;
@@ -162,10 +164,48 @@ static void drop_chunks_locked(struct image *image, bool also_ahead)
     }
 }
 
+/*
+ * Where the server sends the whole image only, what it sends must not run away from its readers, as it would have to be asked for again from
+ * the first byte on. So it waits for whoever is the furthest. Does somebody wait for what is BEHIND it, and nobody for more?
+ */
+static bool keep_pace_locked(struct image *image, struct range *stream)
+{
+    uint64_t wanted = 0;
+    bool behind = false;
+    const struct waiter *w;
+    TAILQ_FOREACH(w, &image->waiters, link) {
+        if (w->offset + w->length > wanted)
+            wanted = w->offset + w->length;
+        behind = behind || (w->offset < stream->pos && !image_available_locked(image, w->offset, 1));
+    }
+    bool more = wanted > stream->pos;
+    for (int i = 0; i < CURSORS; i++) {
+        if (image->cursors.place[i].used != 0 && image->cursors.place[i].next > wanted)
+            wanted = image->cursors.place[i].next;
+    }
+    if (stream->transfer != NULL)
+        transfer_hold(stream->transfer, stream->pos > wanted + THROUGH_AHEAD);
+    return behind && !more;
+}
+
+/* Whoever was there first wants bytes again that were dropped. */
+void through_turn_back(struct image *image)
+{
+    if (!image->through || !(image->no_range || image->unproven) || TAILQ_EMPTY(&image->ranges))
+        return;
+    pthread_mutex_lock(&image->lock);
+    bool behind = keep_pace_locked(image, TAILQ_FIRST(&image->ranges));
+    pthread_mutex_unlock(&image->lock);
+    if (behind)
+        fetch_stop_ranges(image);
+}
+
 /* On the fetch thread, the only one that answers readers of such an image. */
 void through_trim(struct image *image)
 {
     pthread_mutex_lock(&image->lock);
+    if (image->through && (image->no_range || image->unproven) && !TAILQ_EMPTY(&image->ranges))
+        keep_pace_locked(image, TAILQ_FIRST(&image->ranges));
     if (image->through && chunkmap_present(image->map) > THROUGH_WINDOW) {
         drop_chunks_locked(image, false);
         if (chunkmap_present(image->map) > 2 * THROUGH_WINDOW)
@@ -181,7 +221,7 @@ void through_leave(struct image *image)
         !space_can_hold(e, image->meta.size))
         return;
     pthread_mutex_lock(&image->lock);
-    bool idle = TAILQ_EMPTY(&image->ranges);
+    bool idle = TAILQ_EMPTY(&image->ranges) && !image->row_retired;
     struct image_file *file = NULL;
     struct chunkmap *map = NULL;
     if (idle) {
@@ -191,6 +231,7 @@ void through_leave(struct image *image)
         image->map = NULL;
         image->state = IMAGE_KNOWN;
         image->through = false;
+        image_forget_shown_locked(image);
     }
     pthread_mutex_unlock(&image->lock);
     image_file_put(file);

@@ -115,6 +115,18 @@ static int load_partial(struct engine *e, const struct image_row *row, struct im
     return r;
 }
 
+/* Nobody can say that what is here and what would come are of one version. Whoever has some of it gets an error with the next. */
+static int begin_anew(struct engine *e, struct image_row *row, struct image *image)
+{
+    int r = catalogue_reset(e->catalogue, row->row, row->state);
+    if (r < 0)
+        return r;
+    row->state = IMAGE_KNOWN;
+    image->shown_elsewhere = ledger_handles(e->ledger, row->row) > 0;
+    log_info("%s: the backend does not tell its versions apart; what is here of it cannot be gone on with", row->name);
+    return 0;
+}
+
 /* Opens what the row says is here. What the row says but the disk does not have makes the image known again. */
 static int load_file(struct engine *e, struct image_row *row, struct image *image)
 {
@@ -123,6 +135,8 @@ static int load_file(struct engine *e, struct image_row *row, struct image *imag
     case IMAGE_KNOWN:
         return 0;
     case IMAGE_PARTIAL:
+        if (!e->ops->ids_are_versions && image_meta_is_bare(&row->meta))
+            return begin_anew(e, row, image);
         r = load_partial(e, row, image, &fd);
         break;
     case IMAGE_COMPLETE:
@@ -161,6 +175,8 @@ static int image_new(struct engine *e, struct image_row *row, struct image **ret
     TAILQ_INIT(&image->waiters);
     image->engine = e;
     image->row = row->row;
+    image->version_known = row->described != 0 || !image_meta_is_bare(&row->meta) || !e->ops->describe_has_bytes;
+    image->shown_elsewhere = row->state == IMAGE_PARTIAL || ledger_handles(e->ledger, row->row) > 0;
     memcpy(image->name, row->name, sizeof(image->name));
     int r = load_file(e, row, image);
     if (r < 0) {
@@ -314,6 +330,12 @@ void image_take_over(struct engine *e)
     }
 }
 
+void image_forget_shown_locked(struct image *image)
+{
+    image->shown_elsewhere = image->shown_elsewhere || image->shown > 0;
+    image->shown = 0;
+}
+
 void image_dirty_locked(struct image *image)
 {
     if (!image->dirty)
@@ -352,7 +374,13 @@ int engine_open(struct engine *e, int64_t row, struct image **ret)
         return r;
     pthread_mutex_lock(&image->lock);
     bool gone = image->state == IMAGE_RETIRED || image->dead != 0;
+    bool passed = image->through && image->unproven && image->shown > 0; /* and cannot be had again, see version.c */
     pthread_mutex_unlock(&image->lock);
+    if (passed) {
+        r = evict_from_name(image);
+        image_put(image);
+        return r < 0 ? r : -ESTALE;
+    }
     if (gone) {
         /* To look the name up again helps once the row of what is dead has been replaced; until then it leads here. */
         struct image_row now;
@@ -407,6 +435,14 @@ void engine_close(struct engine *e, int64_t row)
 const char *image_name(const struct image *image)
 {
     return image->name;
+}
+
+bool image_is_known(struct image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    bool known = image->state == IMAGE_KNOWN;
+    pthread_mutex_unlock(&image->lock);
+    return known;
 }
 
 bool image_is_complete(struct image *image)

@@ -104,7 +104,7 @@ void finish_hash_locked(struct image *image)
 /* ---- the version */
 
 /* Learned from the first answer for bytes: which version this is. */
-static void write_version(struct image *image)
+void finish_write_version(struct image *image)
 {
     pthread_mutex_lock(&image->lock);
     bool needed = image->described == 0 && (image->meta.etag[0] != '\0' || image->meta.modified[0] != '\0');
@@ -196,7 +196,7 @@ static int place_file(struct image *image, int fd)
 static int publish_file(struct image *image, int fd)
 {
     struct engine *e = image->engine;
-    write_version(image);
+    finish_write_version(image);
     label_file(image, fd);
     int r = sync_data(image, fd);
     if (r < 0) {
@@ -386,7 +386,7 @@ static void commit_map(void *context)
     bool same = image->file == w->file && image->state == IMAGE_PARTIAL;
     pthread_mutex_unlock(&image->lock);
     if (same) {
-        write_version(image);
+        finish_write_version(image);
         r = catalogue_checkpoint(image->engine->catalogue, image->row, bits, length, chunkmap_present(w->map), clock_now());
     }
     if (r < 0 && r != -ESTALE)
