@@ -31,8 +31,9 @@ SLICE = 1 << 16
 class Blob:
     """One version of an image as the origin holds it."""
 
-    def __init__(self, content, etag=None, modified="Wed, 01 Jan 2025 00:00:00 GMT"):
+    def __init__(self, content, etag=None, modified="Wed, 01 Jan 2025 00:00:00 GMT", headers=None):
         self.content = bytes(content)
+        self.headers = headers or {}  # more of them
         self.etag = f'"{hashlib.sha256(self.content).hexdigest()[:24]}"' if etag is None else etag
         self.modified = modified
 
@@ -311,7 +312,7 @@ class Origin:
         etag = blob.etag if fault.etag is None else fault.etag
         modified = blob.modified if fault.modified is None else fault.modified
         headers = {"Accept-Ranges": "bytes", **({"ETag": etag} if etag else {}),
-                   **({"Last-Modified": modified} if modified else {}), **fault.headers}
+                   **({"Last-Modified": modified} if modified else {}), **blob.headers, **fault.headers}
         size, span = len(blob.content), request.range
         if not fault.ignore_conditions:
             none_match, since = (request.headers.get(h) for h in ("if-none-match", "if-modified-since"))

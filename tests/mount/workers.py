@@ -186,11 +186,15 @@ def check_no_orphans(cache):
     db = sqlite3.connect(f"file:{cache.dir}/.catalogue.db?mode=ro", uri=True)
     rows = {state: {n for (n,) in db.execute("SELECT name FROM images WHERE state = ?", (state,))} for state in (1, 2)}
     retired = {str(i) for (i,) in db.execute("SELECT id FROM images WHERE state = 3")}
-    totals = dict(db.execute("SELECT state, images FROM totals"))
-    counts = dict(db.execute("SELECT state, count(*) FROM images GROUP BY state"))
+    totals = {state: (n, size) for state, n, size in db.execute("SELECT state, images, bytes FROM totals")}
+    counts = {s: (0, 0) for s in totals}
+    for state, n, size in db.execute("SELECT state, count(*), sum(bytes) FROM images GROUP BY state UNION ALL SELECT 4, count(*), 0 FROM queue "
+                                     "UNION ALL SELECT 5, count(*), coalesce(sum(bytes), 0) FROM invalid"):
+        if state in totals:
+            counts[state] = (n, size)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()
-    assert {s: n for s, n in totals.items() if n} == counts
+    assert totals == counts, f"totals {totals} of the rows {counts}"
     here = {n for n in os.listdir(cache.dir) if not n.startswith(".") and os.path.isfile(os.path.join(cache.dir, n))}
     assert here == rows[2]
     assert set(os.listdir(os.path.join(cache.dir, "incomplete"))) == rows[1]
