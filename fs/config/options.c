@@ -198,8 +198,8 @@ static const struct config_option options[] = {
      .text = "How often a failed request for bytes that somebody waits for is tried again before the read fails."},
     {BACKEND(retry_delay), .type = CONFIG_MILLISECONDS, .fallback = "250", .min = 1, .max = 30000,
      .unit = "milliseconds",
-     .text = "The pause before the first retry. It doubles with each, with some chance in it, up to 30 seconds; a "
-             "longer Retry-After of the server is honoured."},
+     .text = "The pause before the first retry. It doubles with each, with some chance in it, up to 10 seconds; a "
+             "Retry-After of the server counts in its place, up to 10 seconds as well."},
 
     {API(mount), .type = CONFIG_PATH, .example = "/srv/glance",
      .text = "For glance-cache-api: where the cache is mounted. Its option --mount goes before it. Without either, the "

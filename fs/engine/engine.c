@@ -153,6 +153,7 @@ int engine_start(const struct engine_parts *parts, struct engine **ret)
         r = -ENOMEM;
     if (r == 0)
         r = transfers_new(e->config, &e->transfers);
+    e->on_well = fetch_on_well;
     if (r == 0) {
         image_take_over(e);
         r = start_threads(e);

@@ -21,6 +21,8 @@ enum { PROBE_BYTES = 256 * 1024, ENDPOINTS_MAX = CONFIG_ENDPOINTS_MAX };
 enum { CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
 enum { FOLIO = 512 << 10, BLOCK = 256 << 10, BUFFERS = 16 }; /* BLOCK: what the kernel reads at once, see mount_read_ahead() */
 enum { ENDPOINT_AUTH = ENDPOINTS_MAX }; /* beside the backend's endpoints: whom its credentials come from */
+/* The one bound of pauses between tries, also of those that a server asks for with Retry-After: somebody may wait. In glance-cache.conf(5). */
+enum { PAUSE_MAX_S = 10 };
 enum { STREAMS_LOST_MAX = 3 }; /* HTTP/2 streams that the server gave up in a row, until it counts as a failure */
 enum { HOLD_SLACK = 16 << 20, THROUGH_AHEAD = 2 << 20 };
 
@@ -154,6 +156,7 @@ struct image {
     unsigned fails; /* in a row without progress */
     unsigned tried; /* endpoints asked since the last progress, a bit each */
     struct transfer_timer *retry;
+    int64_t retry_least; /* monotonic; not before then, also when the backend turns out to be well again */
     struct pace pace;
 
     struct digest_stream *digest; /* the hash thread's */
@@ -168,6 +171,8 @@ struct lookup {
     struct waiters waiters; /* protected by engine->lock */
     /* the fetch thread's: */
     struct transfer *transfer;
+    struct transfer_timer *pause;
+    int64_t pause_least; /* monotonic; as image->retry_least */
     struct auth_waiter auth;
     unsigned credential, auth_tries, streams_lost;
     unsigned endpoint, tries, tried_endpoints;
@@ -235,6 +240,7 @@ struct engine {
     struct kernel_notify kernel;
     const struct backend_ops *ops;
     struct backend *backend;
+    void (*on_well)(void *engine); /* on the fetch thread: an endpoint that failed answers again */
     struct transfers *transfers;
     pthread_t fetch_thread;
     bool fetching; /* the fetch thread was started */
@@ -347,12 +353,14 @@ void fetch_schedule(struct engine *e);        /* on the fetch thread: start what
 void fetch_fail(struct image *image, int status, const char *why); /* on the fetch thread: give up for now; readers get STATUS */
 void fetch_changed(struct image *image, const char *what);         /* on the fetch thread: another version at the backend */
 void fetch_stop_ranges(struct image *image);                       /* on the fetch thread: cancels them all */
+void fetch_on_well(void *engine);                                  /* on the fetch thread: the backend answers again */
 void fetch_leave(struct image *image);                             /* on the fetch thread: off the active list */
 
 /* ---- range.c: requests for bytes */
 
 int range_start(struct image *image, enum fetch_class class, struct span span);
 int range_again(struct range *range);
+void range_retry_early(struct image *image); /* it waits for its next try, and the backend is well again */
 void range_free(struct range *range); /* cancels its transfer */
 void range_hurry(struct image *image); /* somebody may wait for bytes of a range that is held to a rate */
 void range_serve(struct image *image); /* somebody new may wait for bytes that arrived and are not in the file yet */
@@ -395,6 +403,7 @@ unsigned origin_choose(struct engine *e, unsigned *ret_untried); /* bit mask in:
 /* The same, but ENDPOINT while it was not tried and is not down. */
 unsigned origin_prefer(struct engine *e, unsigned endpoint, unsigned *ret_untried);
 bool origin_all_down(struct engine *e); /* each of them failed a moment ago (any thread) */
+/* It answered. After a failure the fetch thread is told by engine->on_well. Any thread. */
 void origin_ok(struct engine *e, unsigned endpoint);
 void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsigned retry_after);
 json_t *origin_status(struct engine *e);
@@ -420,6 +429,7 @@ int auth_now(struct engine *e); /* another thread; waits for the fetch thread: 0
 
 void probe_keep(struct engine *e, int64_t row, unsigned char *bytes, size_t length); /* takes BYTES */
 unsigned char *probe_take(struct engine *e, int64_t row, size_t *ret_length);        /* free() it; NULL */
+void lookup_retry_early(struct engine *e); /* on the fetch thread: those that pause are tried now */
 void lookup_stop(struct engine *e); /* after the fetch thread ended: wakes who waits for answers that will not come */
 void probe_free_all(struct engine *e);
 

@@ -19,7 +19,7 @@
 #include "base/log.h"
 #include "engine/private.h"
 
-enum { ANSWER_MAX = 1 << 20, PAUSE_MAX_S = 8, REFUSED_PAUSE_S = 60 };
+enum { ANSWER_MAX = 1 << 20, LOGIN_PAUSE_MAX_S = 8, REFUSED_PAUSE_S = 60 };
 
 /* ---- the end of a renewal */
 
@@ -51,12 +51,12 @@ static void succeeded(struct engine *e)
 static void failed(struct engine *e, int error, const char *what, unsigned retry_after)
 {
     unsigned pause = 1u << (e->auth.fails < 3 ? e->auth.fails : 3);
-    if (pause > PAUSE_MAX_S)
-        pause = PAUSE_MAX_S;
+    if (pause > LOGIN_PAUSE_MAX_S)
+        pause = LOGIN_PAUSE_MAX_S;
     if (error == -EACCES)
         pause = REFUSED_PAUSE_S;
     if (retry_after > pause)
-        pause = retry_after;
+        pause = retry_after < PAUSE_MAX_S ? retry_after : PAUSE_MAX_S;
     e->auth.fails++;
     e->auth.not_before = clock_monotonic() + pause * NS_PER_S;
     e->auth.status = error == -EACCES || error == -ENOMEM || error == -ECANCELED ? error : -EHOSTUNREACH;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The endpoints of the backend: which one to ask next, and what is known of their health. An endpoint that failed is passed over for a
- * while (1 s, doubling to 30 s, or what its Retry-After says) as long as another is there; with a single one the image's own back-off
+ * while (1 s, doubling to 30 s, or what its Retry-After says, up to PAUSE_MAX_S) as long as another is there; with a single one the image's own back-off
  * decides when it is asked again.
  */
 #include "config-auto.h"
@@ -78,6 +78,8 @@ void origin_ok(struct engine *e, unsigned endpoint)
     h->last_ok = clock_now();
     pthread_mutex_unlock(&e->lock);
     if (back)
+        transfers_post(e->transfers, e->on_well, e);
+    if (back)
         log_notice("backend %s answers again", endpoint_name(e, endpoint));
 }
 
@@ -86,7 +88,8 @@ void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsign
     pthread_mutex_lock(&e->lock);
     struct endpoint_health *h = &e->endpoints[endpoint];
     bool first = h->fails++ == 0;
-    int64_t pause = retry_after ? (int64_t)retry_after : h->fails > 5 ? 30 : INT64_C(1) << (h->fails - 1);
+    int64_t asked = retry_after < PAUSE_MAX_S ? retry_after : PAUSE_MAX_S;
+    int64_t pause = asked ? asked : h->fails > 5 ? 30 : INT64_C(1) << (h->fails - 1);
     h->down_until = clock_monotonic() + pause * NS_PER_S;
     h->last_error = clock_now();
     snprintf(h->error, sizeof(h->error), "%s", what);

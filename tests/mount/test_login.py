@@ -20,6 +20,7 @@ class Cloud:
 
     def __init__(self):
         self.up, self.lifetime, self.logins, self.valid = True, 3600, 0, set()
+        self.while_down = {}  # headers
         cloud = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -38,7 +39,7 @@ class Cloud:
                 if cloud.up:
                     self.say(201, cloud.token(), X_Subject_Token=cloud.name())
                 else:
-                    self.say(503)
+                    self.say(503, **cloud.while_down)
 
             def do_GET(self):
                 if self.headers.get("X-Auth-Token") not in cloud.valid:
@@ -94,9 +95,10 @@ def begin(cache, cloud, **options):
     return fd
 
 
-def test_keystone_is_away_for_a_while(cache, cloud):
+@pytest.mark.parametrize("headers", [{}, {"Retry_After": "3600"}], ids=["", "for an hour, it says"])
+def test_keystone_is_away_for_a_while(cache, cloud, headers):
     """A read waits through its retries for the login, as for the bytes."""
-    cloud.lifetime = 1
+    cloud.lifetime, cloud.while_down = 1, headers
     fd = begin(cache, cloud, retries=4, retry_delay=10)
     wait_until(lambda: error_of(os.stat, cache.image("nobody")) == errno.EHOSTUNREACH, what="the token to end, and no other to be had")
     logins, got = cloud.logins, []

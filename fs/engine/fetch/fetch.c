@@ -487,6 +487,21 @@ void fetch_schedule(struct engine *e)
     }
 }
 
+void fetch_on_well(void *engine)
+{
+    struct engine *e = engine;
+    struct image *image, *next;
+
+    if (atomic_load(&e->stopping))
+        return;
+    for (image = TAILQ_FIRST(&e->active); image != NULL; image = next) {
+        next = TAILQ_NEXT(image, active_link);
+        if (image->retry != NULL)
+            range_retry_early(image);
+    }
+    lookup_retry_early(e);
+}
+
 /* ---- ends that are not good */
 
 struct verdict {

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-enum { SEGMENT_MIN = 2 << 20, SEGMENT_MAX = 64 << 20, BACKOFF_MAX = 30000 };
+enum { SEGMENT_MIN = 2 << 20, SEGMENT_MAX = 64 << 20, BACKOFF_MAX = 10000 /* PAUSE_MAX_S */ };
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {

@@ -290,7 +290,10 @@ static void pause_image(struct image *image, uint64_t pause, int error, const ch
             fetch_fail(image, -EIO, why);
         return;
     }
-    uint64_t ms = pause ? pause : plan_backoff(e->config->retry_delay, image->fails, (uint32_t)random());
+    uint64_t own = plan_backoff(e->config->retry_delay, image->fails, (uint32_t)random());
+    uint64_t ms = pause < PAUSE_MAX_S * UINT64_C(1000) ? pause : PAUSE_MAX_S * UINT64_C(1000);
+    ms = ms ? ms : own;
+    image->retry_least = clock_monotonic() + (int64_t)(own < ms ? own : ms) * NS_PER_MS;
     log_info("%s: %s; asking again in %llu ms (%s)", image->name, what, (unsigned long long)ms, error_text(error));
     if (transfers_timer(e->transfers, ms, retry_due, image, &image->retry) < 0)
         fetch_fail(image, -EIO, "out of memory");
@@ -323,6 +326,17 @@ static void retry_due(void *context)
         fetch_attend(image);
     fetch_schedule(image->engine);
     image_put(image);
+}
+
+/* Not at once, each time: others may get answers while this one gets none. */
+void range_retry_early(struct image *image)
+{
+    struct engine *e = image->engine;
+    int64_t left = image->retry_least - clock_monotonic();
+    transfers_timer_cancel(e->transfers, image->retry);
+    image->retry = NULL;
+    if (transfers_timer(e->transfers, left > 0 ? (uint64_t)(left / NS_PER_MS) : 0, retry_due, image, &image->retry) < 0)
+        fetch_fail(image, -EIO, "out of memory");
 }
 
 /* The request of RANGE failed in a way that another try may mend. */

@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "engine/private.h"
 
-enum { LOOKUP_RETRIES = 2, LOOKUP_PAUSE_MAX_S = 10 };
+enum { LOOKUP_RETRIES = 2 };
 
 /* ---- probes */
 
@@ -164,7 +164,29 @@ static void ask(struct lookup *l);
 
 static void ask_later(void *context)
 {
-    ask(context);
+    struct lookup *l = context;
+    l->pause = NULL;
+    ask(l);
+}
+
+/* Each of them is off its pause before it is asked, so that none is found twice. */
+void lookup_retry_early(struct engine *e)
+{
+    struct lookup *l, *next, *paused;
+    int64_t now = clock_monotonic();
+    do {
+        paused = NULL;
+        pthread_mutex_lock(&e->lock);
+        HASH_ITER(hh, e->lookups, l, next) {
+            if (l->pause != NULL && l->pause_least <= now)
+                paused = l;
+        }
+        pthread_mutex_unlock(&e->lock);
+        if (paused != NULL) {
+            transfers_timer_cancel(e->transfers, paused->pause);
+            ask_later(paused);
+        }
+    } while (paused != NULL);
 }
 
 /* STATUS: of the answer; 0: there was none. */
@@ -172,7 +194,6 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
 {
     struct engine *e = l->engine;
     unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
-    struct transfer_timer *timer;
 
     if (error == -ECANCELED) {
         finish(l, -ECANCELED);
@@ -209,15 +230,16 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
     }
     /* A server that answers, if badly, is worth more patience than one that cannot be reached: people wait for `ls` and `stat`. */
     bool answers = error == -EAGAIN || error == -ECONNRESET;
-    if (l->head.retry_after > LOOKUP_PAUSE_MAX_S || (!answers && l->tries >= LOOKUP_RETRIES) || ++l->tries > e->config->retries ||
+    if (l->head.retry_after > PAUSE_MAX_S || (!answers && l->tries >= LOOKUP_RETRIES) || ++l->tries > e->config->retries ||
         error == -EINVAL || error == -ENOMEM) {
         log_warning("%s: looked up in vain: %s", l->name, what);
         finish(l, -EHOSTUNREACH);
         return;
     }
-    uint64_t ms = l->head.retry_after ? l->head.retry_after * UINT64_C(1000)
-                                      : plan_backoff(e->config->retry_delay, l->tries, (uint32_t)random());
-    if (transfers_timer(e->transfers, ms, ask_later, l, &timer) < 0)
+    uint64_t own = plan_backoff(e->config->retry_delay, l->tries, (uint32_t)random());
+    uint64_t ms = l->head.retry_after ? l->head.retry_after * UINT64_C(1000) : own;
+    l->pause_least = clock_monotonic() + (int64_t)own * NS_PER_MS;
+    if (transfers_timer(e->transfers, ms, ask_later, l, &l->pause) < 0)
         finish(l, -ENOMEM);
 }
 
