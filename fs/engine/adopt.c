@@ -4,7 +4,8 @@
  *
  * A row without a file goes back to known. A file without a row is adopted after its size and digest check out: against its own label
  * (we made it, and the catalogue was lost) or, after all of those, against the backend (a Glance cache directory is taken over that way, with hits and
- * times from its cache.db). Until then it is not served; what does not check out goes to invalid/, nothing is deleted. Leftovers of an
+ * times from its cache.db). Until then it is not served; what does not check out goes to invalid/, nothing is deleted. What the backend does
+ * not know or does not let us see is left where it is: that says more of the configuration than of the file. Leftovers of an
  * interrupted eviction or fetch that no row knows are removed. Glance's queue is taken over.
  */
 #include "config-auto.h"
@@ -27,6 +28,8 @@ struct adoption {
     struct engine *e;
     struct glance_index *glance; /* NULL: none here */
     uint64_t adopted, quarantined;
+    uint64_t left, left_bytes; /* that the backend does not know or let us see */
+    int refused;               /* why, the last of them */
     unsigned char buffer[256 << 10];
 };
 
@@ -342,8 +345,10 @@ static int adopt_by_backend(struct adoption *a, const char *name, const struct s
     char why[128];
 
     int r = ask_backend(a, name, &row);
-    if (r == -ENOENT || r == -EACCES) {
-        quarantine_file(a, name, file, r == -ENOENT ? "the backend has no such image" : "the backend does not let us see it");
+    if (r == -ENOENT || r == -EACCES) { /* as a wrong project, credential or url would have it: it says nothing of the file */
+        a->left++;
+        a->left_bytes += file->allocated;
+        a->refused = r;
         return 0;
     }
     if (r < 0)
@@ -416,6 +421,21 @@ static int adopt_other_file(void *context, const char *name, const struct store_
     return stopping(a);
 }
 
+/* Those that need the backend. */
+static void adopt_others(struct adoption *a)
+{
+    struct engine *e = a->e;
+    store_scan(e->store, STORE_COMPLETE, adopt_other_file, a);
+    pthread_mutex_lock(&e->lock);
+    e->left = a->left;
+    e->left_bytes = a->left_bytes;
+    pthread_mutex_unlock(&e->lock);
+    if (a->left > 0)
+        log_warning("%" PRIu64 " files in the cache directory, %" PRIu64 " bytes, are of images that the backend %s: they are left alone and "
+                    "not served; are project, credentials and url the right ones? Each start and reload asks again", a->left, a->left_bytes,
+                    a->refused == -ENOENT ? "does not have (404)" : "does not let us see (401, 403)");
+}
+
 /* ---- all of it */
 
 static void adopt(void *context)
@@ -435,7 +455,7 @@ static void adopt(void *context)
         glance_index_open(path, &a->glance) < 0)
         a->glance = NULL;
     store_scan(e->store, STORE_COMPLETE, adopt_labelled_file, a);
-    store_scan(e->store, STORE_COMPLETE, adopt_other_file, a);
+    adopt_others(a);
     glance_index_close(a->glance);
     if (a->adopted > 0 || a->quarantined > 0)
         log_notice("took over %" PRIu64 " images that lay in the cache directory, %" PRIu64 " went to invalid/", a->adopted,

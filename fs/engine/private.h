@@ -268,6 +268,7 @@ struct engine {
     struct prefetch *prefetches; /* by name: entries of the queue under way; protected by lock */
     struct claims claims;        /* protected by lock */
     pthread_cond_t claim_ended;
+    uint64_t left, left_bytes;   /* files there that the backend does not know, see adopt.c; protected by lock */
     bool adopting;               /* what lies in the cache directory is being looked at; protected by lock */
 
     /* the fetch thread's: */

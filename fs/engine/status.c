@@ -144,10 +144,11 @@ json_t *engine_status(struct engine *e)
     store_space(e->store, &total, &available);
     pthread_mutex_lock(&e->lock);
     bool adopting = e->adopting;
+    uint64_t left = e->left, left_bytes = e->left_bytes;
     double listed = seconds(e->listed_at);
     int list_status = e->list_status;
     pthread_mutex_unlock(&e->lock);
-    return json_pack("{s:s, s:f, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I}, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b}",
+    return json_pack("{s:s, s:f, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I}, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:{s:I, s:I}}",
                      "version", PACKAGE_VERSION, "mounted_at", seconds(ledger_mounted_at(e->ledger)),
                      "space", "limit", (json_int_t)space.limit, "used", (json_int_t)space.used, "disk_total", (json_int_t)total,
                      "disk_available", (json_int_t)available,
@@ -156,7 +157,7 @@ json_t *engine_status(struct engine *e)
                      "counters", counters(e), "fetches", fetches(e),
                      "backend", "type", e->ops->type, "endpoints", origin_status(e), "listed_at", listed, "listing",
                      list_status == 0 ? "ok" : error_text(list_status),
-                     "adopting", adopting);
+                     "adopting", adopting, "left_alone", "files", (json_int_t)left, "bytes", (json_int_t)left_bytes);
 }
 
 json_t *engine_queue_status(struct engine *e, const struct queue_row *row)

@@ -160,6 +160,20 @@ int keeper_put_up(struct keeper *k)
     return r;
 }
 
+/* Before anything in it is changed. */
+static int recognise(struct keeper *k)
+{
+    const struct config *config = k->edition->config;
+    const char *where = config_where(config, "DEFAULT", "image_cache_dir"), *dir = config->image_cache_dir;
+    char found[NAME_MAX + 1];
+    int r = store_recognise(dir, config->image_cache_sqlite_db, found);
+    if (r == -ENOTEMPTY)
+        log_error(STORE_NO_CACHE, where, dir, found);
+    else if (r < 0)
+        log_errno(r, "%s: the cache directory %s cannot be used", where, dir);
+    return r;
+}
+
 static int take_lock(struct keeper *k)
 {
     const struct config *config = k->edition->config;
@@ -185,7 +199,9 @@ int keeper_mount_first(struct keeper *k)
         log_error("%s", message);
         return r;
     }
-    r = take_lock(k);
+    r = recognise(k);
+    if (r == 0)
+        r = take_lock(k);
     if (r == 0)
         r = cache_directory_give(k->edition->config->image_cache_dir, &user);
     return r == 0 ? keeper_put_up(k) : r;

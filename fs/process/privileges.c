@@ -150,12 +150,27 @@ static bool is_given(const struct stat *st, const struct service_user *user)
 
 static int give_folder(int dir, bool with_folders, const struct service_user *user);
 
+/* What the cache has in its own folder, as far as it is hidden or a folder. Others' are left alone. */
+static bool is_ours(const char *name, bool folder)
+{
+    static const char *const folders[] = {"incomplete", "invalid", "queue", ".retired"};
+    if (!folder)
+        return name[0] != '.' || strncmp(name, ".catalogue.db", strlen(".catalogue.db")) == 0 || strcmp(name, ".lock") == 0;
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        if (strcmp(name, folders[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* What FD, opened by its path only, is of. A file with a second name may be another's file that somebody linked here: it is left alone. */
-static int give_opened(int fd, bool with_folders, const struct service_user *user)
+static int give_opened(int fd, const char *name, bool with_folders, const struct service_user *user)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -errno;
+    if (with_folders && !is_ours(name, S_ISDIR(st.st_mode)))
+        return 0;
     if (S_ISREG(st.st_mode) && st.st_nlink == 1 && !is_given(&st, user))
         return fchownat(fd, "", user->uid, user->gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
     if (!S_ISDIR(st.st_mode) || !with_folders)
@@ -172,7 +187,7 @@ static int give_entry(int dir, const char *name, bool with_folders, const struct
     int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? 0 : -errno;
-    int r = give_opened(fd, with_folders, user);
+    int r = give_opened(fd, name, with_folders, user);
     close(fd);
     return r;
 }

@@ -19,6 +19,7 @@
 #ifndef GCFS_STORE_H
 #define GCFS_STORE_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,6 +30,14 @@ struct store;
 /* Opens DIR (which must exist: -ENOENT, -ENOTDIR) and makes the folders inside that are missing. */
 int store_open(const char *dir, struct store **ret);
 void store_close(struct store *s); /* NULL is fine */
+
+/*
+ * May PATH become or go on being a cache directory: is it empty, ours, or Glance's (whose index is called GLANCE_INDEX)? 0; -ENOTEMPTY: it is
+ * somebody else's, *ret_found is a name in it; -ENOENT, -ENOTDIR, -EACCES.
+ */
+#define STORE_NO_CACHE                                                                                                                  \
+    "%s: %s has files of others in it (%s, for one), and neither a catalogue of ours nor what Glance keeps in its cache: name an empty folder"
+int store_recognise(const char *path, const char *glance_index, char ret_found[NAME_MAX + 1]);
 
 /* Locks the directory for this process and all that inherit *ret_fd, until the last copy is closed. -EWOULDBLOCK: in
  * use by another (its pid, when it could be read, in *ret_pid; 0). The lock file holds the pid of its owner. -EINVAL: .lock is no file, or

@@ -163,6 +163,11 @@ class Cache:
         self.children = []  # processes of the test
         self.expected = None  # a pattern of suspicious lines that the test provokes
 
+    def be_of_glance(self):
+        """The folders that Glance makes in its cache directory: in any other one, files of others are left alone."""
+        for place in ("incomplete", "invalid", "queue"):
+            os.makedirs(os.path.join(self.dir, place), exist_ok=True)
+
     # ---- the program
 
     def configure(self, backend, **options):

@@ -91,6 +91,7 @@ def test_foreign_links_are_left_alone(cache, origin):
     """Files of others that were linked into the cache directory do not become the worker's."""
     outside = os.path.join(cache.root, "outside")
     open(outside, "w").close()
+    cache.be_of_glance()
     os.link(outside, os.path.join(cache.dir, "hard"))
     os.symlink(outside, os.path.join(cache.dir, "soft"))
     origin.put("image", b"content")

@@ -2,12 +2,13 @@
 """Taking over the cache directory of a Glance API server, and rebuilding a damaged catalogue."""
 import os
 import random
+import signal
 import sqlite3
 import time
 
 import pytest
 
-from harness import MIB, PROBE, blob, error_of, is_mounted, same
+from harness import MIB, PROBE, binary, blob, error_of, is_mounted, program, same
 from waiting import wait_until
 
 IDS = [f"10000000-0000-4000-8000-00000000000{i}" for i in range(1, 8)]
@@ -87,6 +88,7 @@ def test_a_wrong_digest_is_not_believed(glance, origin):
 def test_fetched_while_it_waits_to_be_taken_over(cache, origin):
     """A file of another version lies there and the backend is down; then a reader is as fast as the take-over. His is not thrown away."""
     content = origin.put("x", blob(3 * MIB, 90))
+    cache.be_of_glance()
     write(cache, "x", blob(MIB, 91))
     origin.stop()
     cache.configure(origin.config(retries=0)).mount()
@@ -281,3 +283,70 @@ def test_damage_that_is_met_later(cache, origin, size):
     same(cache.read("image"), content)
     assert origin.sent("image") == before
     assert cache.ls("images") == ["image"]
+
+
+@pytest.mark.parametrize("status", [404, 403, 401])
+@pytest.mark.parametrize("clean", [False, True])
+def test_the_backend_knows_none_of_it(cache, origin, status, clean):
+    """A typo in the url, another project, an old password: nothing is moved or deleted, all is taken over once it is put right."""
+    names = [f"image-{i}" for i in range(4)]
+    cache.be_of_glance()
+    for i, name in enumerate(names):
+        write(cache, name, origin.put(name, blob(MIB + i, 60 + i)))
+    origin.put_sums("SHA256SUMS", {n: origin.blobs[n].content for n in names})
+    wrong = origin.fault(status=status)
+    cache.configure(origin).mount()
+    wait_until(lambda: not cache.status()["adopting"], what="the files to be looked at")
+    left = cache.status()["left_alone"]
+    assert left["files"] == 4 and left["bytes"] >= 4 * MIB
+    assert cache.ls("invalid") == [] and cache.ls("cached") == []
+    assert cache.logged().count("are left alone") == 1
+    if clean:
+        tool = next(p for p in (os.path.join(os.path.dirname(binary()), *up, "glance-cache-cleaner") for up in ((), ("..", "tools"))) if os.path.exists(p))
+        done = cache.spawn(tool, "--mount", cache.mnt)
+        assert done.wait(60) == 0
+    for name in names:
+        same(cache.stored(name), origin.blobs[name].content)
+    origin.faults.remove(wrong)
+    before = len(origin.requests())
+    cache.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: cache.ls("cached") == names, what="the images to be taken over")
+    assert cache.status()["left_alone"]["files"] == 0
+    assert all(r.sent <= PROBE for r in origin.requests()[before:] if r.name in names), "they were fetched anew"
+
+
+@pytest.mark.parametrize("how", ["mount", "--check"])
+@pytest.mark.parametrize("inside", ["disk.qcow2", "vm-1/disk.qcow2", "queue/disk.qcow2"])
+def test_a_folder_of_others_is_refused(cache, origin, how, inside):
+    """Nothing in it changes hands, its mode or its place; the text says what lies there, and what to do."""
+    path = os.path.join(cache.dir, inside)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if inside.startswith("queue/"):
+        with open(os.path.join(cache.dir, "notes.txt"), "w"):
+            pass
+    with open(path, "wb") as f:
+        f.write(b"golden master")
+    os.chown(path, 1234, 1234)
+    os.chmod(path, 0o600)
+    cache.configure(origin)
+    before = sorted(os.listdir(cache.dir))
+    done = cache.run() if how == "mount" else program("--check", cache.conf)
+    assert done.returncode != 0
+    assert cache.dir in done.stderr and cache.conf in done.stderr and "name an empty folder" in done.stderr
+    st = os.stat(path)
+    assert (st.st_uid, st.st_gid, st.st_mode & 0o777) == (1234, 1234, 0o600)
+    assert sorted(os.listdir(cache.dir)) == before
+
+
+def test_a_folder_of_others_within(cache, origin):
+    """Somebody keeps his own below a cache directory: it stays his."""
+    cache.configure(origin).mount()
+    cache.unmount()
+    path = os.path.join(cache.dir, "mine", "file")
+    os.makedirs(os.path.dirname(path))
+    with open(path, "wb") as f:
+        f.write(b"mine")
+    os.chown(path, 1234, 1234)
+    cache.mount()
+    wait_until(lambda: not cache.status()["adopting"], what="the files to be looked at")
+    assert os.stat(path).st_uid == 1234 and open(path).read() == "mine"

@@ -98,6 +98,7 @@ def found(cache, origin):
     content = origin.put("x", blob(12 * MIB, 7))
     origin.put_sums("SHA256SUMS", {"x": content})
     sums = origin.fault("SHA256SUMS", hold_head=True)
+    cache.be_of_glance()
     with open(os.path.join(cache.dir, "x"), "wb") as f:
         f.write(content)
     cache.configure(origin.config(checksums="SHA256SUMS"), fetch_policy="demand", passthrough="off").mount()
