@@ -15,43 +15,11 @@
 
 enum { TICK_MS = 1000 };
 
-/* ---- telling the kernel, never from inside a handler */
-
-struct word {
-    struct engine *engine;
-    int64_t row;
-    uint64_t offset, length;
-    char name[IMAGE_ID_MAX + 1];
-};
-
-static void tell(void *context)
-{
-    struct word *word = context;
-    const struct kernel_notify *n = &word->engine->kernel;
-    if (word->name[0] != '\0')
-        n->forget_name(n->context, word->name);
-    else
-        n->forget_bytes(n->context, word->row, word->offset, word->length);
-    free(word);
-}
+/* ---- telling the kernel */
 
 void engine_tell_name(struct engine *e, const char *name)
 {
-    struct word *word = calloc(1, sizeof(*word));
-    if (word == NULL)
-        return; /* the entry ends by itself after its time-out */
-    word->engine = e;
-    snprintf(word->name, sizeof(word->name), "%s", name);
-    tasks_add(e->teller, tell, word);
-}
-
-void engine_tell_bytes(struct engine *e, int64_t row, uint64_t offset, uint64_t length)
-{
-    struct word *word = calloc(1, sizeof(*word));
-    if (word == NULL)
-        return;
-    *word = (struct word){.engine = e, .row = row, .offset = offset, .length = length};
-    tasks_add(e->teller, tell, word);
+    teller_name(e->teller, name);
 }
 
 /* ---- threads */
@@ -100,7 +68,7 @@ static int start_threads(struct engine *e)
     if (r == 0)
         r = tasks_new("digests", &e->digests);
     if (r == 0)
-        r = tasks_new("teller", &e->teller);
+        r = teller_new(&e->kernel, &e->teller);
     if (r == 0)
         r = prefault_new(&e->prefault);
     if (r == 0)
@@ -142,6 +110,7 @@ int engine_start(const struct engine_parts *parts, struct engine **ret)
     e->ledger = parts->ledger;
     e->arrivals = parts->arrivals;
     e->kernel = *parts->notify;
+    e->tail_hidden = image_tail_hidden;
     TAILQ_INIT(&e->active);
     TAILQ_INIT(&e->auth.waiters);
     TAILQ_INIT(&e->list_waiters);
@@ -200,7 +169,7 @@ void engine_stop(struct engine *e)
     free(e->auth.body);
     drop_images(e);
     e->kernel.stop(e->kernel.context);
-    tasks_finish(e->teller);
+    teller_finish(e->teller);
     prefetch_free_all(e);
     engine_free(e);
 }

@@ -31,7 +31,7 @@ struct image;
 
 /* What the engine tells the kernel, on a thread of its own (inside a handler it would deadlock); it may wait until the kernel is heard. */
 struct kernel_notify {
-    void (*forget_name)(void *context, const char *name);                               /* images/NAME is another inode now */
+    void (*forget_name)(void *context, const char *name);                               /* cached/NAME, incomplete/NAME are others now */
     void (*forget_bytes)(void *context, int64_t row, uint64_t offset, uint64_t length); /* drop these pages of the inode */
     void (*stop)(void *context); /* the others must not wait any more until the kernel is heard; any thread */
     void *context;

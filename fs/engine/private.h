@@ -123,6 +123,8 @@ struct image {
     int64_t unfinished_at;   /* monotonic: it could not be published; 0: that was not tried */
     bool disk_failed;        /* some of its bytes could not be written: its file is not believed any more */
     bool row_retired;        /* its row is: whoever puts it last removes what is left */
+    struct hiding *hiding;   /* of what was shown of the tail; NULL: none. See image_hide_tail_locked() */
+    struct chunkmap *given;  /* while hiding: what readers may have; NULL: nothing more */
     bool tail_shown;         /* the last chunk was given out unverified, maybe by a worker before; see image_held_locked() */
     bool digest_asked;       /* the lister settles it */
     bool dirty;              /* chunks arrived since the last checkpoint; holds a reference, which the checkpoint gives back */
@@ -162,6 +164,12 @@ struct image {
     struct digest_stream *digest; /* the hash thread's */
 };
 TAILQ_HEAD(images, image);
+
+/* The tail of an image is being dropped from the kernel's cache. */
+struct hiding {
+    struct engine *engine;
+    int64_t row;
+};
 
 /* A look-up under way: one for a name, however many ask. */
 struct lookup {
@@ -238,13 +246,15 @@ struct engine {
     struct ledger *ledger;
     struct arrivals *arrivals;
     struct kernel_notify kernel;
+    void (*tail_hidden)(void *hiding); /* image_tail_hidden() */
     const struct backend_ops *ops;
     struct backend *backend;
     void (*on_well)(void *engine); /* on the fetch thread: an endpoint that failed answers again */
     struct transfers *transfers;
     pthread_t fetch_thread;
     bool fetching; /* the fetch thread was started */
-    struct tasks *rows, *hash, *sync, *lister, *digests, *adopt, *teller;
+    struct tasks *rows, *hash, *sync, *lister, *digests, *adopt;
+    struct teller *teller;
     struct touches *touches;
     atomic_bool stopping;
     atomic_int_least64_t unwritten; /* bytes of images, here or under way, that the catalogue does not count yet */
@@ -299,9 +309,17 @@ struct engine {
 
 /* FN(CONTEXT) on the fetch thread. False: the loop has ended, FN is not called. Any thread, any lock. */
 bool engine_post(struct engine *e, void (*fn)(void *context), void *context);
-/* The kernel is told, on a thread of its own. Any thread, any lock. */
-void engine_tell_name(struct engine *e, const char *name);
-void engine_tell_bytes(struct engine *e, int64_t row, uint64_t offset, uint64_t length);
+void engine_tell_name(struct engine *e, const char *name); /* see teller_name() */
+
+/* ---- teller.c: what the kernel is to forget. It is told on threads apart. Any thread, any lock */
+
+int teller_new(const struct kernel_notify *kernel, struct teller **ret);
+void teller_finish(struct teller *t); /* waits until all is told. NULL is fine */
+void teller_name(struct teller *t, const char *name); /* cached/NAME or incomplete/NAME is there no more, or is there now */
+/* Pages that a reader has left behind: they go, or stay until the kernel takes them. */
+void teller_behind(struct teller *t, int64_t row, uint64_t offset, uint64_t length);
+/* Pages nobody must read any more: DONE(CONTEXT) is called, on another thread, once they are gone, which may be long. -ENOMEM: not at all. */
+int teller_tail(struct teller *t, int64_t row, uint64_t offset, uint64_t length, void (*done)(void *context), void *context);
 
 /* ---- image.c: images in memory */
 
@@ -324,13 +342,15 @@ bool image_available_locked(const struct image *image, uint64_t offset, uint64_t
  * Must a reader of [OFFSET, OFFSET+LENGTH) wait for the digest? The last chunk is held back until the image is verified, so that nobody who
  * reads all of it reaches the end of a wrong one. It is not held from those who only peek (a kernel looks for partition tables and RAID
  * labels at the end of a disk): while more than HOLD_SLACK bytes of the rest are neither here nor under way, the wait would have no bound.
- * What was shown that way is dropped from the kernel's cache as soon as holding begins.
+ * What was shown that way is dropped from the kernel's cache as soon as holding begins, and until that is done nobody gets bytes that
+ * arrived since: so who reads all of it finds the tail hidden, or is still to read what he needs.
  */
 bool image_held_locked(struct image *image, uint64_t offset, uint64_t length);
 /* Is all of it here, to be verified and published? One that could not be published is left alone a while, unless somebody waits for it. */
 bool image_may_finish_locked(const struct image *image);
-/* Bytes arrived: if holding begins with them, what was shown of the tail is dropped. Nobody asks for what the kernel has. */
+/* Bytes arrived: if holding begins with them, what was shown of the tail is to be dropped. Nobody asks for what the kernel has. */
 void image_hide_tail_locked(struct image *image);
+void image_tail_hidden(void *hiding); /* the kernel has dropped it; any thread */
 uint64_t image_present_locked(const struct image *image);
 /* Takes every waiter off IMAGE that can be answered (STATUS 0), or all of them when STATUS < 0. Wake them by wake_all(). */
 void image_take_ready_locked(struct image *image, int status, struct waiters *out);

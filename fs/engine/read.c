@@ -33,7 +33,7 @@ static void drop_behind_locked(struct image *image, const struct cursor *p)
 {
     uint64_t offset, length = image->through ? 0 : cursors_behind(&image->cursors, p, &offset);
     if (length > 0)
-        engine_tell_bytes(image->engine, image->row, offset, length);
+        teller_behind(image->engine->teller, image->row, offset, length);
 }
 
 /* Notes the read for read-ahead and the whole fetch. Is there work for the fetch thread? */

@@ -347,9 +347,14 @@ static void end_awaiting(struct fuse_world *w, bool connected)
     pthread_mutex_unlock(&w->lock);
 }
 
+/*
+ * For this the kernel takes the folder as for a change, after all who look something up in it, and before all who come. In images/ they may
+ * wait for the backend, and the others would wait for them, beyond any signal. So its names are left to end by themselves, a second after
+ * they were looked up; who opens one that is another image by now gets -ESTALE, at which the kernel looks it up again.
+ */
 static void forget_name(void *context, const char *name)
 {
-    static const uint64_t folders[] = {NODE_IMAGES, NODE_CACHED, NODE_INCOMPLETE};
+    static const uint64_t folders[] = {NODE_CACHED, NODE_INCOMPLETE};
     struct fuse_world *w = context;
     if (!await_connection(w))
         return;

@@ -14,7 +14,7 @@
 
 enum { PAGE = 64, COOKIE_DOT = 1, COOKIE_DOTDOT = 2, COOKIE_ROWS = 3 };
 
-/* How long the kernel may keep what it saw. Names of images are told to it when they change; bytes on their way change all the time. */
+/* How long the kernel may keep what it saw. A name that is another image by now is looked up again when it is opened; bytes on their way change all the time. */
 static const double KEEP = 1.0, KEEP_NOT = 0.0;
 
 static const struct fixed { const char *name; uint64_t node; mode_t mode; } FIXED[] = {

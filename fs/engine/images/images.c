@@ -61,6 +61,7 @@ static void image_free(struct image *image)
     assert(TAILQ_EMPTY(&image->ranges) && TAILQ_EMPTY(&image->waiters) && image->track == NULL);
     image_file_put(image->file);
     chunkmap_free(image->map);
+    chunkmap_free(image->given);
     digest_stream_free(image->digest);
     pthread_mutex_destroy(&image->lock);
     free(image);
@@ -455,6 +456,32 @@ bool image_is_complete(struct image *image)
 
 /* ---- what is here */
 
+/* On the fetch thread: the tail is not in the kernel's cache any more. */
+static void tail_is_hidden(void *context)
+{
+    struct hiding *h = context;
+    struct image *image = image_find(h->engine, h->row);
+    if (image != NULL) {
+        pthread_mutex_lock(&image->lock);
+        if (image->hiding == h) { /* and not one that was loaded since */
+            image->hiding = NULL;
+            chunkmap_free(image->given);
+            image->given = NULL;
+            fetch_visit_locked(image);
+        }
+        pthread_mutex_unlock(&image->lock);
+        image_put(image);
+    }
+    free(h);
+}
+
+void image_tail_hidden(void *context)
+{
+    struct hiding *h = context;
+    if (!engine_post(h->engine, tail_is_hidden, h))
+        free(h);
+}
+
 static const struct range *range_with(const struct image *image, uint64_t offset)
 {
     const struct range *r;
@@ -489,47 +516,6 @@ uint64_t image_present_locked(const struct image *image)
     if (image->through)
         return 0;
     return image->map == NULL ? 0 : chunkmap_present(image->map);
-}
-
-/* The first byte of the last chunk. */
-static uint64_t tail_start(const struct image *image)
-{
-    uint64_t chunks = chunkmap_chunks(image->map);
-    return chunks == 0 ? 0 : (chunks - 1) * chunkmap_chunk_size(image->map);
-}
-
-/* Bytes that are neither here nor under way. */
-static uint64_t unclaimed(const struct image *image)
-{
-    uint64_t missing = image->meta.size - chunkmap_present(image->map), busy = 0;
-    const struct range *r;
-    TAILQ_FOREACH(r, &image->ranges, link) {
-        busy += r->end - r->start;
-    }
-    return missing > busy ? missing - busy : 0;
-}
-
-void image_hide_tail_locked(struct image *image)
-{
-    if (!image->tail_shown || image->state != IMAGE_PARTIAL || unclaimed(image) > HOLD_SLACK)
-        return;
-    image->tail_shown = false;
-    engine_tell_bytes(image->engine, image->row, tail_start(image), image->meta.size - tail_start(image));
-}
-
-bool image_held_locked(struct image *image, uint64_t offset, uint64_t length)
-{
-    if (image->state != IMAGE_PARTIAL || image->verified || image->through || offset + length <= tail_start(image))
-        return false;
-    if (image->digest_settled && image->meta.digest.algorithm == DIGEST_NONE)
-        return false;
-    if (unclaimed(image) > HOLD_SLACK) {
-        image->tail_shown = true;
-        return false;
-    }
-    image->whole = true; /* or the wait might never end */
-    image_hide_tail_locked(image);
-    return true;
 }
 
 bool image_may_finish_locked(const struct image *image)
