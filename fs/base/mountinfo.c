@@ -22,13 +22,29 @@ static void unescape(char *text)
     *to = '\0';
 }
 
+/* user_id=N among the options of the file system itself, which the kernel writes. */
+static long long owner_of(const char *options)
+{
+    static const char key[] = "user_id=";
+    while (options != NULL && *options != '\0') {
+        if (strncmp(options, key, sizeof(key) - 1) == 0)
+            return strtoll(options + sizeof(key) - 1, NULL, 10);
+        options = strchr(options, ',');
+        if (options != NULL)
+            options++;
+    }
+    return -1;
+}
+
 bool mountinfo_parse(const char *line, struct mountinfo *ret)
 {
     const char *rest = strstr(line, " - ");
-    char *root = NULL;
+    char *root = NULL, *options = NULL;
     *ret = (struct mountinfo){.point = NULL};
     bool good = rest != NULL && sscanf(line, "%*s %*s %31s %ms %ms", ret->device, &root, &ret->point) == 3 &&
-                strchr(ret->device, ':') != NULL && sscanf(rest, " - %63s %ms", ret->type, &ret->source) == 2;
+                strchr(ret->device, ':') != NULL && sscanf(rest, " - %63s %ms %ms", ret->type, &ret->source, &options) >= 2;
+    ret->owner = owner_of(options);
+    free(options);
     ret->whole = good && strcmp(root, "/") == 0;
     free(root);
     if (!good) {

@@ -138,3 +138,41 @@ def test_says_nothing_when_all_is_well(folder, nobodys):
     api = nobodys()
     api.close()
     assert api.logged().splitlines() == [f"glance-cache-api: listening on {api.options['listen']}", "glance-cache-api: ending"]
+
+
+def test_a_plain_folder_is_no_cache(folder, make_api):
+    """With the names of a cache below it, where the cache is not mounted: nothing is given from it, and nothing in it is changed."""
+    for name in ("images", "cached", "queued", "incomplete", "invalid"):
+        os.mkdir(os.path.join(folder.mnt, name))
+        with open(os.path.join(folder.mnt, name, "image"), "w") as f:
+            f.write("{}")
+    with open(os.path.join(folder.mnt, ".status"), "w") as f:
+        f.write('{"space": {"used": 100, "limit": 1}}')
+    api = make_api(folder)
+    before = sorted((path, sorted(files)) for path, _, files in os.walk(folder.mnt))
+    for method, path in (("GET", "/images/image"), ("HEAD", "/images/image"), ("GET", "/images/other"), ("GET", "/v2/images"), ("GET", "/v2/cache"),
+                         ("GET", "/status"), ("GET", "/healthcheck"), ("GET", "/v2/cache/image"), ("PUT", "/v2/cache/other"),
+                         ("DELETE", "/v2/cache/image"), ("DELETE", "/v2/cache"), ("DELETE", "/v2/cache/image/invalid"),
+                         ("DELETE", "/v2/cache/image/incomplete"), ("PUT", "/v2/cache/image/pin"), ("POST", "/v2/cache/prune"),
+                         ("POST", "/v2/cache/clean"), ("DELETE", "/v2/cached_images"), ("PUT", "/v2/queued_images/other"),
+                         ("DELETE", "/v2/queued_images/image")):
+        assert api.ask(method, path).status == 503, (method, path)
+    assert sorted((path, sorted(files)) for path, _, files in os.walk(folder.mnt)) == before
+    assert "glance_cache_up 0" in api.get("/metrics").body.decode()
+
+
+def test_what_lies_below_the_mount(folder, make_api):
+    """A copy of a cache at the mount point shows when the cache is unmounted, also to a server that knows the cache."""
+    folder.put("image", b"of the cache")
+    os.mkdir(os.path.join(folder.mnt, "images"))
+    os.mkdir(os.path.join(folder.mnt, "cached"))
+    for name in ("images", "cached"):
+        with open(os.path.join(folder.mnt, name, "image"), "w") as f:
+            f.write("of the folder")
+    folder.mount()
+    api = make_api(folder)
+    assert api.get("/images/image").body == b"of the cache"
+    folder.unmount()
+    for method, path in (("GET", "/images/image"), ("DELETE", "/v2/cache/image")):
+        assert api.ask(method, path).status == 503
+    assert os.listdir(os.path.join(folder.mnt, "cached")) == ["image"]

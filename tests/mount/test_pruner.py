@@ -364,3 +364,32 @@ def test_a_mount_that_does_not_answer(filled):
         one_line(tool("pruner", "--mount", point), point, "does not answer")
     finally:
         subprocess.run(["umount", "-l", point], check=True)
+
+
+NO_ATTRIBUTE = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+/* lgetxattr(2) of the attribute in $UNREADABLE fails. */
+ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size)
+{
+    ssize_t (*real)(const char *, const char *, void *, size_t) = dlsym(RTLD_NEXT, "lgetxattr");
+    if (strcmp(name, getenv("UNREADABLE")) == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return real(path, name, value, size);
+}
+"""
+
+
+@pytest.mark.parametrize("name", ["pinned", "open"])
+def test_what_cannot_be_read_is_no_no(filled, shim, monkeypatch, name):
+    """Whether an image is pinned or open cannot be told: it stays, and that is a failure."""
+    shim(NO_ATTRIBUTE)
+    monkeypatch.setenv("UNREADABLE", f"user.glance.{name}")
+    done = on(filled, "pruner", "--to", "1M", code=PARTLY)
+    assert filled.ls("cached") == filled.names and "stays" in done.stderr and "Input/output error" in done.stderr

@@ -96,11 +96,13 @@ static bool is_stalled(const struct clean *c, const char *name, bool fresh, stru
     return *ret_error == 0 && idle >= 0 && (uint64_t)idle >= c->stall_time * (uint64_t)NS_PER_S;
 }
 
-static bool is_open(const struct clean *c, const char *name)
+/* Somebody reads it, or that cannot be read: then *RET_ERROR says why. */
+static bool may_be_open(const struct clean *c, const char *name, int *ret_error)
 {
     char text[32];
     int r = cache_mount_attribute(c->run->mount, "incomplete", name, "open", text, sizeof(text));
-    return r == 0 && strtoull(text, NULL, 10) != 0;
+    *ret_error = r == -ESTALE ? -ENOENT : r;
+    return r < 0 || strtoull(text, NULL, 10) != 0;
 }
 
 static int clean_incomplete(void *context, const char *name)
@@ -109,7 +111,7 @@ static int clean_incomplete(void *context, const char *name)
     struct folder_entry entry = {.inode = 0};
     char idle[QUANTITY_MAX], bytes[QUANTITY_MAX];
     int r;
-    if (!is_stalled(c, name, false, &entry, &r) || is_open(c, name) || !is_stalled(c, name, true, &entry, &r))
+    if (!is_stalled(c, name, false, &entry, &r) || may_be_open(c, name, &r) || !is_stalled(c, name, true, &entry, &r))
         return r < 0 && r != -ENOENT ? failed(c, name, "it cannot be looked at", r) : 0;
     r = c->run->dry_run ? 0 : folder_remove(c->folder, name);
     if (r == -EBUSY) /* it goes on, or is being verified */

@@ -89,7 +89,9 @@ static char *cache_dir_of(const char *path)
 {
     char message[CONFIG_MESSAGE_MAX];
     struct config *config;
-    if (path[0] != '/' || config_load(path, &config, message) < 0)
+    struct stat st;
+    if (path[0] != '/' || stat(path, &st) < 0 || !S_ISREG(st.st_mode) || /* the source of a mount may be the path of anything */
+         config_load(path, &config, message) < 0)
         return NULL;
     char *dir = realpath(config->image_cache_dir, NULL);
     if (dir == NULL)
@@ -112,6 +114,17 @@ static bool serves(const struct mountinfo *entry, const char *path, const char *
     bool same = same_text(other, dir);
     free(other);
     return same;
+}
+
+/*
+ * Whose mounts count: what is read there comes from who mounted it, and so do the names of images that are to be removed. Anybody may mount
+ * something of this type, with any source; root's, the caller's own, and those of the cache directory's owner are believed.
+ */
+static bool is_trusted(const struct mountinfo *entry, const char *dir)
+{
+    struct stat st;
+    return entry->owner == 0 || entry->owner == (long long)geteuid() ||
+           (dir != NULL && stat(dir, &st) == 0 && entry->owner == (long long)st.st_uid);
 }
 
 static const struct mountinfo *by_point(const struct table *table, const char *point)
@@ -151,10 +164,16 @@ static int choose_named(const struct table *table, const char *mount, const stru
 static int choose_only(const struct table *table, const char *path, const char *dir, const char *config_file,
                        const struct mountinfo **ret)
 {
-    const struct mountinfo *found = NULL;
+    const struct mountinfo *found = NULL, *foreign = NULL;
     for (size_t i = 0; i < table->count; i++) {
         const struct mountinfo *entry = &table->entries[i];
-        if (!mountinfo_is_ours(entry) || (path != NULL && !serves(entry, path, dir)))
+        if (!mountinfo_is_ours(entry))
+            continue;
+        if (!is_trusted(entry, dir)) {
+            foreign = entry;
+            continue;
+        }
+        if (path != NULL && !serves(entry, path, dir))
             continue;
         if (found != NULL && strcmp(found->device, entry->device) != 0) {
             log_error("more than one glance-cache-fs is mounted (%s, %s): say which one by --mount", found->point, entry->point);
@@ -167,6 +186,8 @@ static int choose_only(const struct table *table, const char *path, const char *
         log_error("no glance-cache-fs with the configuration %s is mounted: mount it, or say by --mount where it is", config_file);
     else if (found == NULL)
         log_error("no glance-cache-fs is mounted: mount one, or say by --mount where it is");
+    if (found == NULL && foreign != NULL)
+        log_notice("%s is a mount of user %lld, which does not count unless --mount names it", foreign->point, foreign->owner);
     if (found == NULL)
         return -ENOENT;
     *ret = found;
@@ -287,7 +308,8 @@ int cache_mount_attribute(const struct cache_mount *mount, const char *folder, c
                           size_t size)
 {
     char path[PATH_MAX], attribute[64];
-    if ((size_t)snprintf(path, sizeof(path), "%s/%s/%s", mount->path, folder, name) >= sizeof(path))
+    /* by the descriptor: what is asked, and then removed, must not be of two mounts */
+    if ((size_t)snprintf(path, sizeof(path), "/proc/self/fd/%d/%s/%s", mount->fd, folder, name) >= sizeof(path))
         return -ENAMETOOLONG;
     snprintf(attribute, sizeof(attribute), "user.glance.%s", key);
     ssize_t n = lgetxattr(path, attribute, text, size - 1);

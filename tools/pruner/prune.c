@@ -171,11 +171,15 @@ static int read_use(struct prune *p)
     return 0;
 }
 
-static uint64_t attribute(const struct prune *p, const char *name, const char *key)
+/* A number that the mount tells of an image. -errno when it cannot be read: that is not a no. */
+static int attribute(const struct prune *p, const char *name, const char *key, uint64_t *ret)
 {
     char text[32];
     int r = cache_mount_attribute(p->run->mount, "cached", name, key, text, sizeof(text));
-    return r < 0 ? 0 : strtoull(text, NULL, 10);
+    if (r < 0)
+        return r == -ESTALE ? -ENOENT : r;
+    *ret = strtoull(text, NULL, 10);
+    return 0;
 }
 
 /* ---- removing */
@@ -218,12 +222,16 @@ static int consider(struct prune *p, const struct candidate *c)
         log_debug("%s: stays, it was used just now", c->name);
         return keep(p, c, false);
     }
-    if (r == 0 && attribute(p, c->name, "pinned") != 0) {
+    uint64_t is_pinned = 0, is_open = 0;
+    if (r == 0)
+        r = attribute(p, c->name, "pinned", &is_pinned);
+    if (r == 0)
+        r = attribute(p, c->name, "open", &is_open);
+    if (r == 0 && is_pinned != 0) {
         p->pinned++;
         return keep(p, c, false);
     }
-    bool is_open = r == 0 && attribute(p, c->name, "open") != 0;
-    if (is_open && !p->take_open) {
+    if (r == 0 && is_open != 0 && !p->take_open) {
         p->open++;
         return keep(p, c, true);
     }
@@ -231,13 +239,13 @@ static int consider(struct prune *p, const struct candidate *c)
         r = folder_remove(p->cached, c->name);
     if (r < 0 && r != -ENOENT) {
         p->failed++;
-        log_error("%s: it cannot be removed: %s", c->name, error_text(r));
+        log_error("%s: stays, it cannot be looked at or removed: %s", c->name, error_text(r));
         report(p, c, "failed", error_text(r));
         return keep(p, c, false);
     }
     satisfy(p, c->bytes);
     if (r == 0)
-        removed(p, c, is_open);
+        removed(p, c, is_open != 0);
     return p->run->dry_run ? keep(p, c, false) : 0;
 }
 

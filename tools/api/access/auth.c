@@ -29,22 +29,23 @@ struct auth {
     struct permission_of *permission;
 };
 
-static int read_token(const char *path, char **ret)
+/* THEN: what follows when it cannot be read, for the log. */
+static int read_token(const char *path, const char *then, char **ret)
 {
     int r = path == NULL ? 0 : secret_read(path, ret);
     if (r < 0)
-        log_error("cannot read the token in %s: %s", path, secret_error(r));
+        log_error("cannot read the token in %s: %s; %s", path, secret_error(r), then);
     return r;
 }
 
-static int read_tokens(const struct config_api *config, char **ret_admin, char **ret_reader)
+static int read_tokens(const struct config_api *config, const char *then, char **ret_admin, char **ret_reader)
 {
     *ret_admin = *ret_reader = NULL;
     if (config->auth != API_AUTH_TOKEN)
         return 0;
-    int r = read_token(config->admin_token_file, ret_admin);
+    int r = read_token(config->admin_token_file, then, ret_admin);
     if (r == 0)
-        r = read_token(config->reader_token_file, ret_reader);
+        r = read_token(config->reader_token_file, then, ret_reader);
     if (r < 0) {
         secret_free(*ret_admin);
         *ret_admin = NULL;
@@ -66,7 +67,7 @@ int auth_new(const struct config *config, struct auth **ret)
         r = a->validation == NULL || a->permission == NULL ? -ENOMEM : 0;
     }
     if (r == 0)
-        r = read_tokens(&config->api, &a->admin_token, &a->reader_token);
+        r = read_tokens(&config->api, "the server does not start", &a->admin_token, &a->reader_token);
     if (r < 0) {
         auth_free(a);
         return r;
@@ -78,7 +79,7 @@ int auth_new(const struct config *config, struct auth **ret)
 int auth_reload(struct auth *a)
 {
     char *admin, *reader;
-    int r = read_tokens(a->config, &admin, &reader);
+    int r = read_tokens(a->config, "the tokens of before stay", &admin, &reader);
     if (r < 0)
         return r;
     pthread_rwlock_wrlock(&a->lock);

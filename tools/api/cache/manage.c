@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/cache/names.h"
 #include "base/json_text.h"
@@ -92,12 +93,11 @@ int manage_clear(const char *mount, enum mount_folder folder, uint64_t *ret_remo
 /* A run of one of them. *HELD is to be closed after it. */
 static int begin_run(const char *mount, struct cache_mount *held, struct tool_run *ret)
 {
-    json_t *status = NULL;
-    int r = mount_status(mount, &status); /* knows a mount from an empty folder */
-    json_decref(status);
+    int root, r = mount_hold(mount, &root);
     if (r < 0)
         return r;
-    *held = (struct cache_mount){.path = strdup(mount), .fd = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    *held = (struct cache_mount){.path = strdup(mount), .fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    close(root);
     if (held->path == NULL || held->fd < 0) {
         r = held->path == NULL ? -ENOMEM : -errno;
         cache_mount_close(held);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Paths, attributes and documents of the mounted view. No state. */
+/* Paths, attributes and documents of the mounted view. No state but on which device the cache was found. */
 #include "config-auto.h"
 
 #include "api/cache/mount.h"
@@ -8,16 +8,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "image/id.h"
 
-enum { DOCUMENT_MAX = 16 * 1024 * 1024 };
+enum { DOCUMENT_MAX = 16 * 1024 * 1024, NAME_SIZE = IMAGE_ID_MAX + 16 };
 
 static const char *const FOLDERS[] = {"images", "cached", "queued", "incomplete", "invalid"};
 
@@ -30,16 +33,62 @@ static int path_of(char path[PATH_MAX], const char *mount, enum mount_folder fol
     return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* An empty folder where the mount should be also says ENOENT to everything: that is not an answer of the view. */
+/* ---- is it the cache? */
+
+/* A folder that only looks like a cache is on another kind of file system. */
+int mount_hold(const char *mount, int *ret_fd)
+{
+    struct statfs fs;
+    struct stat st;
+    int fd = open(mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT || errno == ENOTDIR ? -ENOTCONN : -errno;
+    int r = fstatfs(fd, &fs) < 0 ? -errno : fs.f_type != FUSE_SUPER_MAGIC ? -ENOTCONN : 0;
+    if (r == 0 && fstatat(fd, ".status", &st, AT_SYMLINK_NOFOLLOW) < 0)
+        r = errno == ENOENT ? -ENOTCONN : -errno;
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+/* Is what was found on DEV of the cache? Looked at when DEV is new only: the file system is not asked for every read. */
+static int check_device(const char *mount, dev_t dev)
+{
+    static _Atomic(dev_t) known;
+    struct stat st;
+    int fd;
+    if (atomic_load(&known) == dev)
+        return 0;
+    int r = mount_hold(mount, &fd);
+    if (r < 0)
+        return r;
+    r = fstat(fd, &st) < 0 ? -errno : st.st_dev != dev ? -ENOTCONN : 0;
+    close(fd);
+    if (r == 0)
+        atomic_store(&known, dev);
+    return r;
+}
+
+static int check_fd(const char *mount, int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) < 0 ? -errno : check_device(mount, st.st_dev);
+}
+
+/* A folder where the mount should be also says ENOENT to what it has not: that is not an answer of the view. */
 static int told(const char *mount, int error)
 {
-    char path[PATH_MAX];
-    struct stat st;
+    int fd;
     if (error != -ENOENT)
         return error;
-    if (snprintf(path, sizeof(path), "%s/images", mount) >= (int)sizeof(path))
-        return -ENAMETOOLONG;
-    return lstat(path, &st) == 0 ? -ENOENT : -ENOTCONN;
+    int r = mount_hold(mount, &fd);
+    if (r < 0)
+        return r;
+    close(fd);
+    return -ENOENT;
 }
 
 int mount_open(const char *mount, const char *id, int *ret_fd)
@@ -51,6 +100,11 @@ int mount_open(const char *mount, const char *id, int *ret_fd)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return told(mount, -errno);
+    r = check_fd(mount, fd);
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
     *ret_fd = fd;
     return 0;
 }
@@ -133,6 +187,9 @@ int mount_facts(const char *mount, enum mount_folder folder, const char *id, uns
         return r;
     if (lstat(path, &st) < 0)
         return told(mount, -errno);
+    r = check_device(mount, st.st_dev);
+    if (r < 0)
+        return r;
     collect(path, -1, &st, which, ret);
     return 0;
 }
@@ -157,7 +214,8 @@ int mount_each(const char *mount, enum mount_folder folder, mount_each_fn *each,
     DIR *dir = opendir(path);
     if (dir == NULL)
         return told(mount, -errno);
-    for (;;) {
+    r = check_fd(mount, dirfd(dir));
+    while (r == 0) {
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (entry == NULL) {
@@ -171,14 +229,14 @@ int mount_each(const char *mount, enum mount_folder folder, mount_each_fn *each,
     return r;
 }
 
-static int read_json(const char *path, json_t **ret)
+static int read_json(const char *mount, const char *path, json_t **ret)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return -errno;
     size_t length = 0, size = 16 * 1024;
     char *text = malloc(size);
-    int r = text == NULL ? -ENOMEM : 0;
+    int r = text == NULL ? -ENOMEM : check_fd(mount, fd);
     while (r == 0) {
         ssize_t n = read(fd, text + length, size - length);
         if (n < 0 && errno == EINTR)
@@ -211,7 +269,7 @@ int mount_status(const char *mount, json_t **ret)
     char path[PATH_MAX];
     if (snprintf(path, sizeof(path), "%s/.status", mount) >= (int)sizeof(path))
         return -ENAMETOOLONG;
-    int r = read_json(path, ret);
+    int r = read_json(mount, path, ret);
     return r == -ENOENT ? -ENOTCONN : r;
 }
 
@@ -220,7 +278,7 @@ int mount_document(const char *mount, enum mount_folder folder, const char *id, 
     char path[PATH_MAX];
     int r = path_of(path, mount, folder, id);
     if (r == 0)
-        r = read_json(path, ret);
+        r = read_json(mount, path, ret);
     return told(mount, r);
 }
 
@@ -232,33 +290,54 @@ bool mount_may_change(const char *mount)
     return path_of(path, mount, FOLDER_QUEUED, NULL) == 0 && access(path, W_OK) == 0;
 }
 
+/* "queued/ID": below what mount_hold() holds. */
+static int name_of(char name[NAME_SIZE], enum mount_folder folder, const char *id)
+{
+    if (!image_id_valid(id))
+        return -ENOENT;
+    snprintf(name, NAME_SIZE, "%s/%s", FOLDERS[folder], id);
+    return 0;
+}
+
 int mount_queue(const char *mount, const char *id)
 {
-    char path[PATH_MAX];
-    int r = path_of(path, mount, FOLDER_QUEUED, id);
+    char name[NAME_SIZE];
+    int root, r = name_of(name, FOLDER_QUEUED, id);
+    if (r == 0)
+        r = mount_hold(mount, &root);
     if (r < 0)
         return r;
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0)
-        return told(mount, -errno);
-    close(fd);
-    return 0;
+    int fd = openat(root, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    r = fd < 0 ? -errno : 0;
+    if (fd >= 0)
+        close(fd);
+    close(root);
+    return r;
 }
 
 int mount_remove(const char *mount, enum mount_folder folder, const char *id)
 {
-    char path[PATH_MAX];
-    int r = path_of(path, mount, folder, id);
-    if (r == 0 && unlink(path) < 0)
-        r = told(mount, -errno);
+    char name[NAME_SIZE];
+    int root, r = name_of(name, folder, id);
+    if (r == 0)
+        r = mount_hold(mount, &root);
+    if (r < 0)
+        return r;
+    r = unlinkat(root, name, 0) < 0 ? -errno : 0;
+    close(root);
     return r;
 }
 
 int mount_pin(const char *mount, const char *id, bool pinned)
 {
-    char path[PATH_MAX];
-    int r = path_of(path, mount, FOLDER_IMAGES, id);
-    if (r == 0 && lsetxattr(path, "user.glance.pinned", pinned ? "1" : "0", 1, 0) < 0)
-        r = told(mount, -errno);
+    char name[NAME_SIZE], path[NAME_SIZE + 32];
+    int root, r = name_of(name, FOLDER_IMAGES, id);
+    if (r == 0)
+        r = mount_hold(mount, &root);
+    if (r < 0)
+        return r;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", root, name);
+    r = lsetxattr(path, "user.glance.pinned", pinned ? "1" : "0", 1, 0) < 0 ? -errno : 0;
+    close(root);
     return r;
 }

@@ -4,7 +4,8 @@
  * so that no request can name anything outside the view.
  *
  * No state but the mount's path; any thread. All functions may block: on the disk, and, for images not in the cache, on the backend.
- * They return 0 or a negative errno. -ENOENT means that the view says so; when nothing is mounted, it is -ENOTCONN.
+ * They return 0 or a negative errno. -ENOENT means that the view says so; when no cache is mounted there, it is -ENOTCONN, also where a plain
+ * folder has the same names below it. What changes something does it in the very mount that was looked at.
  */
 #ifndef GCFS_API_MOUNT_H
 #define GCFS_API_MOUNT_H
@@ -30,6 +31,12 @@ struct facts {
 /* Which attributes are wanted: each costs a question to the file system. */
 enum { FACT_HITS = 1, FACT_PINNED = 2, FACT_DIGEST = 4, FACT_ETAG = 8, FACT_STATE = 16, FACT_MAP = 32, FACT_NAME = 64, FACT_OPEN = 128,
        FACT_FORMAT = 256, FACT_ALL = 511 };
+
+/*
+ * Holds the root of the mount (O_PATH), so that what is done below *RET_FD is done in the cache and not in a folder below it, whatever happens to
+ * the path meanwhile. While it is held the cache cannot be unmounted.
+ */
+int mount_hold(const char *mount, int *ret_fd);
 
 /* Opens images/ID for reading: a miss is described by the backend before it returns. The caller closes *ret_fd. */
 int mount_open(const char *mount, const char *id, int *ret_fd);
