@@ -140,6 +140,14 @@ int catalogue_set_history(struct catalogue *c, int64_t row, uint64_t hits, int64
                           int64_t last_modified);
 
 struct catalogue_touch { int64_t row; uint64_t hits; int64_t accessed; };
+/*
+ * The clock was set by STEP: last_accessed of complete rows follows, so that their ages stay what they were. Not of those from AFTER to NOW, who
+ * have the new time. Reads all complete rows.
+ */
+int catalogue_shift_accessed(struct catalogue *c, int64_t step, int64_t after, int64_t now);
+/* Rows that were read at a time still to come, as the clock was set back since: the newest is of NOW then, the others as much older as they
+ * were. One search of an index where there are none. */
+int catalogue_end_future(struct catalogue *c, int64_t now);
 /* Adds HITS and raises last_accessed of N rows in one transaction; rows that are gone are skipped. */
 int catalogue_touch(struct catalogue *c, const struct catalogue_touch *touches, size_t n);
 
@@ -199,6 +207,18 @@ int catalogue_listing_put(struct catalogue *c, int64_t generation, const struct 
                           int64_t now);
 int catalogue_listing_end(struct catalogue *c, int64_t generation, int64_t now);
 int64_t catalogue_listing_time(struct catalogue *c); /* when one was last ended; 0: never; negative errno */
+/*
+ * Known rows that neither of the two newest ended listings nor the one under way named, not pinned, made and described before the older of
+ * these; none before two listings ended. With ANY, those that the newest and the one under way did not name, whatever their age. Up to MAX with
+ * row > AFTER, ascending: how many. Reads all known rows at most.
+ */
+struct gone_row {
+    int64_t row;
+    char name[IMAGE_ID_MAX + 1];
+};
+int catalogue_gone_page(struct catalogue *c, bool any, int64_t after, int64_t now, struct gone_row *rows, size_t max);
+/* Deletes those of ROWS that are known still, not pinned, queued or listed, in one transaction. How many. */
+int catalogue_forget_gone(struct catalogue *c, const struct gone_row *rows, size_t n);
 bool catalogue_is_listed(struct catalogue *c, const char *name); /* in the newest ended listing */
 
 /* ---- digests published beside the images (SHA256SUMS) */

@@ -447,27 +447,3 @@ int catalogue_set_history(struct catalogue *c, int64_t row, uint64_t hits, int64
     cat_query_end(&q);
     return cat_write_end(c, r);
 }
-
-static int touch_one(struct cat_connection *k, const struct catalogue_touch *touch)
-{
-    CAT_QUERY q;
-    cat_query_start(&q, k, "UPDATE images SET hits = hits + ?2, last_accessed = max(last_accessed, ?3) WHERE id = ?1");
-    cat_bind_int(&q, touch->row);
-    cat_bind_int(&q, (int64_t)touch->hits);
-    cat_bind_int(&q, touch->accessed);
-    return cat_run(&q);
-}
-
-int catalogue_touch(struct catalogue *c, const struct catalogue_touch *touches, size_t n)
-{
-    if (n == 0)
-        return 0;
-    struct cat_connection *k;
-    int r = cat_write_begin(c, &k);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < n && r >= 0; i++)
-        r = touch_one(k, &touches[i]);
-    r = cat_write_end(c, r);
-    return r < 0 ? r : 0;
-}

@@ -148,7 +148,8 @@ int catalogue_listing_end(struct catalogue *c, int64_t generation, int64_t now)
     int r = cat_write_begin(c, &k);
     if (r < 0)
         return r;
-    r = cat_run_int2(k, "UPDATE listing SET ended = ?1, ended_at = ?2 WHERE begun = ?1 AND ended <> ?1",
+    r = cat_run_int2(k, "UPDATE listing SET former = ended, former_at = ended_at, ended = ?1, ended_at = ?2"
+                         " WHERE begun = ?1 AND ended <> ?1",
                      generation, now);
     r = cat_write_end(c, r == 0 ? -ESTALE : r);
     return r < 0 ? r : 0;
@@ -182,4 +183,87 @@ bool catalogue_is_listed(struct catalogue *c, const char *name)
     cat_query_end(&q);
     cat_read_end(c, k);
     return listed;
+}
+
+/* ---- images that are not listed any more */
+
+struct marks {
+    int64_t begun, ended, former, former_at;
+};
+
+static int read_marks(struct cat_connection *k, struct marks *ret)
+{
+    CAT_QUERY q;
+    cat_query_start(&q, k, "SELECT begun, ended, former, former_at FROM listing");
+    int r = cat_step(&q);
+    if (r <= 0)
+        return r < 0 ? r : -EBADMSG;
+    *ret = (struct marks){ cat_int(&q, 0), cat_int(&q, 1), cat_int(&q, 2), cat_int(&q, 3) };
+    return 0;
+}
+
+/* 0, of a listing that never was, stands in the rows that none ever named. */
+static int64_t mark(int64_t generation)
+{
+    return generation != 0 ? generation : -1;
+}
+
+static int find_gone(struct cat_connection *k, const struct marks *m, bool any, int64_t after, int64_t now, struct gone_row *rows, size_t max)
+{
+    CAT_QUERY q;
+    size_t n = 0;
+    int r = 0;
+    cat_query_start(&q, k, "SELECT id, name FROM images NOT INDEXED WHERE id > ?1 AND state = 0 AND pinned = 0"
+                           " AND listed0 NOT IN (?3, ?4, ?5) AND listed1 NOT IN (?3, ?4, ?5)"
+                           " AND max(created, described) NOT BETWEEN ?6 AND ?7 ORDER BY id LIMIT ?2");
+    cat_bind_int(&q, after);
+    cat_bind_limit(&q, max);
+    cat_bind_int(&q, mark(m->begun));
+    cat_bind_int(&q, mark(m->ended));
+    cat_bind_int(&q, any ? -1 : m->former);
+    cat_bind_int(&q, any ? 1 : m->former_at);
+    cat_bind_int(&q, any ? 0 : now);
+    while (n < max && (r = cat_step(&q)) > 0) {
+        rows[n].row = cat_int(&q, 0);
+        cat_text(&q, 1, rows[n].name, sizeof rows[n].name);
+        n++;
+    }
+    return r < 0 ? r : (int)n;
+}
+
+int catalogue_gone_page(struct catalogue *c, bool any, int64_t after, int64_t now, struct gone_row *rows, size_t max)
+{
+    struct cat_connection *k;
+    struct marks m;
+    int r = cat_read_begin(c, &k);
+    if (r < 0)
+        return r;
+    r = read_marks(k, &m);
+    if (r >= 0)
+        r = any || m.former != 0 ? find_gone(k, &m, any, after, now, rows, max) : 0;
+    cat_read_end(c, k);
+    return r;
+}
+
+int catalogue_forget_gone(struct catalogue *c, const struct gone_row *rows, size_t n)
+{
+    struct cat_connection *k;
+    struct marks m;
+    int r = cat_write_begin(c, &k), forgotten = 0;
+    if (r < 0)
+        return r;
+    r = read_marks(k, &m);
+    for (size_t i = 0; i < n && r >= 0; i++) {
+        CAT_QUERY q;
+        cat_query_start(&q, k, "DELETE FROM images WHERE id = ?1 AND state = 0 AND pinned = 0"
+                               " AND listed0 NOT IN (?2, ?3) AND listed1 NOT IN (?2, ?3)"
+                               " AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.name = images.name)");
+        cat_bind_int(&q, rows[i].row);
+        cat_bind_int(&q, mark(m.begun));
+        cat_bind_int(&q, mark(m.ended));
+        r = cat_run(&q);
+        forgotten += r > 0;
+    }
+    r = cat_write_end(c, r);
+    return r < 0 ? r : forgotten;
 }

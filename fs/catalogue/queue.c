@@ -192,13 +192,13 @@ int catalogue_queue_page(struct catalogue *c, int64_t after, struct queue_row *r
     return page(c, &QUEUE, QUEUE_SELECT " WHERE id > ?1 ORDER BY id LIMIT ?2", after, rows, max);
 }
 
-/* One search of an index each, however many wait or are due. */
+/* One search of an index each, however many wait or are due. What was never tried has 0 there. */
 #define DUE(index, condition, order)                                                                              \
     "SELECT * FROM (" QUEUE_SELECT " INDEXED BY " index " WHERE " condition " ORDER BY " order ", id LIMIT ?2)"
 
 int catalogue_queue_due(struct catalogue *c, int64_t now, struct queue_row *rows, size_t max)
 {
-    static const char sql[] = DUE("queue_tried", "tried > 0 AND tried > ?1", "tried") " UNION ALL "
+    static const char sql[] = DUE("queue_tried", "tried > ?1", "tried") " UNION ALL "
                               DUE("queue_next_try", "next_try > 0 AND next_try <= ?1 AND tried <= ?1", "next_try") " UNION ALL "
                               DUE("queue_next_try", "next_try = 0", "next_try") " LIMIT ?2";
     return page(c, &QUEUE, sql, now, rows, max);

@@ -117,7 +117,7 @@ static const char *const migrations[] = {
     "CREATE INDEX invalid_kept ON invalid (bytes > 0);"
     "ALTER TABLE queue ADD COLUMN tried INTEGER NOT NULL DEFAULT 0;"
     "UPDATE queue SET next_try = 0 WHERE next_try <> 0;"
-    "CREATE INDEX queue_tried ON queue (tried) WHERE tried > 0;"
+    "CREATE INDEX queue_tried ON queue (tried);"
     "ALTER TABLE listing ADD COLUMN former INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE listing ADD COLUMN former_at INTEGER NOT NULL DEFAULT 0;"
     "DROP TABLE digests;"

@@ -77,6 +77,7 @@ struct config {
     uint64_t prefetch_retry_delay;  /* seconds before the second try; doubles; default 30 */
     uint64_t background_rate;       /* bytes a second for all background work together; 0 (default): no limit */
     uint64_t list_ttl;              /* seconds a listing of the backend is good for; default 60 */
+    uint64_t list_max;              /* images of a listing; 1–10000000; default 1000000 */
     char *user, *group;             /* whom a worker started by root becomes; default: see privileges.h */
     int passthrough;                /* enum passthrough_mode; auto | off; default auto */
 

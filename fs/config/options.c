@@ -88,6 +88,9 @@ static const struct config_option options[] = {
              "prefetches. 0: no limit."},
     {DEFAULT(list_ttl), .type = CONFIG_SECONDS, .fallback = "60", .min = 0, .max = DAY, .unit = "seconds",
      .text = "How long a listing of the backend is good for before images/ is listed afresh."},
+    {DEFAULT(list_max), .type = CONFIG_COUNT, .fallback = "1000000", .min = 1, .max = 10000000, .unit = "images",
+     .text = "How many images of a listing of the backend are taken. Further ones are not shown in images/, but can be opened. Of "
+             "those known, three times as many at most are remembered."},
     {DEFAULT(user), .type = CONFIG_STRING, .example = "glance",
      .text = "Started by root: the user who does the work and owns the cache directory and what is in it. Without it, "
              "glance if there is such a user, else nobody. user_file and token_file are read before, all other files "

@@ -53,7 +53,9 @@ static void sync_tick(void *context)
 static void rows_tick(void *context)
 {
     prefetch_tick(context);
+    ages_tick(context);
     space_expire(context);
+    gone_tick(context);
 }
 
 static int start_threads(struct engine *e)

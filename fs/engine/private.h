@@ -261,6 +261,7 @@ struct engine {
     atomic_int_least64_t reserved;  /* those of them that are under way */
     atomic_uint_least64_t retirements; /* goes up after a row was: what was loaded from it before is not entered, see image_load() */
     atomic_int_least64_t wait;      /* ns to a first byte, smoothed; written by the fetch thread */
+    atomic_bool sweeping;           /* images that are gone at the backend are being forgotten */
     atomic_bool digests_distrusted; /* an image did not match: read the published digests again */
 
     pthread_mutex_t lock;
@@ -297,6 +298,8 @@ struct engine {
     unsigned connections, capped, buffers; /* ranges: that have a transfer, that are capped, that have a buffer */
     struct prefault *prefault;
     int64_t expire_at;                /* monotonic; the rows thread's: when cache_ttl is looked at next */
+    int64_t sweep_at;                 /* monotonic; the rows thread's: when it is looked at next how many images are known */
+    int64_t clock_offset, clock_noted_at; /* the rows thread's: wall clock less the running one, 0 at first; when it is noted next */
     bool making_room;                 /* the rows thread evicts */
     uint64_t room_length, room_needed; /* what was asked for, and how much of it must be freed; fixed while it does */
 
@@ -466,6 +469,15 @@ void finish_checkpoint_last(struct engine *e);  /* at the end, with only the row
 
 /* What ASK returns; it is asked once more when the server has refused (*STATUS, of its answer) a credential that was thought good. Blocks. */
 int lister_ask(struct engine *e, int (*ask)(void *context), void *context, int *status);
+
+/* ---- lookup/gone.c: images that the backend does not have any more */
+
+void gone_after_listing(struct engine *e); /* any thread: one ended */
+void gone_tick(struct engine *e);          /* on the rows thread */
+
+/* ---- evict/ages.c */
+
+void ages_tick(struct engine *e); /* on the rows thread, before anything expires */
 
 /* ---- lookup/digests.c: those beside the images */
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One glance-cache-fs under test: its folders, its configuration, its process, and what a test asks of its mount."""
+import contextlib
 import ctypes
 import errno
 import hashlib
@@ -9,6 +10,7 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -244,6 +246,11 @@ class Cache:
     def run(self, *options):
         """For what should not mount."""
         return program("-f", *options, self.conf, self.mnt)
+
+    def sql(self, statement):
+        """Runs STATEMENT on the catalogue; the rows it gives."""
+        with contextlib.closing(sqlite3.connect(os.path.join(self.dir, ".catalogue.db"), timeout=60)) as db, db:
+            return db.execute(statement).fetchall()
 
     def logged(self):
         try:

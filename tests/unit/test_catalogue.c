@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sqlite3.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
@@ -559,6 +560,100 @@ static void test_queue(void **state)
     catalogue_close(c);
 }
 
+static int list_names(struct catalogue *c, const char *const *names, int64_t now)
+{
+    int64_t generation;
+    assert_int_equal(catalogue_listing_begin(c, &generation), 0);
+    for (; *names; names++)
+        assert_int_equal(catalogue_listing_put(c, generation, &(struct listed_image){ *names, 10, NULL }, 1, now), 0);
+    return catalogue_listing_end(c, generation, now);
+}
+
+/* How many of the rows that are gone could be forgotten. */
+static int forget_gone(struct catalogue *c, bool any, int64_t now)
+{
+    struct gone_row rows[16];
+    int n = catalogue_gone_page(c, any, 0, now, rows, 16);
+    assert_true(n >= 0);
+    return catalogue_forget_gone(c, rows, (size_t)n);
+}
+
+static void test_gone(void **state)
+{
+    static const char *const all[] = { "a", "cached", "pinned", "queued", "stays", NULL }, *const one[] = { "stays", NULL };
+    struct catalogue *c = open_in(*state);
+    struct queue_row queued;
+    struct image_row row;
+    assert_int_equal(list_names(c, all, 10), 0);
+    assert_int_equal(catalogue_find(c, "pinned", &row), 0);
+    assert_int_equal(catalogue_set_pinned(c, row.row, true), 0);
+    assert_int_equal(catalogue_queue_add(c, "queued", 10, &queued), 0);
+    make_complete(c, "cached", 10, 10);
+    learn(c, "looked up long ago", 10, 5);
+    assert_int_equal(forget_gone(c, false, 15), 0);
+    assert_int_equal(list_names(c, one, 20), 0);
+    assert_int_equal(forget_gone(c, false, 25), 1); /* looked up before the older listing */
+    learn(c, "looked up", 10, 25);
+    assert_int_equal(list_names(c, one, 30), 0);
+    assert_int_equal(forget_gone(c, false, 35), 1);
+    assert_int_equal(catalogue_find(c, "a", &row), -ENOENT);
+    assert_int_equal(catalogue_find(c, "looked up", &row), 0);
+    /* The clock was set back since it was looked up: its time says nothing. */
+    assert_int_equal(list_names(c, one, 22), 0);
+    assert_int_equal(forget_gone(c, false, 24), 1);
+    assert_int_equal(catalogue_find(c, "looked up", &row), -ENOENT);
+    learn(c, "too many", 10, 26);
+    assert_int_equal(forget_gone(c, true, 27), 1);
+    for (size_t i = 1; all[i]; i++)
+        assert_int_equal(catalogue_find(c, all[i], &row), 0);
+    catalogue_close(c);
+}
+
+static void test_gone_without_listings(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    learn(c, "a", 10, 1);
+    assert_int_equal(forget_gone(c, false, 1000), 0);
+    assert_int_equal(forget_gone(c, true, 1000), 1);
+    catalogue_close(c);
+}
+
+/* Makes the catalogue believe that a table has so many rows. */
+static void pretend_total(struct scratch *s, int table, int rows)
+{
+    sqlite3 *db;
+    char sql[100];
+    snprintf(sql, sizeof sql, "UPDATE totals SET images = %d WHERE state = %d", rows, table);
+    assert_int_equal(sqlite3_open(scratch_path(s, "c.db"), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void test_bounds(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    struct queue_row queued;
+    struct invalid_row invalid;
+    pretend_total(*state, 4, CATALOGUE_QUEUE_MAX - 1);
+    assert_int_equal(catalogue_queue_add(c, "a", 1, &queued), 0);
+    assert_int_equal(catalogue_queue_add(c, "b", 1, &queued), -EDQUOT);
+    assert_int_equal(catalogue_queue_add(c, "a", 1, &queued), 0);
+    assert_int_equal(catalogue_queue_remove(c, "a"), 0);
+    assert_int_equal(catalogue_queue_add(c, "b", 1, &queued), 0);
+
+    assert_int_equal(catalogue_invalid_put(c, "with a file", "", 10, 1), 0);
+    assert_int_equal(catalogue_invalid_put(c, "x", "", 0, 2), 0);
+    assert_int_equal(catalogue_invalid_put(c, "y", "", 0, 3), 0);
+    pretend_total(*state, 5, CATALOGUE_INVALID_MAX);
+    assert_int_equal(catalogue_invalid_put(c, "z", "", 0, 4), 0);
+    assert_int_equal(catalogue_invalid_find(c, "x", &invalid), -ENOENT);
+    assert_int_equal(catalogue_invalid_find(c, "with a file", &invalid), 0);
+    assert_int_equal(catalogue_invalid_files(c, 0, &invalid, 1), 1);
+    assert_string_equal(invalid.name, "with a file");
+    assert_int_equal(catalogue_invalid_files(c, invalid.row, &invalid, 1), 0);
+    catalogue_close(c);
+}
+
 static void test_invalid(void **state)
 {
     struct catalogue *c = open_in(*state);
@@ -712,6 +807,9 @@ int main(void)
         scratch_test(test_listing_sizes),
         scratch_test(test_queue),
         scratch_test(test_invalid),
+        scratch_test(test_gone),
+        scratch_test(test_gone_without_listings),
+        scratch_test(test_bounds),
         scratch_test(test_digests),
         scratch_test(test_many_digests),
         scratch_test(test_unchanged_digests_are_not_written),

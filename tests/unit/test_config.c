@@ -26,6 +26,7 @@ static void the_least_gives_the_defaults(void **state)
     assert_int_equal(c->prefetch_concurrency, 4);
     assert_int_equal(c->background_rate, 0);
     assert_int_equal(c->list_ttl, 60);
+    assert_int_equal(c->list_max, 1000000);
     assert_string_equal(c->type, "file");
     assert_string_equal(c->directory, "/srv");
     assert_non_null(c->urls);

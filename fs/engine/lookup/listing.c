@@ -46,6 +46,7 @@ struct reading {
     size_t n;
     struct listing *parser;
     const char *marker; /* of the page; NULL: the first */
+    bool full;          /* it has more than list_max images */
     char *next;         /* what it says of the next one; free() it */
     int status;         /* of the page's answer */
 };
@@ -63,6 +64,10 @@ static int take_image(void *context, const struct listed_image *image)
     struct reading *r = context;
     if (!image_id_valid(image->name))
         return 0;
+    if (r->images + r->n >= r->e->config->list_max) {
+        r->full = true;
+        return -EFBIG; /* the rest is not read */
+    }
     snprintf(r->names[r->n], sizeof(r->names[r->n]), "%s", image->name);
     r->batch[r->n] = (struct listed_image){.name = r->names[r->n], .size = image->size};
     if (image->meta != NULL) {
@@ -150,6 +155,10 @@ static int read_endpoint(struct engine *e, unsigned endpoint, uint64_t *ret_imag
     int error = catalogue_listing_begin(e->catalogue, &r->generation);
     if (error == 0)
         error = e->ops->list_here != NULL ? e->ops->list_here(e->backend, take_image, r) : read_pages(r);
+    if (error == -EFBIG && r->full) {
+        log_warning("the backend lists more than list_max images: only %llu of them are shown in images/", (unsigned long long)e->config->list_max);
+        error = 0;
+    }
     if (error == 0)
         error = write_batch(r);
     if (error == 0)
@@ -206,6 +215,8 @@ static void list(void *context)
     }
     pthread_mutex_unlock(&e->lock);
     wake_all(&all);
+    if (error == 0)
+        gone_after_listing(e);
 }
 
 int engine_list(struct engine *e, struct waiter *w)
