@@ -96,6 +96,17 @@ static int read_endpoints(struct backend *b, const char *region, char *message)
     return r;
 }
 
+/* libcurl takes such parts of a path for steps when it signs the request, and some servers take them for that, too. */
+static bool has_steps(const char *prefix)
+{
+    for (const char *part = prefix; *part; part += strcspn(part, "/"), part += *part == '/') {
+        size_t length = strcspn(part, "/");
+        if ((length == 1 || length == 2) && strncmp(part, "..", length) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int read_settings(struct backend *b, char *message)
 {
     const struct config *config = b->config;
@@ -104,6 +115,8 @@ static int read_settings(struct backend *b, char *message)
         return setting_refuse(config, message, "bucket", "must be the name of the bucket that holds the images");
     if (strpbrk(region, ": /"))
         return setting_refuse(config, message, "region", "must be a name such as us-east-1");
+    if (has_steps(b->prefix))
+        return setting_refuse(config, message, "prefix", "has a part that is . or ..; such keys cannot be asked for");
     int r = read_endpoints(b, region, message);
     if (r == 0)
         r = backend_check_sums_names(config, message);

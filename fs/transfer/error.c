@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What libcurl's errors mean, as an errno; see transfer_ops. Pure. */
+/* What libcurl's errors mean, as an errno; see transfer_ops. No state. */
 #include "config-auto.h"
 
 #include "transfer/private.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
-static int connect_error(CURL *easy)
+bool transfer_error_is_local(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS;
+}
+
+static int connect_error(CURL *easy, int socket_error)
 {
     long number = 0;
+    if (transfer_error_is_local(-socket_error))
+        return -socket_error;
     curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number);
     switch (number) {
     case ETIMEDOUT:
@@ -24,6 +33,15 @@ static int connect_error(CURL *easy)
     }
 }
 
+/* Nothing was resolved; for want of a descriptor? */
+static int resolve_error(void)
+{
+    int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0), error = errno;
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 && transfer_error_is_local(-error) ? -error : -EHOSTUNREACH;
+}
+
 /* Also a proxy that refuses to connect us ends as "failure in receiving". */
 static int receive_error(CURL *easy)
 {
@@ -32,17 +50,18 @@ static int receive_error(CURL *easy)
     return status >= 300 ? -EHOSTUNREACH : -ECONNRESET;
 }
 
-int transfer_error(CURL *easy, CURLcode code)
+int transfer_error(CURL *easy, CURLcode code, int socket_error)
 {
     switch (code) {
     case CURLE_OK:
         return 0;
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
+        return resolve_error();
     case CURLE_PROXY:
         return -EHOSTUNREACH;
     case CURLE_COULDNT_CONNECT:
-        return connect_error(easy);
+        return connect_error(easy, socket_error);
     case CURLE_OPERATION_TIMEDOUT:
         return -ETIMEDOUT;
     case CURLE_PARTIAL_FILE:

@@ -22,6 +22,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* Bytes read of the body of an answer that redirects, so that its connection can be used again. */
 enum { REDIRECT_BODY_MAX = 64 * 1024 };
@@ -125,6 +127,16 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
     return length;
 }
 
+/* As libcurl would, but that it does not tell why there is none. */
+static curl_socket_t on_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct transfer *transfer = context;
+    (void)purpose;
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    transfer->socket_error = fd < 0 ? errno : 0;
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
 /* Is the transfer held, or has it had so much that it is to pause? Not for every small step ahead: pausing costs a copy. */
 static bool over_cap(const struct transfer *transfer)
 {
@@ -214,6 +226,8 @@ static int configure_callbacks(struct transfer *transfer, CURL *easy)
         curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer),
         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body),
         curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer),
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_socket),
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer),
     };
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         if (codes[i] != CURLE_OK) {
@@ -302,7 +316,7 @@ static void begin_again(struct transfer *transfer)
 
 static void done(struct transfer *transfer, CURLcode code)
 {
-    int error = transfer_error(transfer->easy, code);
+    int error = transfer_error(transfer->easy, code, transfer->socket_error);
     bool again = may_begin_again(transfer, code);
     transfer_http_end(transfer);
     if (again) {
@@ -320,7 +334,10 @@ static void done(struct transfer *transfer, CURLcode code)
         code = CURLE_PARTIAL_FILE;
     }
     transfer->result.stream_only = transfer_error_is_of_stream(code) && transfer->error == 0;
-    if (error < 0 && transfer->error == 0) {
+    if (error == -EMFILE && transfer->error == 0) {
+        long most = sysconf(_SC_OPEN_MAX);
+        transfer_message(transfer, "the limit of %ld open files is met: raise it (LimitNOFILE= of the unit, ulimit -Hn)", most);
+    } else if (error < 0 && transfer->error == 0) {
         transfer_message(transfer, "%s", *transfer->curl_message ? transfer->curl_message : curl_easy_strerror(code));
     }
     transfer_finish(transfer, error);
@@ -346,7 +363,7 @@ static void resume_paused(struct transfers *t)
         /* This calls on_body, whose refusal does not end the transfer here. */
         CURLcode code = curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
         if (code != CURLE_OK && transfer->place == TRANSFER_HTTP) {
-            transfer->error = transfer->error < 0 ? transfer->error : transfer_error(transfer->easy, code);
+            transfer->error = transfer->error < 0 ? transfer->error : transfer_error(transfer->easy, code, transfer->socket_error);
             t->refused = true;
         }
     }

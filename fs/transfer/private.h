@@ -93,6 +93,7 @@ struct transfer {
     CURL *easy;                 /* NULL: not in libcurl's hands */
     bool paused;                /* until due, and while it is held */
     bool held;
+    int socket_error;           /* errno of the last socket that could not be made; 0 */
     char curl_message[CURL_ERROR_SIZE]; /* where libcurl tells what went wrong */
     struct curl_slist *header_list;
     char *redirect;             /* where to go once this answer has ended; NULL */
@@ -183,7 +184,8 @@ int transfer_http_configure(struct transfer *transfer, CURL *easy);
 void transfer_http_set_rate(struct transfer *transfer);
 
 /* error.c */
-int transfer_error(CURL *easy, CURLcode code);
+/* SOCKET_ERROR: errno of a socket that could not be made, which libcurl does not tell; 0. */
+int transfer_error(CURL *easy, CURLcode code, int socket_error);
 bool transfer_error_is_of_stream(CURLcode code); /* HTTP/2: of one stream, or of a connection that was told to end */
 
 /* redirect.c */

@@ -40,7 +40,7 @@ struct transfer_request {
     char **headers;     /* "Name: value", header_count of them */
     size_t header_count;
     char *user_password; /* "user:password" for basic authentication; NULL */
-    char *aws_sigv4;     /* "aws:amz:REGION:s3": sign with user_password as key:secret; NULL */
+    char *aws_sigv4;     /* "aws:amz:REGION:s3": sign with user_password as key:secret; a path with "." or ".." changes then; NULL */
     bool ranged;         /* ask for bytes first … last (inclusive) only */
     uint64_t first, last;
     void *body;          /* sent with POST or PUT; NULL: none */
@@ -88,11 +88,14 @@ struct transfer_ops {
      * status). Else negative errno: -ECONNREFUSED, -EHOSTUNREACH (no such host, no route, refused by the proxy),
      * -EINVAL (libcurl does not take the request), -ETIMEDOUT (connect, or stalled), -ECONNRESET (ended early, short body), -EPROTO (not HTTP, TLS, a redirect to
      * nonsense), -EKEYREJECTED (the certificate), -ELOOP (redirects; on_head is not called), -ESTALE (a local file
-     * changed), -ECANCELED (the loop stops), -ENOMEM, -EIO and the like (a local file cannot be read), or what a
+     * changed), -EMFILE, -ENFILE, -ENOBUFS (there is no descriptor or memory for a socket), -ECANCELED (the loop stops), -ENOMEM, -EIO and the like (a local file cannot be read), or what a
      * callback returned.
      */
     void (*on_done)(void *context, int error, const struct transfer_result *result);
 };
+
+/* Is it for want of something on this machine (descriptors, memory), so that it says nothing of the server? */
+bool transfer_error_is_local(int error);
 
 /* ---- the loop */
 

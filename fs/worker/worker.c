@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -318,6 +319,17 @@ static int wait_for_go(struct worker *w)
     return 0;
 }
 
+/* An image that is open takes a descriptor, and what starts us (a shell, cron, mount(8)) often allows 1024 where the system allows more. */
+static void raise_limit_of_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_errno(-errno, "the limit of open files cannot be raised to what is allowed");
+}
+
 int worker_run(const struct command_line *line)
 {
     struct worker w = {.line = line, .fuse_fd = -1, .ledger_fd = -1, .arrivals_fd = -1, .backing_fd = -1};
@@ -327,6 +339,7 @@ int worker_run(const struct command_line *line)
         log_to_syslog("glance-cache-fs");
     umask(027);
     mallopt(M_ARENA_MAX, 2); /* memory freed by one thread is found again by the others */
+    raise_limit_of_files();
     fuse_loop_prepare();
     w.ended_fd = eventfd(0, EFD_CLOEXEC);
     w.trouble_fd = eventfd(0, EFD_CLOEXEC);

@@ -434,6 +434,8 @@ static void s3_finds_its_key(void **state)
     config_free(config);
     put_file("credentials", "[default]\naws_access_key_id\n");
     expect_refused("type = s3\nbucket = b\ncredentials_file = @/credentials\n", "cannot be read");
+    expect_refused("type = s3\nbucket = b\nprefix = a/../b/\n", "prefix");
+    expect_refused("type = s3\nbucket = b\nprefix = ./\n", "prefix");
     put_file("credentials", "[half]\naws_access_key_id = AK\n");
 
     config = configured("type = s3\nbucket = b\n");

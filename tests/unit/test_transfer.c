@@ -329,8 +329,12 @@ static void test_signed_requests(void **state)
     struct transfer_request request = origin_get("/empty");
     request.user_password = strdup("key:secret");
     request.aws_sigv4 = strdup("aws:amz:us-east-1:s3");
-    outcome_free(test_fetch(&request));
+    struct outcome *outcome = test_fetch(&request);
+    assert_string_equal(outcome->result.message, "");
+    assert_int_equal(outcome->result.status, 200);
+    outcome_free(outcome);
     char *seen = http_server_request(origin, "/empty");
+    assert_non_null(seen);
     assert_non_null(strstr(seen, "\r\nAuthorization: AWS4-HMAC-SHA256 Credential=key/"));
     assert_non_null(strstr(seen, "/us-east-1/s3/aws4_request, SignedHeaders="));
     assert_null(strstr(seen, "Basic "));

@@ -444,7 +444,8 @@ static void range_failed(struct range *range, int error, const struct transfer_r
         return;
     }
     default:
-        origin_failed(e, range->endpoint, what, range->retry_after);
+        if (!transfer_error_is_local(error))
+            origin_failed(e, range->endpoint, what, range->retry_after);
         try_again(range, error, what);
     }
 }

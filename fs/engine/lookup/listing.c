@@ -179,7 +179,8 @@ static int read_listing(struct engine *e, uint64_t *ret_images)
             origin_ok(e, endpoint);
         if (error == 0 || error == -ENOTSUP || error == -ECANCELED || error == -EACCES)
             return error;
-        origin_failed(e, endpoint, error_text(error), 0);
+        if (!transfer_error_is_local(error))
+            origin_failed(e, endpoint, error_text(error), 0);
     }
     return error;
 }

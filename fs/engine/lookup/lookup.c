@@ -214,7 +214,8 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
             ask(l);
         return;
     }
-    if (!refused)
+    bool local = transfer_error_is_local(error);
+    if (!refused && !local)
         origin_failed(e, l->endpoint, what, l->head.retry_after);
     l->again = false;
     if ((l->tried_endpoints & all) != all) {
@@ -229,11 +230,11 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
         return;
     }
     /* A server that answers, if badly, is worth more patience than one that cannot be reached: people wait for `ls` and `stat`. */
-    bool answers = error == -EAGAIN || error == -ECONNRESET;
+    bool answers = error == -EAGAIN || error == -ECONNRESET || local;
     if (l->head.retry_after > PAUSE_MAX_S || (!answers && l->tries >= LOOKUP_RETRIES) || ++l->tries > e->config->retries ||
         error == -EINVAL || error == -ENOMEM) {
         log_warning("%s: looked up in vain: %s", l->name, what);
-        finish(l, -EHOSTUNREACH);
+        finish(l, local ? error : -EHOSTUNREACH);
         return;
     }
     uint64_t own = plan_backoff(e->config->retry_delay, l->tries, (uint32_t)random());
