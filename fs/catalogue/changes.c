@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "catalogue/images.h"
 #include "image/chunkmap.h"
 
@@ -97,6 +98,16 @@ static int update_meta(struct cat_connection *k, int64_t id, const struct image_
 }
 
 /*
+ * The time of a version of DATE (0: none is told) that comes after one of the time BEFORE: in another second, as a web server over the mount
+ * tells no more of it.
+ */
+static int64_t date_after(int64_t before, int64_t date, int64_t now)
+{
+    int64_t then = date != 0 ? date : now;
+    return then > before - 2 * NS_PER_S && then < before + NS_PER_S ? before + NS_PER_S : then;
+}
+
+/*
  * A new row, known, with what the row ID has; that one is retired. It keeps the time, too, when the version has a date: should it turn out
  * to be another version, that brings a date of its own.
  */
@@ -127,7 +138,7 @@ static int renew(struct cat_connection *k, struct image_row *row, int64_t date, 
     if (r >= 0 && row->pinned)
         r = cat_run_int(k, "UPDATE images SET pinned = 1 WHERE id = ?1", fresh);
     if (r >= 0)
-        r = cat_run_int2(k, "UPDATE images SET created = ?2, last_modified = ?2 WHERE id = ?1", fresh, date);
+        r = cat_run_int2(k, "UPDATE images SET created = ?2, last_modified = ?2 WHERE id = ?1", fresh, date_after(row->created, date, now));
     if (r >= 0)
         r = cat_run_int(k, "DELETE FROM images WHERE id = ?1", row->row);
     if (r < 0)
@@ -142,7 +153,7 @@ int cat_renew(struct cat_connection *k, const char *name, int64_t now)
     int r = cat_image_find(k, name, &row);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    return row.state == IMAGE_KNOWN ? renew(k, &row, now, now) : 0;
+    return row.state == IMAGE_KNOWN ? renew(k, &row, 0, now) : 0;
 }
 
 int cat_learn(struct cat_connection *k, const char *name, const struct image_meta *meta, int64_t now, struct image_row *ret)
@@ -156,7 +167,7 @@ int cat_learn(struct cat_connection *k, const char *name, const struct image_met
         bool same = image_meta_same_version(&row.meta, meta);
         if (!same && row.state != IMAGE_KNOWN)
             return -ESTALE;
-        if (!same && (r = renew(k, &row, date_of(meta, now), now)) < 0)
+        if (!same && (r = renew(k, &row, image_meta_date(meta), now)) < 0)
             return r;
         if (same && row.state == IMAGE_KNOWN) {
             fill_meta(&merged, &row.meta);

@@ -215,7 +215,7 @@ def test_behind_nginx(folder, make_api, tmp_path):
     port = free_port()
     text = open(os.path.join(TOP, "conf", "glance-cache-api.nginx")).read()
     text = text.replace("127.0.0.1:9292", f"127.0.0.1:{api.port}").replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
-    text = re.sub(r"^ *ssl_.*\n", "", text, flags=re.M).replace("/srv/glance/images", folder.path("images"))
+    text = re.sub(r"^ *ssl_.*\n", "", text, flags=re.M).replace("/srv/glance", folder.mnt)
     conf = tmp_path / "nginx.conf"
     conf.write_text(f"pid {tmp_path}/pid; error_log {tmp_path}/error.log; daemon off; worker_processes 1; user root;\n"
                     f"events {{ }}\nhttp {{ access_log off; client_body_temp_path {tmp_path}/b; proxy_temp_path {tmp_path}/p;\n"

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from harness import MIB, blob, pread, same
+from harness import MIB, blob, error_of, pread, same
 from waiting import wait_until
 
 SIZE = 24 * MIB + 4321
@@ -84,3 +84,46 @@ def test_the_far_tier_goes(tiers, origin):
     with pytest.raises(OSError) as e:
         near.read("other")
     assert not isinstance(e.value, FileNotFoundError)
+
+
+@pytest.mark.parametrize("origin_says", [dict(etag=""), dict(etag="", modified="")], ids=["a date", "nothing"])
+@pytest.mark.parametrize("changes", [False, True], ids=["stays", "changes"])
+def test_versions_are_told_apart(tiers, origin, origin_says, changes):
+    """Also where the origin has no etag: the server always hands a version on, which stays as long as the bytes do."""
+    old, new = blob(SIZE, 181), blob(SIZE, 182)
+    origin.put("image", old, **origin_says)
+    hold = origin.fault("image", hold_from=8 * MIB)
+    far, api, near = tiers()
+    first = api.ask("HEAD", "/images/image").headers
+    fd = os.open(near.image("image"), os.O_RDONLY)
+    try:
+        same(pread(fd, MIB), old[:MIB])
+        wait_until(lambda: hold.waiting, what="the fetch to be held back")
+        assert api.ask("HEAD", "/images/image").headers["ETag"] == first["ETag"]
+        assert api.ask("HEAD", "/images/image").headers["Last-Modified"] == first["Last-Modified"]
+        if changes:
+            origin.stop()
+            origin.clear_faults()
+            origin.put("image", new, **{**origin_says, **({"modified": "Thu, 02 Jan 2025 00:00:00 GMT"} if origin_says.get(
+                "modified") != "" else {})})
+            origin.start()
+        hold.release()
+        offset = MIB
+        while changes or offset < SIZE:
+            try:
+                part = os.pread(fd, 65536, offset)
+            except OSError:
+                assert changes
+                break
+            assert part, "the end of a version that is gone"
+            same(part, old[offset:offset + len(part)])
+            offset += len(part)
+    finally:
+        os.close(fd)
+    content = new if changes else old
+    wait_until(lambda: error_of(near.read, "image") == 0 and near.read("image", 10) == content[:10], what="the image")
+    same(near.read("image"), content)
+    near.wait_cached("image")
+    same(near.stored("image"), content)
+    etag = api.ask("HEAD", "/images/image").headers["ETag"]
+    assert (etag == first["ETag"]) != changes

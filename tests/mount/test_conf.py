@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is installed beside the programs: configuration, units, cron, fstab, nginx, completion, manuals."""
+import errno
 import glob
+import http.client
 import json
 import os
 import re
@@ -12,7 +14,7 @@ import urllib.request
 
 import pytest
 
-from harness import KIB, MIB, TOP, binary, blob, is_mounted, same
+from harness import KIB, MIB, TOP, binary, blob, error_of, is_mounted, same
 from tools import NAMES, folder_of_images, path_of
 from waiting import wait_until
 
@@ -208,31 +210,61 @@ def test_fstab(cache, bin_dir):
 
 # ---- nginx
 
-@pytest.fixture
-def site(cache):
-    """nginx with our site, over a mount with three images."""
-    needs("nginx")
-    cache.names = folder_of_images(cache, 3, 3 * MIB + 17)
+def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    text = filled_in("glance-cache.nginx", "/usr/bin").replace("listen 9293", f"listen 127.0.0.1:{port}")
-    text = text.replace("/srv/glance", cache.mnt)
+        return s.getsockname()[1]
+
+
+def listens(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def make_site(make_cache, request):
+    """make_site(cache) → the url of nginx with our site, over that mount and glance-cache-api on it."""
+    yield from sites_of(request)
+
+
+def sites_of(request):
+    processes = []
+
+    def make(cache):
+        needs("nginx")
+        port, behind = free_port(), free_port()
+        conf = os.path.join(cache.root, "api.conf")
+        with open(conf, "w") as f:
+            f.write(open(cache.conf).read() + f"\n[api]\nlisten = 127.0.0.1:{behind}\nmount = {cache.mnt}\n")
+        with open(os.path.join(cache.root, "api.log"), "wb") as log:
+            processes.append(cache.spawn(program("glance-cache-api"), "--config-file", conf, stdout=log, stderr=log))
+        text = filled_in("glance-cache.nginx", "/usr/bin").replace("listen 9293", f"listen 127.0.0.1:{port}")
+        text = text.replace("127.0.0.1:9292", f"127.0.0.1:{behind}").replace("/srv/glance", cache.mnt)
+        processes.append(start_nginx(cache, text))
+        wait_until(lambda: all(map(listens, (port, behind))) or any(p.poll() is not None for p in processes), what="nginx and the api")
+        assert all(p.poll() is None for p in processes), open(os.path.join(cache.root, "api.log")).read()
+        return f"http://127.0.0.1:{port}"
+    yield make
+    for process in reversed(processes):
+        process.terminate()
+        process.wait(20)
+
+
+def start_nginx(cache, text):
     path = os.path.join(cache.root, "nginx.conf")
     with open(path, "w") as f:
         f.write(f"user root; worker_processes 1; daemon off; pid {cache.root}/nginx.pid; error_log {cache.root}/error.log;\n"
                 f"events {{ }}\nhttp {{ access_log off;\n{text}\n}}\n")
     done = run("nginx", "-t", "-c", path)
     assert done.returncode == 0, done.stderr
-    server = cache.spawn("nginx", "-c", path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return cache.spawn("nginx", "-c", path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def listens():
-        with socket.socket() as s:
-            return s.connect_ex(("127.0.0.1", port)) == 0
-    wait_until(listens, what="nginx")
-    yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait(20)
+
+@pytest.fixture
+def site(cache, make_site):
+    """nginx with our site, over a mount with three images."""
+    cache.names = folder_of_images(cache, 3, 3 * MIB + 17)
+    return make_site(cache)
 
 
 def get(url, **headers):
@@ -268,6 +300,75 @@ def test_nginx_as_the_backend_of_another_host(site, cache, make_cache):
     assert other.ls("images") == cache.names
     same(other.read("image-00"), blob(3 * MIB + 17, 1))
     other.wait_cached("image-00")
+
+
+@pytest.mark.parametrize("changes", [False, True], ids=["stays", "changes"])
+@pytest.mark.parametrize("etag", [None, ""], ids=["etag", "no etag"])
+@pytest.mark.parametrize("modified", ["Wed, 01 Jan 2025 00:00:00 GMT", ""], ids=["date", "no date"])
+def test_nginx_tells_versions_apart(cache, make_cache, make_site, origin, etag, modified, changes):
+    """A host fetches while the node does, first from the api, then from nginx: one version, whatever the origin tells of it."""
+    old, new = blob(16 * MIB, 61), blob(16 * MIB, 62)
+    origin.put("image", old, etag=etag, modified=modified)
+    hold = origin.fault("image", hold_from=6 * MIB)
+    site = make_site(cache.configure(origin, list_ttl=0).mount())
+    other = make_cache().configure({"type": "http", "url": site + "/images/{id}", "retry_delay": 10, "list_url": "none"}, list_ttl=0,
+                                   fetch_policy="demand").mount()
+    fd = os.open(other.image("image"), os.O_RDONLY)
+    try:
+        same(os.pread(fd, MIB, 0), old[:MIB])
+        wait_until(lambda: hold.waiting, what="the node's fetch to be held back")
+        origin.clear_faults()
+        cache.read("image")
+        cache.wait_cached("image")  # from here on nginx sends it
+        same(os.pread(fd, MIB, 12 * MIB), old[12 * MIB:13 * MIB])
+        if changes:
+            origin.put("image", new, etag=etag, modified=modified and "Thu, 02 Jan 2025 00:00:00 GMT")
+            os.unlink(cache.path("cached", "image"))
+        for offset in range(0, 16 * MIB, 64 * KIB):
+            try:
+                same(os.pread(fd, 64 * KIB, offset), old[offset:offset + 64 * KIB])
+            except OSError as e:
+                assert changes and e.errno in (errno.EIO, errno.ESTALE)
+                break
+    finally:
+        os.close(fd)
+    if changes:  # a node that was not asked to look again serves what it knows to be there for a moment
+        wait_until(lambda: error_of(other.read, "image") == 0 and other.read("image", 10) == new[:10], what="the new version")
+    same(other.read("image"), new if changes else old)
+
+
+def test_nginx_says_that_it_cannot(cache, make_cache, make_site, origin):
+    """A node whose origin is down has not lost an image: no host throws its copy away."""
+    content = origin.put("image", blob(3 * MIB, 63))
+    site = make_site(cache.configure(origin.config(retries=0, retry_delay=10), list_ttl=0).mount())
+    other = make_cache().configure({"type": "http", "url": site + "/images/{id}", "list_url": "none", "retries": 0},
+                                   revalidate="on-open").mount()
+    same(other.read("image"), content)
+    other.wait_cached("image")
+    cache.wait_cached("image")
+    origin.stop()
+    os.unlink(cache.path("cached", "image"))
+    with pytest.raises((urllib.error.HTTPError, http.client.IncompleteRead)) as e:
+        get(site + "/images/image")
+    assert getattr(e.value, "code", 503) >= 500
+    same(other.read("image"), content)
+    assert other.ls("cached") == ["image"]
+
+
+def test_nginx_does_not_wait_for_what_is_cold(cache, make_site, origin):
+    """Its one worker serves others while the backend does not answer."""
+    origin.put("warm", blob(MIB, 1))
+    origin.put("cold", blob(MIB, 2))
+    site = make_site(cache.configure(origin.config(stall_timeout=600)).mount())
+    cache.read("warm")
+    cache.wait_cached("warm")
+    hold = origin.fault("cold", hold_head=True)
+    waiting = cache.python("import sys, urllib.request; urllib.request.urlopen(sys.argv[1]).read()", site + "/images/cold")
+    wait_until(lambda: hold.waiting, what="the backend to be asked")
+    same(get(site + "/images/warm")[2], blob(MIB, 1))
+    assert waiting.poll() is None
+    hold.release()
+    assert waiting.wait(60) == 0
 
 
 # ---- completion

@@ -110,8 +110,10 @@ static int retire(struct engine *e, const char *name, enum why_removed why, int6
     if (why == NO_ROOM && ledger_handles(e->ledger, row) > 0)
         return -EBUSY;
     x->held = hold(e, x->row.row);
-    r = why == NO_ROOM ? catalogue_evict(e->catalogue, x->row.row, clock_now(), &fresh)
-                       : catalogue_retire(e->catalogue, x->row.row, true, clock_now(), &fresh);
+    /* Without a date the next one may be of another version: its time is in another second, see cat_renew(). */
+    int64_t now = clock_now(), next = x->row.created + NS_PER_S, later = now < next && now > next - 2 * NS_PER_S ? next : now;
+    r = why == NO_ROOM ? catalogue_evict(e->catalogue, x->row.row, later, &fresh)
+                       : catalogue_retire(e->catalogue, x->row.row, true, later, &fresh);
     if (r < 0) {
         let_go(e, x->row.row, x->held);
         return r == -ESTALE ? -ENOENT : r; /* another was faster */

@@ -142,7 +142,8 @@ static void progress(const char *path, int fd, double *modified)
 
 static void collect(const char *path, int fd, const struct stat *st, unsigned which, struct facts *f)
 {
-    *f = (struct facts){.size = (uint64_t)st->st_size, .bytes = (uint64_t)st->st_blocks * 512,
+    *f = (struct facts){.version = st->st_ino, .dated = st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec,
+                        .size = (uint64_t)st->st_size, .bytes = (uint64_t)st->st_blocks * 512,
                         .accessed = seconds(&st->st_atim), .modified = seconds(&st->st_mtim)};
     if (which & (FACT_STATE | FACT_MAP))
         f->bytes = number(path, fd, "bytes_cached");

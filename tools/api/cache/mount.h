@@ -19,6 +19,8 @@ enum mount_folder { FOLDER_IMAGES, FOLDER_CACHED, FOLDER_QUEUED, FOLDER_INCOMPLE
 /* What an image's file and its attributes tell; texts are empty where nothing is known. */
 struct facts {
     uint64_t size, bytes; /* of the image; in the cache */
+    uint64_t version;     /* of this mount: another one for each version of an image */
+    int64_t dated;        /* ns since 1970: the time of that version */
     double accessed, modified; /* seconds since 1970 */
     uint64_t hits;
     bool pinned;

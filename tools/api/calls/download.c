@@ -9,30 +9,54 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/access/auth.h"
 #include "api/cache/mount.h"
 #include "api/http/api.h"
 #include "api/http/range.h"
+#include "base/log.h"
 
-enum { FACTS = FACT_DIGEST | FACT_ETAG, ETAG_MAX = 512 };
+enum { FACTS = FACT_DIGEST | FACT_ETAG, ETAG_MAX = 512, DATE_MAX = 40 };
 
 /*
- * The backend's where it gives one, else the digest. Not the digest first: it may become known, or a better one, while an image is
- * fetched, and a cache that fetches from here would take another tag for another version.
+ * The backend's where it gives one, else the mount's own version: there always is one, or who fetches from here could not tell versions apart.
+ * Not the digest: it may become known, or a better one, while an image is fetched, and another tag is another version. The time is in it as
+ * another node may give the same number to another version.
  */
 static void make_etag(const struct facts *f, char etag[ETAG_MAX])
 {
-    if (!etag_make(f->etag, etag, ETAG_MAX) && !etag_make(f->hash_value, etag, ETAG_MAX))
-        etag_make(f->checksum, etag, ETAG_MAX);
+    char own[80];
+    snprintf(own, sizeof(own), "%" PRIu64 "-%" PRIu64 "-%" PRIx64, f->version, f->size, (uint64_t)f->dated);
+    if (!etag_make(f->etag, etag, ETAG_MAX))
+        etag_make(own, etag, ETAG_MAX);
 }
 
-static enum MHD_Result not_modified(struct request *r, const char *etag)
+/* The time of the version, as a web server over the mount sends it, too: an image may come from both in turn. */
+static void make_date(const struct facts *f, char date[DATE_MAX])
+{
+    time_t seconds = (time_t)(f->dated / 1000000000);
+    struct tm parts;
+    date[0] = '\0';
+    if (gmtime_r(&seconds, &parts) != NULL)
+        strftime(date, DATE_MAX, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+}
+
+static void add_version(struct MHD_Response *response, const struct facts *f, const char *etag)
+{
+    char date[DATE_MAX];
+    make_date(f, date);
+    MHD_add_response_header(response, "ETag", etag);
+    if (date[0] != '\0')
+        MHD_add_response_header(response, "Last-Modified", date);
+}
+
+static enum MHD_Result not_modified(struct request *r, const struct facts *f, const char *etag)
 {
     struct MHD_Response *response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
-    if (response != NULL && etag[0] != '\0')
-        MHD_add_response_header(response, "ETag", etag);
+    if (response != NULL)
+        add_version(response, f, etag);
     return reply_queue(r, 304, response);
 }
 
@@ -56,12 +80,14 @@ struct part {
 };
 
 /* False: nothing of the range is there. */
-static bool choose_part(const struct request *r, uint64_t size, const char *etag, struct part *ret)
+static bool choose_part(const struct request *r, const struct facts *f, const char *etag, struct part *ret)
 {
-    uint64_t first, last;
+    char date[DATE_MAX];
+    uint64_t first, last, size = f->size;
     const char *if_range = request_header(r, "If-Range");
     *ret = (struct part){.whole = true, .length = size};
-    if (if_range != NULL && !etag_same(if_range, etag))
+    make_date(f, date);
+    if (if_range != NULL && !etag_same(if_range, etag) && (date[0] == '\0' || strcmp(if_range, date) != 0))
         return true;
     switch (range_parse(request_header(r, "Range"), size, &first, &last)) {
     case RANGE_UNSATISFIABLE:
@@ -82,8 +108,7 @@ static void add_headers(struct MHD_Response *response, const struct facts *f, co
     MHD_add_response_header(response, "Content-Type", "application/octet-stream");
     MHD_add_response_header(response, "Accept-Ranges", "bytes");
     MHD_add_response_header(response, "Cache-Control", "private, no-cache");
-    if (etag[0] != '\0')
-        MHD_add_response_header(response, "ETag", etag);
+    add_version(response, f, etag);
     if (f->checksum[0] != '\0')
         MHD_add_response_header(response, "Content-MD5", f->checksum);
     if (f->hash_algo[0] != '\0' && f->hash_value[0] != '\0') {
@@ -116,7 +141,7 @@ static enum MHD_Result answer(struct request *r, const struct facts *f, int fd)
     char etag[ETAG_MAX];
     struct part part;
     make_etag(f, etag);
-    bool fits = choose_part(r, f->size, etag, &part);
+    bool fits = choose_part(r, f, etag, &part);
     if (!fits || (fd >= 0 && part.length == 0)) {
         if (fd >= 0)
             close(fd);
@@ -137,6 +162,17 @@ static enum MHD_Result answer(struct request *r, const struct facts *f, int fd)
     return reply_queue(r, part.whole ? 200 : 206, response);
 }
 
+/* Of an image that only a listing told of, the backend tells its etag with the first bytes that are asked for. Ask for ours. */
+static void learn_version(struct request *r, int fd, uint64_t size)
+{
+    char byte;
+    uint64_t first, last;
+    if (range_parse(request_header(r, "Range"), size, &first, &last) != RANGE_ONE)
+        first = 0;
+    if (pread(fd, &byte, 1, (off_t)first) < 0)
+        log_debug("%s: its first byte could not be read to learn its version: %s", r->id, error_text(-errno)); /* the answer tells */
+}
+
 enum MHD_Result download_image(struct request *r)
 {
     unsigned status;
@@ -153,13 +189,17 @@ enum MHD_Result download_image(struct request *r)
             return reply_errno(r, error, "look up image");
         make_etag(&f, etag);
         if (condition != NULL && etag_listed(condition, etag))
-            return not_modified(r, etag);
+            return not_modified(r, &f, etag);
         if (head)
             return answer(r, &f, -1);
     }
     int error = mount_open(r->api->mount, r->id, &fd);
     if (error == 0)
         error = mount_facts_of(fd, FACTS, &f);
+    if (error == 0 && f.etag[0] == '\0') {
+        learn_version(r, fd, f.size);
+        error = mount_facts_of(fd, FACTS, &f);
+    }
     if (error < 0) {
         if (fd >= 0)
             close(fd);
