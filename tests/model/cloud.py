@@ -65,6 +65,7 @@ class Cloud:
     def __init__(self, count, model):
         self.model = model
         self.endpoints = [Endpoint() for _ in range(count)]
+        self.untold = set()  # images of which a version was ever offered with nothing that tells it from others
         self.current = {}  # image: (version, how it is offered), the newest
 
     def config(self):
@@ -75,6 +76,8 @@ class Cloud:
         wrong = digest.startswith("wrong")
         version = self.model.publish(image, size, at, "wrong" if wrong else "right" if digest != "none" else "none")
         said = sha(b"something else") if wrong else version.sha256()
+        if etag != "strong" and not dated and not digest.endswith("header"):
+            self.untold.add(image)
         headers = {"X-Glance-Cache-Hash": "sha256=" + said} if digest.endswith("header") else {}
         self.current[image] = (version, (etag, dated, headers), said if digest.endswith("file") else None)
         for number in endpoints:

@@ -56,6 +56,7 @@ class Run:
         self.bound = longest(self.setup)
         self.answers = 0
         self.control = {"seconds": 0, "write": 0, "sync": 0, "metadata": 0, "read": 0}
+        self.dying = []  # (pid, call) of readers that were killed, and wait for another's look-up
         self.marks = []  # (length of the recording, number of the act), after each act
 
     # ---- its beginning and its end
@@ -239,6 +240,8 @@ class Run:
             how["digest"] = "none"
         self.cloud.publish(image, **how)
         self._again(image)
+        if self.limit is not None or self.disk:
+            self._again(None)
 
     def do_publish_late(self, image):
         if image in self.cloud.current:
@@ -250,6 +253,9 @@ class Run:
         self._again(image)
 
     def _again(self, image=None):
+        """IMAGE, or all, may have to be fetched anew. What the origin does not tell apart cannot be gone on with then."""
+        for name in self.cloud.untold & ({image} if image else self.cloud.untold):
+            self.model.excuse(name, "its versions are not told apart, and it was interrupted")
         self.repeats[image] = self.repeats.get(image, 0) + 1
 
     # ---- acts: endpoints
