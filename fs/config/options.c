@@ -264,6 +264,9 @@ static const struct config_option options[] = {
     {API(send_rate), .type = CONFIG_SIZE, .fallback = "1024", .min = 0, .max = GIB, .unit = "bytes per second",
      .text = "So is one that takes less than this while there is more for it, on average over send_timeout. 0: it may be as slow "
              "as it likes. Time in which the backend sends nothing does not count."},
+    {API(audit_log), .type = CONFIG_PATH, .example = "/var/log/glance-cache/audit.log",
+     .text = "A file for who downloaded, and who changed what: a line of JSON for each, also for what was refused. It must be "
+             "writable for the server's user; SIGHUP opens it anew, after it was rotated. Without it, such lines go to the log."},
     {API(public_metrics), .type = CONFIG_BOOL, .fallback = "no",
      .text = "Give /metrics to everyone, without a token. No ids of images are in it."},
     {API(worker_self_reference_url), .type = CONFIG_STRING, .example = "http://host-1.example.org:9292",

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "api/address.h"
+#include "api/http/audit.h"
 #include "api/http/connections.h"
 #include "api/http/framing.h"
 #include "base/log.h"
@@ -109,13 +110,17 @@ static void on_end(void *context, struct MHD_Connection *connection, void **requ
     if (r == NULL)
         return;
     bool whole = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    uint64_t sent = 0;
     if (r->download > 0) {
-        uint64_t sent = whole ? r->download : connection_acked(fd_of(connection)) - r->acked_before;
-        atomic_fetch_add(&api->counters.bytes_sent, sent < r->download ? sent : r->download);
+        sent = whole ? r->download : connection_acked(fd_of(connection)) - r->acked_before;
+        sent = sent < r->download ? sent : r->download;
+        atomic_fetch_add(&api->counters.bytes_sent, sent);
         if (!whole)
             atomic_fetch_add(&api->counters.aborted, 1);
     }
     atomic_fetch_add(&api->counters.requests[r->status / 100 < 6 ? r->status / 100 : 5], 1);
+    if (r->action != NULL)
+        audit_write(api->audit, r, sent, whole);
     log_debug("%s %.500s: %u%s", r->method != NULL ? r->method : "?", r->uri, r->status, whole ? "" : ", not to its end");
     request_free(r);
     *request_context = NULL;
@@ -146,6 +151,7 @@ static enum MHD_Result check_head(struct request *r, const char *version)
     MHD_get_connection_values(r->connection, MHD_HEADER_KIND, take_header, &framing);
     const char *wrong = framing_wrong(&framing, r->uri, strcmp(version, "HTTP/1.0") == 0);
     const char *length = wrong == NULL ? request_header(r, "Content-Length") : NULL;
+    request_name(r);
     r->refused = true;
     r->close = wrong != NULL;
     if (wrong != NULL)

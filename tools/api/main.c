@@ -19,6 +19,7 @@
 #include "api/access/service.h"
 #include "api/calls/history.h"
 #include "api/http/api.h"
+#include "api/http/audit.h"
 #include "api/http/connections.h"
 #include "api/listener.h"
 #include "api/sampler.h"
@@ -174,6 +175,8 @@ static void reload(struct server *s)
     const struct config_api *config = &s->api->config->api;
     char *cert = NULL, *key = NULL;
     int r = auth_reload(s->api->auth);
+    int audit = audit_reopen(s->api->audit);
+    r = r == 0 ? audit : r;
     if (config->tls_cert_file != NULL) {
         int error = read_certificate(config, &cert, &key);
         for (size_t i = 0; error == 0 && i < config->listen_count; i++)
@@ -233,6 +236,8 @@ static int serve(struct api *api)
     struct server s = {.api = api, .listeners = calloc(api->config->api.listen_count + 1, sizeof(*s.listeners))};
     struct sampler *sampler = NULL;
     int r = auth_new(api->config, &api->auth);
+    if (r == 0)
+        r = audit_new(api->config->api.audit_log, &api->audit);
     api->connections = connections_new(&api->config->api);
     api->history = history_new();
     if (r == 0 && (s.listeners == NULL || api->connections == NULL || api->history == NULL))
@@ -252,6 +257,7 @@ static int serve(struct api *api)
     sampler_stop(sampler);
     history_free(api->history);
     connections_free(api->connections);
+    audit_free(api->audit);
     auth_free(api->auth);
     return r;
 }

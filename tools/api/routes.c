@@ -17,45 +17,46 @@ static const struct route {
     const char *method, *path;
     enum permission may;
     call_fn *call;
+    const char *action; /* for the audit; HEAD is none */
 } ROUTES[] = {
-    {"GET", "", MAY_ALL, discovery_root},
-    {"GET", "versions", MAY_ALL, discovery_versions},
-    {"GET", "v2", MAY_ALL, discovery_root},
-    {"GET", "page/*", MAY_ALL, page_file},
-    {"GET", "favicon.ico", MAY_ALL, page_file},
-    {"GET", "healthcheck", MAY_ALL, healthcheck_show},
-    {"GET", "metrics", MAY_METRICS, metrics_show},
-    {"GET", "status", MAY_WATCH, status_show},
+    {"GET", "", MAY_ALL, discovery_root, NULL},
+    {"GET", "versions", MAY_ALL, discovery_versions, NULL},
+    {"GET", "v2", MAY_ALL, discovery_root, NULL},
+    {"GET", "page/*", MAY_ALL, page_file, NULL},
+    {"GET", "favicon.ico", MAY_ALL, page_file, NULL},
+    {"GET", "healthcheck", MAY_ALL, healthcheck_show, NULL},
+    {"GET", "metrics", MAY_METRICS, metrics_show, NULL},
+    {"GET", "status", MAY_WATCH, status_show, NULL},
 
-    {"GET", "v2/images/{id}/file", MAY_READ, download_image},
-    {"GET", "images/{id}", MAY_READ, download_image},
-    {"GET", "v1/images/{id}", MAY_READ, download_image},
-    {"GET", "v2/images", MAY_READ, images_list},
-    {"GET", "v2/images/{id}", MAY_READ, images_show},
-    {"GET", "v2/schemas/image", MAY_ALL, images_schema},
-    {"GET", "v2/schemas/images", MAY_ALL, images_schema},
-    {"GET", "auth/images/{id}", MAY_READ, download_auth},
+    {"GET", "v2/images/{id}/file", MAY_READ, download_image, "download"},
+    {"GET", "images/{id}", MAY_READ, download_image, "download"},
+    {"GET", "v1/images/{id}", MAY_READ, download_image, "download"},
+    {"GET", "v2/images", MAY_READ, images_list, NULL},
+    {"GET", "v2/images/{id}", MAY_READ, images_show, NULL},
+    {"GET", "v2/schemas/image", MAY_ALL, images_schema, NULL},
+    {"GET", "v2/schemas/images", MAY_ALL, images_schema, NULL},
+    {"GET", "auth/images/{id}", MAY_READ, download_auth, "authorize"},
 
-    {"GET", "v2/cache", MAY_MANAGE, cache_list},
-    {"DELETE", "v2/cache", MAY_MANAGE, cache_clear},
-    {"GET", "v2/cache/nodes/{id}", MAY_MANAGE, cache_nodes},
-    {"POST", "v2/cache/clean", MAY_MANAGE, cache_clean},
-    {"POST", "v2/cache/prune", MAY_MANAGE, cache_prune},
-    {"GET", "v2/cache/{id}", MAY_MANAGE, cache_show},
-    {"PUT", "v2/cache/{id}", MAY_MANAGE, cache_queue},
-    {"DELETE", "v2/cache/{id}", MAY_MANAGE, cache_delete},
-    {"PUT", "v2/cache/{id}/pin", MAY_MANAGE, cache_pin},
-    {"DELETE", "v2/cache/{id}/pin", MAY_MANAGE, cache_unpin},
-    {"DELETE", "v2/cache/{id}/incomplete", MAY_MANAGE, cache_stop},
-    {"DELETE", "v2/cache/{id}/invalid", MAY_MANAGE, cache_forget},
+    {"GET", "v2/cache", MAY_MANAGE, cache_list, NULL},
+    {"DELETE", "v2/cache", MAY_MANAGE, cache_clear, "clear"},
+    {"GET", "v2/cache/nodes/{id}", MAY_MANAGE, cache_nodes, NULL},
+    {"POST", "v2/cache/clean", MAY_MANAGE, cache_clean, "clean"},
+    {"POST", "v2/cache/prune", MAY_MANAGE, cache_prune, "prune"},
+    {"GET", "v2/cache/{id}", MAY_MANAGE, cache_show, NULL},
+    {"PUT", "v2/cache/{id}", MAY_MANAGE, cache_queue, "queue"},
+    {"DELETE", "v2/cache/{id}", MAY_MANAGE, cache_delete, "delete"},
+    {"PUT", "v2/cache/{id}/pin", MAY_MANAGE, cache_pin, "pin"},
+    {"DELETE", "v2/cache/{id}/pin", MAY_MANAGE, cache_unpin, "unpin"},
+    {"DELETE", "v2/cache/{id}/incomplete", MAY_MANAGE, cache_stop, "stop"},
+    {"DELETE", "v2/cache/{id}/invalid", MAY_MANAGE, cache_forget, "forget"},
 
-    {"GET", "cached_images", MAY_MANAGE, legacy_list_cached},
-    {"DELETE", "cached_images", MAY_MANAGE, legacy_clear_cached},
-    {"DELETE", "cached_images/{id}", MAY_MANAGE, legacy_delete_cached},
-    {"GET", "queued_images", MAY_MANAGE, legacy_list_queued},
-    {"DELETE", "queued_images", MAY_MANAGE, legacy_clear_queued},
-    {"PUT", "queued_images/{id}", MAY_MANAGE, legacy_queue},
-    {"DELETE", "queued_images/{id}", MAY_MANAGE, legacy_delete_queued},
+    {"GET", "cached_images", MAY_MANAGE, legacy_list_cached, NULL},
+    {"DELETE", "cached_images", MAY_MANAGE, legacy_clear_cached, "clear cached"},
+    {"DELETE", "cached_images/{id}", MAY_MANAGE, legacy_delete_cached, "delete cached"},
+    {"GET", "queued_images", MAY_MANAGE, legacy_list_queued, NULL},
+    {"DELETE", "queued_images", MAY_MANAGE, legacy_clear_queued, "clear queued"},
+    {"PUT", "queued_images/{id}", MAY_MANAGE, legacy_queue, "queue"},
+    {"DELETE", "queued_images/{id}", MAY_MANAGE, legacy_delete_queued, "delete queued"},
 };
 enum { ROUTE_COUNT = sizeof(ROUTES) / sizeof(ROUTES[0]) };
 
@@ -166,6 +167,8 @@ enum MHD_Result routes_answer(struct request *r)
         return reply_error(r, 404, "there is nothing at this path");
     if (r->body > 0 && !request_is(r, "PUT") && !request_is(r, "POST"))
         return reply_error(r, 400, "%s takes no body", r->method);
+    if (!request_is(r, "HEAD"))
+        r->action = route->action;
     unsigned status;
     char message[256];
     if (!auth_allows(r, route->may, &status, message, sizeof(message)))

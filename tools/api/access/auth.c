@@ -140,6 +140,10 @@ static int identify_by_keystone(struct request *r, const char *token)
     if (error < 0)
         return error;
     r->who.admin = r->who.reader = found.admin;
+    strcpy(r->who.user, found.user);
+    strcpy(r->who.user_id, found.user_id);
+    strcpy(r->who.project, found.project);
+    strcpy(r->who.project_id, found.project_id);
     return found.good ? 0 : -EACCES;
 }
 
@@ -160,6 +164,8 @@ static int identify(struct request *r)
     bool reader = a->reader_token != NULL && secret_same(token, a->reader_token);
     pthread_rwlock_unlock(&a->lock);
     r->who = (struct identity){.admin = admin, .reader = admin || reader};
+    if (admin || reader) /* a token is all that is known of its bearer */
+        strcpy(r->who.user, admin ? "admin token" : "reader token");
     return admin || reader ? 0 : -EACCES;
 }
 
@@ -184,7 +190,7 @@ bool auth_allows(struct request *r, enum permission may, unsigned *ret_status, c
 
 static struct caller caller_of(const struct request *r)
 {
-    return (struct caller){.token = r->who.token, .service = r->who.service, .key = r->who.key};
+    return (struct caller){.token = r->who.token, .service = r->who.service, .key = r->who.key, .request_id = r->request_id};
 }
 
 int auth_relay(struct request *r, const char *rest, struct service_answer *ret)

@@ -25,6 +25,7 @@
 #include "api/http/peer.h"
 #include "config/config.h"
 
+struct audit;
 struct auth;
 struct connections;
 struct history;
@@ -41,6 +42,7 @@ struct api {
     const struct config *config;
     const char *mount;
     struct auth *auth;
+    struct audit *audit;
     struct connections *connections;
     struct history *history;
     struct api_counters counters;
@@ -64,6 +66,7 @@ struct identity {
     bool reader; /* sees every image */
     const char *token, *service; /* keystone: to ask Glance with, X-Service-Token or NULL; the request's */
     char key[IDENTITY_KEY];      /* keystone: of both */
+    char user[96], user_id[72], project[96], project_id[72]; /* "" where it is not known */
 };
 
 struct request {
@@ -77,6 +80,9 @@ struct request {
     unsigned segment_count;
     bool folder;                      /* the path ended with a '/' */
     const char *id;                   /* the segment that names an image, where the route has one */
+    const char *action;               /* what is audited, as "download"; NULL: nothing */
+    char request_id[48];              /* of OpenStack: the client's, or a new one */
+    char client[PEER_TEXT];           /* its address */
     struct identity who;
     uint64_t body;                    /* bytes of it that came, and were dropped */
     bool refused;                     /* answered before its body came */
@@ -95,10 +101,10 @@ const char *request_split(struct request *r);
 const char *request_header(const struct request *r, const char *name); /* NULL: none */
 bool request_is(const struct request *r, const char *method);
 bool request_wants_page(const struct request *r); /* a browser: it accepts text/html by name */
+/* Fills request_id (the client's X-OpenStack-Request-ID, when it is one, or a new one) and client. */
+void request_name(struct request *r);
 /* From the outside: "https://host:port", as a trusted proxy says it, or as the client asked. */
 void request_base_url(const struct request *r, char *ret, size_t size);
-/* The client's address as text: that of the connection, or what a trusted proxy says. */
-void request_client(const struct request *r, char ret[PEER_TEXT]);
 /* Copies the decoded value of a query argument: 1; 0: there is none; -EINVAL: it is not rightly encoded, or does not fit in SIZE bytes. */
 int request_argument(const struct request *r, const char *name, char *value, size_t size);
 

@@ -35,6 +35,8 @@ enum MHD_Result reply_queue(struct request *r, unsigned status, struct MHD_Respo
     if (response == NULL)
         return MHD_NO;
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (r->request_id[0] != '\0')
+        MHD_add_response_header(response, "X-Openstack-Request-Id", r->request_id);
     if (r->close)
         MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result result = MHD_queue_response(r->connection, status, response);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 
 #include "api/http/api.h"
 
@@ -124,6 +125,36 @@ int request_argument(const struct request *r, const char *name, char *value, siz
     return 0;
 }
 
+/* ---- the id by which a request is found in the logs of all services: "req-" and a UUID */
+
+static bool request_id_valid(const char *id)
+{
+    static const char form[] = "req-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    if (strlen(id) != sizeof(form) - 1)
+        return false;
+    for (size_t i = 0; form[i] != '\0'; i++) {
+        if (form[i] == 'x' ? nibble(id[i]) < 0 : id[i] != form[i])
+            return false;
+    }
+    return true;
+}
+
+static void find_id(struct request *r)
+{
+    unsigned char b[16] = {0};
+    const char *given = request_header(r, "X-OpenStack-Request-ID");
+    if (given != NULL && request_id_valid(given)) {
+        strcpy(r->request_id, given);
+        return;
+    }
+    if (getrandom(b, sizeof(b), GRND_NONBLOCK) < 0) /* early in the boot; an id is no secret */
+        memcpy(b, &r, sizeof(r));
+    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+    snprintf(r->request_id, sizeof(r->request_id), "req-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
+             b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
 /* ---- who asks, and for which name: a proxy before this server may say */
 
 static bool peer_of_request(const struct request *r, struct peer *ret)
@@ -183,7 +214,8 @@ void request_base_url(const struct request *r, char *ret, size_t size)
     snprintf(ret, size, "%s://%.400s", scheme, host != NULL && host_valid(host) ? host : "localhost");
 }
 
-void request_client(const struct request *r, char ret[PEER_TEXT])
+/* The address of the connection, or what trusted proxies say. */
+static void find_client(const struct request *r, char ret[PEER_TEXT])
 {
     struct peer peer, before;
     const char *header = request_header(r, "X-Forwarded-For");
@@ -201,4 +233,10 @@ void request_client(const struct request *r, char ret[PEER_TEXT])
     }
     free(list);
     peer_text(&peer, ret);
+}
+
+void request_name(struct request *r)
+{
+    find_id(r);
+    find_client(r, r->client);
 }
