@@ -27,6 +27,7 @@ enum auth_need { AUTH_NONE, AUTH_SOON, AUTH_NOW };
 struct backend_ops {
     const char *type;        /* "http" */
     bool describe_has_bytes; /* the answer to describe() carries the image's first bytes */
+    bool etag_may_be_md5;    /* a digest that is the etag is a guess: an image that does not match it may be right */
     bool ids_are_versions;   /* the bytes of an id never change: their answers need not say which version they are of */
 
     /* Reads its part of CONFIG (which outlives it). No network. On -EINVAL, MESSAGE says file, line and what to do. */

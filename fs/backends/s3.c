@@ -243,7 +243,7 @@ static struct digest checksum_of(const struct transfer_head *head)
     return digest;
 }
 
-/* An etag is the MD5 of what was put in one piece, unless it was encrypted with a key of its owner or made otherwise. */
+/* An etag is the MD5 of what was put in one piece, unless it was encrypted with a key of its owner or made otherwise: a guess. */
 static bool etag_is_md5(const struct transfer_head *head)
 {
     const char *encryption = transfer_head_get(head, "x-amz-server-side-encryption");
@@ -318,6 +318,7 @@ static int s3_digests(struct backend *b, unsigned endpoint, unsigned n, struct t
 
 const struct backend_ops backend_s3 = {
     .type = "s3",
+    .etag_may_be_md5 = true,
     .describe_has_bytes = true,
     .open = s3_open,
     .close = s3_close,

@@ -46,7 +46,7 @@ static void fill_meta(struct image_meta *meta, const struct image_meta *old)
         fill_text(meta->etag, old->etag, sizeof meta->etag);
         fill_text(meta->modified, old->modified, sizeof meta->modified);
     }
-    if (meta->digest.algorithm == DIGEST_NONE)
+    if (meta->digest.algorithm == DIGEST_NONE && !image_meta_digest_is_etag(old)) /* which may have been found to be no digest */
         meta->digest = old->digest;
     fill_text(meta->title, old->title, sizeof meta->title);
     fill_text(meta->disk_format, old->disk_format, sizeof meta->disk_format);
@@ -170,6 +170,10 @@ int cat_learn(struct cat_connection *k, const char *name, const struct image_met
         if (!same && (r = renew(k, &row, image_meta_date(meta), now)) < 0)
             return r;
         if (same && row.state == IMAGE_KNOWN) {
+            /* A digest of another kind does not replace what was known, which may have been published; but an etag that looks like one is less. */
+            if (row.meta.digest.algorithm != DIGEST_NONE && !image_meta_digest_is_etag(&row.meta) &&
+                row.meta.digest.algorithm != merged.digest.algorithm)
+                merged.digest = row.meta.digest;
             fill_meta(&merged, &row.meta);
         } else if (same) {
             merged = row.meta;

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -26,6 +27,14 @@ static const char *without_weakness(const char *etag)
 bool image_meta_same_etag(const struct image_meta *a, const struct image_meta *b)
 {
     return strcmp(without_weakness(a->etag), without_weakness(b->etag)) == 0;
+}
+
+bool image_meta_digest_is_etag(const struct image_meta *meta)
+{
+    size_t length = strlen(meta->digest.hex);
+    const char *etag = meta->etag + (meta->etag[0] == '"');
+    return meta->digest.algorithm == DIGEST_MD5 && strncasecmp(etag, meta->digest.hex, length) == 0 &&
+           (etag[length] == '\0' || strcmp(etag + length, "\"") == 0);
 }
 
 bool image_meta_is_bare(const struct image_meta *meta)

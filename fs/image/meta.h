@@ -43,6 +43,8 @@ bool image_meta_same_version(const struct image_meta *a, const struct image_meta
 int64_t image_meta_date(const struct image_meta *meta);
 /* Do their etags name one version? Both have one. A weak one counts as the strong one it was made of. */
 bool image_meta_same_etag(const struct image_meta *a, const struct image_meta *b);
+/* Is META's digest the MD5 that its etag looks like? Some services promise that, of others it is a guess. */
+bool image_meta_digest_is_etag(const struct image_meta *meta);
 /* Has META neither etag nor date: nothing that tells one version from the next? */
 bool image_meta_is_bare(const struct image_meta *meta);
 

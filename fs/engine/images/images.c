@@ -190,7 +190,8 @@ static int image_new(struct engine *e, struct image_row *row, struct image **ret
     image->described = row->described;
     image->last_progress = row->last_modified;
     image->written = row->bytes;
-    image->digest_settled = row->meta.digest.algorithm != DIGEST_NONE || e->ops->digests == NULL;
+    bool known = row->meta.digest.algorithm != DIGEST_NONE && !(e->ops->etag_may_be_md5 && image_meta_digest_is_etag(&row->meta));
+    image->digest_settled = known || e->ops->digests == NULL;
     memcpy(image->error, row->error, sizeof(image->error));
     *ret = image;
     return 0;
@@ -397,8 +398,10 @@ int engine_open(struct engine *e, int64_t row, struct image **ret)
     pthread_mutex_unlock(&e->lock);
     /* An empty image is never read from: the kernel knows its end. */
     pthread_mutex_lock(&image->lock);
-    if (image->meta.size == 0 && image->state == IMAGE_KNOWN && !image->whole) {
+    bool published = image->state != IMAGE_KNOWN && image->state != IMAGE_PARTIAL;
+    if (image->meta.size == 0 && !published && !image->whole && !image->finishing) {
         image->whole = true;
+        image->unfinished_at = 0; /* if it could not be published before: nothing else has that tried again */
         fetch_visit_locked(image);
     }
     pthread_mutex_unlock(&image->lock);

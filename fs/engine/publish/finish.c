@@ -308,6 +308,29 @@ static void mismatch(struct image *image, const struct digest *seen)
     fetch_visit(image);
 }
 
+static bool is_guess(const struct image *image)
+{
+    return image->engine->ops->etag_may_be_md5 && image_meta_digest_is_etag(&image->meta);
+}
+
+/* Its etag looks like an MD5 and is none: it is judged by the digest that is published, or else by none. */
+static int forget_guess(struct image *image)
+{
+    struct engine *e = image->engine;
+    const struct digest none = {.algorithm = DIGEST_NONE};
+    int r = catalogue_set_digest(e->catalogue, image->row, &none);
+    if (r < 0 && r != -ENOENT)
+        return log_errno(r, "%s: that its etag is no MD5 could not be written to the catalogue", image->name);
+    log_notice("%s: its etag %.40s looks like the MD5 of its bytes and is not; it is not verified by that", image->name, image->meta.etag);
+    pthread_mutex_lock(&image->lock);
+    image->meta.digest = none;
+    image->digest_settled = true; /* what is published had been asked for before */
+    image->finishing = false;
+    fetch_visit_locked(image);
+    pthread_mutex_unlock(&image->lock);
+    return 0;
+}
+
 /* On the hash thread: the rest of the digest, a turn at a time, for others wait for theirs; then the comparison. */
 static void verify(void *context)
 {
@@ -338,7 +361,10 @@ static void verify(void *context)
         return;
     }
     if (!digest_equal(&seen, &image->meta.digest)) {
-        mismatch(image, &seen);
+        if (!is_guess(image))
+            mismatch(image, &seen);
+        else if (forget_guess(image) < 0 && !engine_post(image->engine, publish_failed, image_ref(image)))
+            image_put(image);
         image_put(image);
         return;
     }
