@@ -114,6 +114,7 @@ int engine_start(const struct engine_parts *parts, struct engine **ret)
     e->kernel = *parts->notify;
     e->tail_hidden = image_tail_hidden;
     TAILQ_INIT(&e->active);
+    TAILQ_INIT(&e->turns.users);
     TAILQ_INIT(&e->auth.waiters);
     TAILQ_INIT(&e->list_waiters);
     TAILQ_INIT(&e->claims);

@@ -171,6 +171,13 @@ struct hiding {
     int64_t row;
 };
 
+/* Look-ups by who asks, see turns.c. */
+struct turn_user;
+struct turns {
+    TAILQ_HEAD(, turn_user) users;
+    unsigned under_way;
+};
+
 /* A look-up under way: one for a name, however many ask. */
 struct lookup {
     struct engine *engine;
@@ -179,6 +186,9 @@ struct lookup {
     struct waiters waiters; /* protected by engine->lock */
     /* the fetch thread's: */
     struct transfer *transfer;
+    enum { TURN_NONE, TURN_WAITING, TURN_UNDER_WAY } turn;
+    struct turn_user *turn_of; /* NULL before its first */
+    TAILQ_ENTRY(lookup) turn_link;
     struct transfer_timer *pause;
     int64_t pause_least; /* monotonic; as image->retry_least */
     struct auth_waiter auth;
@@ -193,7 +203,7 @@ struct lookup {
     struct image_meta meta;
     struct transfer_head head; /* a copy, without the headers */
     size_t probe; /* bytes of the image asked for with it: PROBE_BYTES; 1 when only its version is in question */
-    unsigned char *body; /* PROBE_BYTES */
+    unsigned char *body; /* PROBE_BYTES; NULL until some come */
     size_t length;
 };
 
@@ -293,6 +303,7 @@ struct engine {
         int64_t not_before; /* monotonic */
         int status;         /* of the one that failed */
     } auth;
+    struct turns turns;
     struct images active;
     struct unsteady unsteady[UNSTEADY];
     unsigned connections, capped, buffers; /* ranges: that have a transfer, that are capped, that have a buffer */
@@ -453,6 +464,14 @@ int auth_now(struct engine *e); /* another thread; waits for the fetch thread: 0
 
 void probe_keep(struct engine *e, int64_t row, unsigned char *bytes, size_t length); /* takes BYTES */
 unsigned char *probe_take(struct engine *e, int64_t row, size_t *ret_length);        /* free() it; NULL */
+/* ---- turns.c: which look-up is made next; on the fetch thread */
+
+/* Behind those of USER that wait already. One that waits for the turn of another goes over to him when that is sooner. -ENOMEM. */
+int turns_wait(struct turns *t, struct lookup *l, uint32_t user);
+struct lookup *turns_next(struct turns *t);               /* the one to be made now; NULL */
+void turns_end(struct turns *t, struct lookup *l);        /* it is done with, or does not wait any more; fine when it never did */
+void turns_free(struct turns *t);                         /* at the end, when the look-ups are gone */
+
 void lookup_retry_early(struct engine *e); /* on the fetch thread: those that pause are tried now */
 void lookup_stop(struct engine *e); /* after the fetch thread ended: wakes who waits for answers that will not come */
 void probe_free_all(struct engine *e);

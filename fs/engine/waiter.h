@@ -16,6 +16,7 @@
 
 struct waiter {
     void (*wake)(struct waiter *w, int status);
+    uint32_t user; /* the owner's, too: who waits, so that many of one user's look-ups do not hold up another's */
     atomic_bool interrupted; /* set by engine_interrupt(), at any time before wake() */
     /* the engine's, while parked; protected by the lock of what it is parked on */
     TAILQ_ENTRY(waiter) link;

@@ -53,6 +53,7 @@ struct parked *park_new(fuse_req_t request, void (*answer)(struct parked *p, int
         return NULL;
     }
     p->waiter.wake = wake;
+    p->waiter.user = fuse_req_ctx(request)->uid;
     p->request = request;
     p->world = world_of(request);
     p->answer = answer;

@@ -316,6 +316,10 @@ static void begin_again(struct transfer *transfer)
 
 static void done(struct transfer *transfer, CURLcode code)
 {
+    if (code == CURLE_OUT_OF_MEMORY && transfer->head.status > 0 && !transfer->head_done) {
+        code = CURLE_WEIRD_SERVER_REPLY; /* a header longer than libcurl keeps */
+        snprintf(transfer->curl_message, sizeof transfer->curl_message, "a header of the answer is too long");
+    }
     int error = transfer_error(transfer->easy, code, transfer->socket_error);
     bool again = may_begin_again(transfer, code);
     transfer_http_end(transfer);

@@ -149,8 +149,28 @@ static void settle(void *context)
     lookup_free(l);
 }
 
+static void ask(struct lookup *l);
+
+/* Makes those whose turn it is. */
+static void make_next(void *context)
+{
+    struct engine *e = context;
+    struct lookup *l;
+    while ((l = turns_next(&e->turns)) != NULL)
+        ask(l);
+}
+
+static void give_turn_on(struct lookup *l)
+{
+    struct engine *e = l->engine;
+    turns_end(&e->turns, l);
+    if (!engine_post(e, make_next, e)) /* not from here: one that fails at once gives its turn on, too */
+        log_debug("%s: the look-ups that wait end with the loop", l->name);
+}
+
 static void finish(struct lookup *l, int status)
 {
+    give_turn_on(l);
     l->status = status;
     pthread_mutex_lock(&l->engine->lock);
     l->settling = true;
@@ -159,8 +179,6 @@ static void finish(struct lookup *l, int status)
 }
 
 /* ---- asking */
-
-static void ask(struct lookup *l);
 
 static void ask_later(void *context)
 {
@@ -267,6 +285,8 @@ static int on_data(void *context, const struct transfer_head *head, const void *
     size_t n = length < room ? length : room;
 
     (void)head;
+    if (l->body == NULL && (l->body = malloc(PROBE_BYTES)) == NULL)
+        return -ENOMEM;
     memcpy(l->body + l->length, data, n);
     l->length += n;
     if (n == length)
@@ -310,7 +330,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     if (error == ENOUGH)
         error = 0;
     if (error == 0 && !e->ops->describe_has_bytes)
-        error = e->ops->described(e->backend, l->endpoint, l->name, &l->head, l->body, l->length, &l->meta);
+        error = e->ops->described(e->backend, l->endpoint, l->name, &l->head, l->body ? (const void *)l->body : "", l->length, &l->meta);
     if (error == 0) {
         origin_ok(e, l->endpoint);
         if (l->plain)
@@ -356,9 +376,7 @@ static void ask_it(struct lookup *l)
     l->length = 0;
     l->again = false;
     l->credential = auth_credential(e);
-    int r = l->body != NULL || (l->body = malloc(PROBE_BYTES)) != NULL ? 0 : -ENOMEM;
-    if (r == 0)
-        r = e->ops->describe(e->backend, l->endpoint, l->name, l->probe, &request);
+    int r = e->ops->describe(e->backend, l->endpoint, l->name, l->probe, &request);
     l->ranged = request.ranged && !l->plain;
     request.ranged = l->ranged;
     if (r == 0)
@@ -385,8 +403,26 @@ static void authorised(void *context, int status)
         finish(l, status);
 }
 
+/* Who waited may have been interrupted meanwhile: then it goes, before anybody else joins. */
+static bool abandon(struct lookup *l)
+{
+    struct engine *e = l->engine;
+    pthread_mutex_lock(&e->lock);
+    bool wanted = !TAILQ_EMPTY(&l->waiters);
+    if (!wanted)
+        HASH_DEL(e->lookups, l);
+    pthread_mutex_unlock(&e->lock);
+    if (!wanted) {
+        give_turn_on(l);
+        lookup_free(l);
+    }
+    return !wanted;
+}
+
 static void ask(struct lookup *l)
 {
+    if (abandon(l))
+        return;
     if (atomic_load(&l->engine->stopping)) {
         finish(l, -ECANCELED);
         return;
@@ -398,9 +434,26 @@ static void ask(struct lookup *l)
         authorised(l, r);
 }
 
-static void ask_posted(void *context)
+/* NAME is to be looked up for USER, who may be another than the one whose turn it waits for. */
+struct wish {
+    struct engine *engine;
+    uint32_t user;
+    char name[IMAGE_ID_MAX + 1];
+};
+
+static void take_wish(void *context)
 {
-    ask(context);
+    struct wish *wish = context;
+    struct engine *e = wish->engine;
+    struct lookup *l;
+    pthread_mutex_lock(&e->lock);
+    HASH_FIND_STR(e->lookups, wish->name, l);
+    bool open = l != NULL && !l->settling;
+    pthread_mutex_unlock(&e->lock);
+    if (open && turns_wait(&e->turns, l, wish->user) < 0 && l->turn == TURN_NONE)
+        finish(l, -ENOMEM);
+    make_next(e);
+    free(wish);
 }
 
 /* ---- for the view */
@@ -409,11 +462,17 @@ static void ask_posted(void *context)
 static int park(struct engine *e, const char *name, size_t probe, bool known, struct waiter *w)
 {
     struct lookup *l, *new = calloc(1, sizeof(*new));
-    bool started = false;
+    struct wish *wish = calloc(1, sizeof(*wish));
+    bool started = false, parked = false;
     int r = ENGINE_PARKED;
 
-    if (new == NULL)
+    if (new == NULL || wish == NULL) {
+        free(new);
+        free(wish);
         return -ENOMEM;
+    }
+    *wish = (struct wish){.engine = e, .user = w->user};
+    snprintf(wish->name, sizeof(wish->name), "%s", name);
     new->engine = e;
     new->probe = probe;
     new->known = known;
@@ -430,12 +489,13 @@ static int park(struct engine *e, const char *name, size_t probe, bool known, st
             started = true;
         }
         TAILQ_INSERT_TAIL(&l->waiters, w, link);
+        parked = true;
     }
     pthread_mutex_unlock(&e->lock);
-    if (started)
-        engine_post(e, ask_posted, new); /* when the loop has ended: lookup_stop() ends it */
-    else
+    if (!started)
         free(new);
+    if (!parked || !engine_post(e, take_wish, wish)) /* when the loop has ended: lookup_stop() ends it */
+        free(wish);
     return r;
 }
 
@@ -518,6 +578,7 @@ void lookup_stop(struct engine *e)
         lookup_free(l);
     }
     pthread_mutex_unlock(&e->lock);
+    turns_free(&e->turns);
     wake_all(&all);
 }
 
