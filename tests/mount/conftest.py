@@ -65,7 +65,7 @@ def artefacts_of(request):
 def keep(request, cache):
     folder = artefacts_of(request)
     os.makedirs(folder, exist_ok=True)
-    for path in (cache.log, cache.conf):
+    for path in (cache.log, cache.conf, os.path.join(cache.root, "stacks")):
         if os.path.exists(path):
             shutil.copy(path, os.path.join(folder, os.path.basename(cache.root) + "." + os.path.basename(path)))
 

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -220,7 +221,8 @@ class Cache:
             code = process.wait(30 * PATIENCE)
         except subprocess.TimeoutExpired:
             self.process = process
-            raise AssertionError("the program did not end within 30 s") from None
+            self.keep_stacks(os.path.join(self.root, "stacks"))
+            raise AssertionError(f"the program did not end within {30 * PATIENCE:.0f} s") from None
         assert code == 0, f"the program ended with {code}:\n{self.logged()[-3000:]}"
 
     def restart(self):
@@ -367,14 +369,26 @@ class Cache:
             if point.startswith(os.path.realpath(self.root) + "/"):
                 subprocess.run(["umount", "-l", point], check=False)
 
+    def keep_stacks(self, path):
+        """Where each thread of the program is: in the kernel, and by gdb, where there is one."""
+        with open(path, "ab") as out:
+            for pid in descendants(self.process.pid):
+                for task in sorted(glob.glob(f"/proc/{pid}/task/*")):
+                    for name in ("comm", "wchan", "stack"):
+                        try:
+                            out.write(f"{task} {name}: ".encode() + open(os.path.join(task, name), "rb").read() + b"\n")
+                        except OSError:
+                            pass
+                out.flush()
+                if shutil.which("gdb"):
+                    subprocess.run(["gdb", "-batch", "-p", str(pid), "-ex", "thread apply all bt"], stdin=subprocess.DEVNULL, stdout=out,
+                                   stderr=out, timeout=60, check=False)
+
     def give_up(self, artefacts=None):
         """Ends a program that hangs, so that whoever waits for it gets an error; keeps its stacks."""
-        if artefacts and self.process is not None and shutil.which("gdb"):
+        if artefacts and self.process is not None:
             os.makedirs(artefacts, exist_ok=True)
-            with open(os.path.join(artefacts, "stacks"), "ab") as out:
-                subprocess.run(["gdb", "-batch", "-p", str(descendants(self.process.pid)[-1]), "-ex",
-                                "thread apply all bt"],
-                               stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=False)
+            self.keep_stacks(os.path.join(artefacts, "stacks"))
         self.kill()
 
     def close(self, in_order=True):
