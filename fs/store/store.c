@@ -320,6 +320,13 @@ int store_publish(struct store *s, const char *name, int fd)
     return 0;
 }
 
+void store_unpublish(struct store *s, const char *name, int fd)
+{
+    int from = s->places[STORE_COMPLETE], to = place_fd(s, STORE_PARTIAL, name);
+    if (is_file(fd, from, name))
+        move(from, name, to, name);
+}
+
 enum { ROW_NAME_SIZE = 24 };
 
 static void row_name(int64_t row, char name[ROW_NAME_SIZE])

@@ -71,6 +71,8 @@ int store_stat(struct store *s, enum store_place place, const char *name, struct
 /* incomplete/<name> → <name>, both directories synced. FD is the file, its data synced by the caller; one that a try before, which failed
  * at the directories, has moved already is fine. -ENOENT. */
 int store_publish(struct store *s, const char *name, int fd);
+/* After a try that failed: <name> → incomplete/<name>, where a partial row's file is looked for, if it is the file FD. As far as it goes. */
+void store_unpublish(struct store *s, const char *name, int fd);
 /* The file of PLACE → .retired/<row>, or → invalid/<name> (replacing). -ENOENT. */
 int store_retire(struct store *s, enum store_place place, const char *name, int64_t row);
 int store_quarantine(struct store *s, enum store_place place, const char *name);

@@ -22,22 +22,21 @@ from workers import workers
 
 LOCAL = 20 * PATIENCE  # seconds in which a call ends that asks nobody but us
 DEATH = 10 * PATIENCE  # in which a killed reader is gone
+PAUSE = 10
 CHUNK = 64 * KIB
 CUT = {errno.ENOTCONN, errno.ECONNABORTED, errno.EBADF, errno.EIO}  # when the mount goes
 DENIED = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EBUSY, errno.EMFILE}
 TOOLS = {"prune": ("glance-cache-pruner", ("--to", "0")), "clean": ("glance-cache-cleaner", ()),
          "verify": ("glance-cache-cleaner", ("--verify",)), "prefetch": ("glance-cache-prefetcher", ())}
-CONTROL = struct.Struct("qiiii")  # struct control in shim.c
+CONTROL = struct.Struct("qiiiii4x")  # struct control in shim.c
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def longest(setup):
-    """Seconds that one call on an image may take with this configuration: each try of each endpoint may connect and stall for as long as it
-    may, and then pause; a look-up and the read behind it. On a loaded machine everything takes longer."""
+    """Seconds that one call on an image may take with this configuration (glance-cache.conf(5), retry_delay): each try stalls or connects for
+    as long as it may, at each endpoint, and no pause is longer than 10 s; a look-up and the read behind it. Besides, the machine is loaded."""
     b = setup["backend"]
-    tries, delay = b["retries"] + 1, b["retry_delay"] / 1000
-    pauses = sum(min(30, 2 * delay * 2 ** n) + setup.get("retry_after", 0) for n in range(tries))
-    once = tries * setup["endpoints"] * (b["connect_timeout"] + b["stall_timeout"] + 2) + pauses
+    once = (b["retries"] + 1) * (setup["endpoints"] * (b["connect_timeout"] + b["stall_timeout"]) + PAUSE)
     return 2 * once + LOCAL
 
 
@@ -55,7 +54,7 @@ class Run:
         self.limit = self.setup["options"].get("image_cache_max_size")
         self.bound = longest(self.setup)
         self.answers = 0
-        self.control = {"seconds": 0, "write": 0, "sync": 0, "metadata": 0, "read": 0}
+        self.control = {"seconds": 0, "write": 0, "sync": 0, "metadata": 0, "read": 0, "folders": 0}
         self.dying = []  # (pid, call) of readers that were killed, and wait for another's look-up
         self.marks = []  # (length of the recording, number of the act), after each act
 
@@ -489,7 +488,7 @@ class Run:
         if any(code in (errno.EIO, errno.EROFS) for code in codes.values()):
             self.model.excuse(None, "the disk failed")
         self._again()
-        self.control.update(write=0, sync=0, metadata=0, read=0)
+        self.control.update(write=0, sync=0, metadata=0, read=0, folders=0)
         self.control.update(codes)
         self._write_control()
 

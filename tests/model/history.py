@@ -136,7 +136,7 @@ class Maker:
     def fault(self):
         number, image = self.rng.randrange(self.endpoints), self.pick(*IMAGES, None)
         what = self.pick(
-            {"status": 404}, {"status": 403}, {"status": 500}, {"status": 503, "retry_after": 1}, {"status": 429}, {"status": 429, "retry_after": 1},
+            {"status": 404}, {"status": 403}, {"status": 500}, {"status": 503, "retry_after": 1}, {"status": 429}, {"status": 429, "retry_after": self.pick(1, 1, 3600)},
             {"status": 400, "when": "ranged"}, {"status": 416, "when": "rest"}, {"no_range": True}, {"no_range": True, "when": "rest"},
             {"drop_before_head": True}, {"drop_after": self.pick(0, 1000, 65536, 300000)}, {"stall_after": self.pick(0, 70000)},
             {"ignore_conditions": True}, {"length": "none", "drop_after": 100000}, {"length": "chunked"}, {"length": 1000},
@@ -167,7 +167,7 @@ class Maker:
         if how == "disk":
             self.act("disk", **self.pick({"write": errno.ENOSPC}, {"write": errno.EDQUOT}, {"write": errno.EIO}, {"sync": errno.EIO},
                                          {"metadata": errno.EROFS, "write": errno.EROFS, "sync": errno.EROFS}, {"read": errno.EIO},
-                                         {"metadata": errno.ENOSPC}))
+                                         {"metadata": errno.ENOSPC}, {"folders": errno.EIO}))
         elif how == "well":
             self.act("disk")
         else:

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/types.h>
 #include <time.h>
@@ -26,6 +27,7 @@ struct control {
     int32_t sync;     /* of each sync */
     int32_t metadata; /* of making, renaming and removing */
     int32_t read;     /* of each read of an image */
+    int32_t folders;  /* of each sync of a folder */
 };
 
 static const volatile struct control *control(void)
@@ -107,8 +109,18 @@ READ(pread64, off64_t)
             real = (int (*)(int))dlsym(RTLD_NEXT, #name); \
         return denied(control()->sync, fd) ? -1 : real(fd); \
     }
-SYNC(fsync)
 SYNC(fdatasync)
+
+int fsync(int fd)
+{
+    static int (*real)(int);
+    struct stat st;
+    if (real == NULL)
+        real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    if (denied(control()->sync, fd) || (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && denied(control()->folders, fd)))
+        return -1;
+    return real(fd);
+}
 
 int renameat(int from_folder, const char *from, int to_folder, const char *to)
 {

@@ -12,13 +12,27 @@ SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
-/* Fails once for each time that the file $FAIL_SYNC is made. */
+/* Fails once for each time that the file $FAIL_SYNC is made; with ".folder" behind it: where a folder is synced. */
 int fdatasync(int fd)
 {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     if (unlink(getenv("FAIL_SYNC")) == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return real(fd);
+}
+int fsync(int fd)
+{
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    char path[4096];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s.folder", getenv("FAIL_SYNC"));
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && unlink(path) == 0) {
         errno = EIO;
         return -1;
     }
@@ -76,10 +90,10 @@ def bad_disk(shim, monkeypatch):
     flag = os.path.join(shim(SHIM), "fail")
     monkeypatch.setenv("FAIL_SYNC", flag)
 
-    def fail():
-        with open(flag, "w"):
+    def fail(what=""):
+        with open(flag + what, "w"):
             pass
-        return lambda: not os.path.exists(flag)
+        return lambda: not os.path.exists(flag + what)
     return fail
 
 
@@ -123,6 +137,25 @@ def test_publishing_fails(cache, origin, bad_disk):
     same(cache.read("x"), content)
     cache.wait_cached("x")
     same(cache.stored("x"), content)
+
+
+def test_the_folder_could_not_be_synced(cache, origin, bad_disk):
+    """What was to be published is where a partial image is looked for: nothing of it is fetched again."""
+    content = origin.put("x", blob(2 * MIB, 1))
+    cache.configure(origin, passthrough="off").mount()
+    failed = bad_disk(".folder")
+    same(cache.read("x"), content)
+    cache.touch("queued", "x")
+    wait_until(failed, what="the sync of the folder")
+    wait_until(lambda: "could not be moved into place" in cache.error("x"), what="publishing to fail")
+    assert cache.ls("cached") == [] and not os.path.exists(os.path.join(cache.dir, "x"))
+    wait_until(lambda: cache.status()["counters"]["open_handles"] == 0, what="its last close")
+    drop_page_cache()
+    before = origin.sent("x")
+    same(cache.read("x"), content)
+    cache.wait_cached("x")
+    same(cache.stored("x"), content)
+    assert origin.sent("x") == before
 
 
 def test_memory_is_dear(cache, origin, shim, monkeypatch):

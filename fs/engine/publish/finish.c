@@ -184,11 +184,17 @@ static int place_file(struct image *image, int fd)
 {
     struct engine *e = image->engine;
     int r = store_publish(e->store, image->name, fd);
-    if (r < 0)
-        return log_errno(r, "%s: renaming it into place", image->name);
-    r = catalogue_complete(e->catalogue, image->row, &image->meta.digest, clock_now());
-    if (r < 0)
-        return log_errno(r, "%s: committing it to the catalogue", image->name);
+    if (r < 0) {
+        log_errno(r, "%s: renaming it into place", image->name);
+    } else {
+        r = catalogue_complete(e->catalogue, image->row, &image->meta.digest, clock_now());
+        if (r < 0)
+            log_errno(r, "%s: committing it to the catalogue", image->name);
+    }
+    if (r < 0) {
+        store_unpublish(e->store, image->name, fd);
+        return r;
+    }
     store_remove(e->store, STORE_INVALID, image->name);
     return 0;
 }
