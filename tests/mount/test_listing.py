@@ -232,3 +232,17 @@ def test_while_it_changes(cache, origin):
     assert remover.wait() == 0
     os.close(descriptor)
     assert len(cache.ls("cached")) == 90
+
+
+@pytest.mark.parametrize("status", [400, 412, 429])
+@pytest.mark.http1
+def test_why_it_cannot_be_listed(cache, origin, status):
+    """The log and .status tell what was asked and what was answered, not what that is called here."""
+    origin.put("image", b"image")
+    origin.fault("", status=status)
+    cache.configure(origin).mount()
+    assert cache.ls_some("images") == []
+    said = cache.status()["backend"]["endpoints"][0]["last_error"]
+    assert "listing" in said and str(status) in said
+    assert said in cache.logged() and "Stale file handle" not in cache.logged() and "Protocol error" not in cache.logged()
+    assert cache.read("image") == b"image"

@@ -55,12 +55,12 @@ def test_another_user_is_not_held_up(cache, origin):
 
 
 def test_a_name_that_another_waits_for(cache, origin):
-    """Of the many that he wants, one is wanted by somebody else, too, and is looked up with his turn."""
-    origin.put("slow-299", blob(MIB))
-    fault, process = slow(cache, origin, 300)
-    with origin.lock:
-        fault.when = lambda r: (r.name or "").startswith("slow-") and r.name != "slow-299"
-    same(cache.read("slow-299"), blob(MIB))
+    """Behind the many that he wants there is one that somebody else wants, too: it is looked up with the other's turn."""
+    origin.put("wanted-0", blob(MIB))
+    fault, process = slow(cache, origin, 40)
+    behind = as_another(cache, MANY, cache.path("images"), 1, "wanted-")
+    same(cache.read("wanted-0"), blob(MIB))
+    assert behind.communicate(timeout=60)[0].strip() == "[]"
     assert fault.waiting == 32
     fault.release()
     process.communicate(timeout=60)

@@ -145,7 +145,20 @@ static int read_pages(struct reading *r)
     return error == 1 ? -ECANCELED : error;
 }
 
-static int read_endpoint(struct engine *e, unsigned endpoint, uint64_t *ret_images)
+enum { WHAT_MAX = 100 };
+
+/* What was asked, and what came of it. */
+static void describe(const struct reading *r, int error, char what[WHAT_MAX])
+{
+    if (r->status >= 400)
+        snprintf(what, WHAT_MAX, "the question for its listing was answered %d", r->status);
+    else if (r->status >= 200 && error == -EPROTO)
+        snprintf(what, WHAT_MAX, "its listing, answered %d, cannot be understood", r->status);
+    else
+        snprintf(what, WHAT_MAX, "its listing could not be had: %s", error_text(error));
+}
+
+static int read_endpoint(struct engine *e, unsigned endpoint, uint64_t *ret_images, char what[WHAT_MAX])
 {
     struct reading *r = calloc(1, sizeof(*r));
     if (r == NULL)
@@ -163,24 +176,25 @@ static int read_endpoint(struct engine *e, unsigned endpoint, uint64_t *ret_imag
         error = write_batch(r);
     if (error == 0)
         error = catalogue_listing_end(e->catalogue, r->generation, clock_now());
+    describe(r, error, what);
     *ret_images = r->images;
     free(r);
     return error;
 }
 
-static int read_listing(struct engine *e, uint64_t *ret_images)
+static int read_listing(struct engine *e, uint64_t *ret_images, char what[WHAT_MAX])
 {
     unsigned n = e->ops->endpoints(e->backend), tried = 0;
     int error = -ENOTSUP;
     for (unsigned i = 0; i < n; i++) {
         unsigned endpoint = origin_choose(e, &tried);
-        error = read_endpoint(e, endpoint, ret_images);
+        error = read_endpoint(e, endpoint, ret_images, what);
         if (error == 0)
             origin_ok(e, endpoint);
         if (error == 0 || error == -ENOTSUP || error == -ECANCELED || error == -EACCES)
             return error;
         if (!transfer_error_is_local(error))
-            origin_failed(e, endpoint, error_text(error), 0);
+            origin_failed(e, endpoint, what, 0);
     }
     return error;
 }
@@ -191,7 +205,8 @@ static void list(void *context)
     struct waiters all = TAILQ_HEAD_INITIALIZER(all);
     uint64_t images = 0;
     int64_t began = clock_monotonic();
-    int error = read_listing(e, &images);
+    char what[WHAT_MAX] = "out of memory";
+    int error = read_listing(e, &images, what);
 
     if (error == 0)
         log_debug("the backend lists %llu images, read in %.2f s", (unsigned long long)images,
@@ -199,7 +214,7 @@ static void list(void *context)
     else if (error == -ENOTSUP)
         log_debug("the backend does not list its images; images/ shows those that were seen");
     else
-        log_warning("the backend's images could not be listed: %s; images/ shows those that were seen", error_text(error));
+        log_warning("the backend's images could not be listed: %s; images/ shows those that were seen", what);
 
     pthread_mutex_lock(&e->lock);
     e->listing = false;
