@@ -104,7 +104,7 @@ class OpenStack:
         role, seconds = self.tokens[subject]
         ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
         return 200, {"token": {"expires_at": ends.strftime("%Y-%m-%dT%H:%M:%S.000000Z"), "roles": [{"name": role}],
-                               "user": {"id": subject + "-id", "name": subject}, "project": {"id": "p-id", "name": "project"}}}
+                               "user": {"id": subject.title() + "-id", "name": subject.title()}, "project": {"id": "p-id", "name": "project"}}}
 
     def file(self, token, status, asked_range):
         if status == "queued":

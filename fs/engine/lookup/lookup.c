@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "engine/private.h"
+#include "image/format.h"
 
 enum { LOOKUP_RETRIES = 2 };
 
@@ -98,10 +99,20 @@ static bool evict_outdated(struct engine *e, const char *name, const char *what)
     return true;
 }
 
+/* What the first bytes say of the image, where they are here and the backend does not tell. */
+static void recognise(struct lookup *l)
+{
+    bool first = l->engine->ops->describe_has_bytes && l->length > 0 && !l->again && l->meta.disk_format[0] == '\0';
+    const char *format = first ? image_format(l->body, l->length) : NULL;
+    if (format != NULL)
+        snprintf(l->meta.disk_format, sizeof(l->meta.disk_format), "%s", format);
+}
+
 /* The backend has it: into the catalogue. */
 static int write_found(struct lookup *l)
 {
     struct engine *e = l->engine;
+    recognise(l);
     struct image_row row, before;
     int64_t old = catalogue_find(e->catalogue, l->name, &before) == 0 ? before.row : 0;
     int r = catalogue_learn(e->catalogue, l->name, &l->meta, clock_now(), &row);

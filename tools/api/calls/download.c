@@ -162,48 +162,82 @@ static enum MHD_Result answer(struct request *r, const struct facts *f, int fd)
     return reply_queue(r, part.whole ? 200 : 206, response);
 }
 
-/* Of an image that only a listing told of, the backend tells its etag with the first bytes that are asked for. Ask for ours. */
-static void learn_version(struct request *r, int fd, uint64_t size)
+/*
+ * Asks for the first byte that was asked for: an answer that promises bytes is sent when there are some, so that a backend that is down is
+ * 503 with a reason, and not 200 with a connection that breaks. It also is when the backend tells the etag of an image that only a listing told of.
+ */
+static int wait_for_bytes(struct request *r, int fd, uint64_t size)
 {
     char byte;
     uint64_t first, last;
     if (range_parse(request_header(r, "Range"), size, &first, &last) != RANGE_ONE)
         first = 0;
-    if (pread(fd, &byte, 1, (off_t)first) < 0)
-        log_debug("%s: its first byte could not be read to learn its version: %s", r->id, error_text(-errno)); /* the answer tells */
+    return pread(fd, &byte, 1, (off_t)first) < 0 ? -errno : 0;
+}
+
+/* Why the bytes cannot be had, as the mount tells it of the image. */
+static enum MHD_Result no_bytes_to_send(struct request *r, int error, const struct facts *f)
+{
+    if (f->error[0] == '\0')
+        return reply_errno(r, error, "read image");
+    return reply_error(r, 503, "cannot read image %s: %s", r->id, f->error);
+}
+
+/* If-Modified-Since, which counts where there is no If-None-Match. */
+static bool is_as_before(const struct request *r, const struct facts *f)
+{
+    struct tm parts = {0};
+    const char *since = request_header(r, "If-Modified-Since");
+    const char *end = since != NULL ? strptime(since, "%a, %d %b %Y %H:%M:%S GMT", &parts) : NULL;
+    return end != NULL && *end == '\0' && f->dated > 0 && (int64_t)(f->dated / 1000000000) <= (int64_t)timegm(&parts);
+}
+
+/* The answer to a HEAD, or to a condition that holds: without opening the image, which would count as a read. False: it is to be sent. */
+static bool answer_closed(struct request *r, enum MHD_Result *ret)
+{
+    char etag[ETAG_MAX];
+    struct facts f;
+    const char *condition = request_header(r, "If-None-Match"), *since = request_header(r, "If-Modified-Since");
+    bool head = request_is(r, "HEAD");
+    if (!head && condition == NULL && since == NULL)
+        return false;
+    int error = mount_facts(r->api->mount, FOLDER_IMAGES, r->id, FACTS, &f);
+    if (error < 0) {
+        *ret = reply_errno(r, error, "look up image");
+        return true;
+    }
+    make_etag(&f, etag);
+    bool same = condition != NULL ? etag_listed(condition, etag) : is_as_before(r, &f);
+    if (!same && !head)
+        return false;
+    *ret = same ? not_modified(r, &f, etag) : answer(r, &f, -1);
+    return true;
 }
 
 enum MHD_Result download_image(struct request *r)
 {
     unsigned status;
-    char message[512], etag[ETAG_MAX];
+    char message[512];
     struct facts f;
     int fd = -1;
+    enum MHD_Result result;
     if (!auth_downloads(r, r->id, &status, message, sizeof(message)))
         return status == 204 ? reply_empty(r, 204) : reply_error(r, status, "%s", message);
-    const char *condition = request_header(r, "If-None-Match");
-    bool head = request_is(r, "HEAD");
-    if (head || condition != NULL) {
-        int error = mount_facts(r->api->mount, FOLDER_IMAGES, r->id, FACTS, &f);
-        if (error < 0)
-            return reply_errno(r, error, "look up image");
-        make_etag(&f, etag);
-        if (condition != NULL && etag_listed(condition, etag))
-            return not_modified(r, &f, etag);
-        if (head)
-            return answer(r, &f, -1);
-    }
+    if (answer_closed(r, &result))
+        return result;
     int error = mount_open(r->api->mount, r->id, &fd);
     if (error == 0)
-        error = mount_facts_of(fd, FACTS, &f);
-    if (error == 0 && f.etag[0] == '\0') {
-        learn_version(r, fd, f.size);
-        error = mount_facts_of(fd, FACTS, &f);
-    }
+        error = mount_facts_of(fd, 0, &f);
     if (error < 0) {
         if (fd >= 0)
             close(fd);
         return reply_errno(r, error, "open image");
+    }
+    int read_error = wait_for_bytes(r, fd, f.size);
+    error = mount_facts_of(fd, read_error < 0 ? FACT_STATE : FACTS, &f);
+    if (read_error < 0 || error < 0) {
+        close(fd);
+        return read_error < 0 ? no_bytes_to_send(r, read_error, &f) : reply_errno(r, error, "open image");
     }
     return answer(r, &f, fd);
 }

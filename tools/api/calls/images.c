@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * /v2/images: as much of it as clients need to find an image before they ask for its cache entry or its bytes. With keystone, callers who
- * do not see everything are answered by Glance itself, with their own token.
+ * /v2/images: as much of it as clients need to find an image before they ask for its cache entry or its bytes. With keystone, all
+ * callers are answered by Glance itself, with their own token.
  */
 #include "config-auto.h"
 
@@ -13,15 +13,30 @@
 
 #include "api/access/auth.h"
 #include "api/cache/mount.h"
+#include "api/calls/query.h"
 #include "api/http/api.h"
 #include "base/json_text.h"
 #include "image/id.h"
 
-enum { LIMIT_DEFAULT = 25, LIMIT_MAX = 1000, FACTS = FACT_DIGEST | FACT_NAME | FACT_FORMAT };
+enum { FACTS = FACT_DIGEST | FACT_NAME | FACT_FORMAT };
 
 static json_t *text_or_null(const char *text)
 {
     return text[0] == '\0' ? json_null() : json_text(text);
+}
+
+/* As it is known, from the backend or from the first bytes; else by the name's ending; else null: a wrong one is worse than none. */
+static json_t *disk_format(const char *id, const struct facts *f)
+{
+    static const char *const endings[] = {"qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso", "raw"};
+    if (f->disk_format[0] != '\0')
+        return json_text(f->disk_format);
+    const char *name = f->name[0] != '\0' ? f->name : id, *dot = strrchr(name, '.');
+    for (size_t i = 0; dot != NULL && i < sizeof(endings) / sizeof(endings[0]); i++) {
+        if (strcasecmp(dot + 1, endings[i]) == 0)
+            return json_string(endings[i]);
+    }
+    return json_null();
 }
 
 static json_t *image_document(const char *id, const struct facts *f)
@@ -34,7 +49,7 @@ static json_t *image_document(const char *id, const struct facts *f)
     return json_pack("{s:o, s:o, s:s, s:I, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:i, s:i, s:b, s:b, s:n, s:n, s:[], s:s, s:s, s:s}",
         "id", json_text(id), "name", f->name[0] != '\0' ? json_text(f->name) : json_text(id), "status", "active", "size",
         (json_int_t)f->size, "checksum", text_or_null(f->checksum), "os_hash_algo", text_or_null(f->hash_algo), "os_hash_value",
-        text_or_null(f->hash_value), "disk_format", f->disk_format[0] != '\0' ? json_text(f->disk_format) : json_string("raw"),
+        text_or_null(f->hash_value), "disk_format", disk_format(id, f),
         "container_format", "bare", "visibility", "public", "created_at", when, "updated_at", when, "min_disk", 0, "min_ram", 0,
         "protected", 0, "os_hidden", 0, "owner", "virtual_size", "tags", "self", self, "file", file, "schema", "/v2/schemas/image");
 }
@@ -44,17 +59,19 @@ static enum MHD_Result relayed(struct request *r, const char *path)
     struct service_answer a;
     if (auth_relay(r, path, &a) < 0)
         return reply_error(r, 503, "the image service does not answer");
-    if (a.status == 200)
-        return reply_text(r, 200, "application/json", a.body, a.length);
+    if (a.status == 200 || (a.status >= 300 && a.status < 500 && a.status != 401)) { /* word for word, also a no */
+        memcpy(r->retry_after, a.retry_after, sizeof(r->retry_after));
+        return reply_text(r, a.status, a.status == 200 || a.type[0] == '\0' ? "application/json" : a.type, a.body, a.length);
+    }
     free(a.body);
-    if (a.status >= 500 || a.status < 200)
-        return reply_error(r, 503, "the image service answers with status %u", a.status);
-    return reply_error(r, a.status == 401 || a.status == 403 || a.status == 404 ? a.status : 502, "the image service refuses this");
+    if (a.status == 401)
+        return reply_error(r, 401, "this token is not, or no longer, good");
+    return reply_error(r, 503, "the image service answers with status %u", a.status);
 }
 
 static bool asks_glance(const struct request *r)
 {
-    return r->api->config->api.auth == API_AUTH_KEYSTONE && !r->who.reader;
+    return r->api->config->api.auth == API_AUTH_KEYSTONE;
 }
 
 /* GET /v2/images/ID */
@@ -79,69 +96,84 @@ enum MHD_Result images_show(struct request *r)
 
 struct page {
     const struct request *r;
+    struct query query;
     json_t *images;
-    char marker[IMAGE_ID_MAX + 1], name[IMAGE_ID_MAX + 1], id[IMAGE_ID_MAX + 1], last[IMAGE_ID_MAX + 1];
-    bool hidden;  /* only hidden images are asked for, and none is: clients look among them for what they found nowhere else */
     bool waiting; /* for the marker */
     bool more;
-    size_t limit;
 };
 
-/* Is it what name=… or id=… ask for? */
-static bool wanted(const struct page *p, const char *id, const struct facts *f)
-{
-    if (p->id[0] != '\0' && strcmp(p->id, id) != 0)
-        return false;
-    return p->name[0] == '\0' || strcmp(p->name, f->name[0] != '\0' ? f->name : id) == 0;
-}
-
+/* An image of the listing, where no order is asked for: as many as the page holds, behind the marker. */
 static bool take(void *context, const char *id)
 {
     struct page *p = context;
     struct facts f;
     if (p->waiting) {
-        p->waiting = strcmp(p->marker, id) != 0;
+        p->waiting = strcmp(p->query.marker, id) != 0;
         return true;
     }
-    if (mount_facts(p->r->api->mount, FOLDER_IMAGES, id, FACTS, &f) < 0 || !wanted(p, id, &f))
+    if (mount_facts(p->r->api->mount, FOLDER_IMAGES, id, FACTS, &f) < 0)
         return true;
-    if (json_array_size(p->images) == p->limit) {
+    json_t *image = image_document(id, &f);
+    if (image == NULL || !query_matches(&p->query, image)) {
+        json_decref(image);
+        return image != NULL;
+    }
+    if (json_array_size(p->images) == p->query.limit) {
         p->more = true;
+        json_decref(image);
         return false;
     }
-    snprintf(p->last, sizeof(p->last), "%s", id);
-    return json_array_append_new(p->images, image_document(id, &f)) == 0;
+    return json_array_append_new(p->images, image) == 0;
 }
 
-static bool read_limit(const char *text, size_t *ret)
+/* All that pass: they are sorted when all are known. */
+static bool take_all(void *context, const char *id)
 {
-    char *end;
-    unsigned long n = strtoul(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0')
-        return false;
-    *ret = n > LIMIT_MAX ? LIMIT_MAX : n;
-    return true;
+    struct page *p = context;
+    struct facts f;
+    if (mount_facts(p->r->api->mount, FOLDER_IMAGES, id, FACTS, &f) < 0)
+        return true;
+    json_t *image = image_document(id, &f);
+    bool wanted = image != NULL && query_matches(&p->query, image);
+    bool good = image != NULL && (!wanted || json_array_append(p->images, image) == 0);
+    json_decref(image);
+    return good;
 }
 
-/* NULL; or what is wrong with them. */
-static const char *read_arguments(const struct request *r, struct page *p)
+static int compare(const void *a, const void *b, void *context)
 {
-    char limit[32], hidden[32];
-    int has_limit = request_argument(r, "limit", limit, sizeof(limit)), has_hidden = request_argument(r, "os_hidden", hidden, sizeof(hidden));
-    int has_marker = request_argument(r, "marker", p->marker, sizeof(p->marker));
-    p->limit = LIMIT_DEFAULT;
-    if (has_limit < 0 || (has_limit > 0 && !read_limit(limit, &p->limit)))
-        return "limit must be a number";
-    if (has_hidden < 0 || has_marker < 0 || request_argument(r, "name", p->name, sizeof(p->name)) < 0 ||
-        request_argument(r, "id", p->id, sizeof(p->id)) < 0)
-        return "an argument of the query is too long, or holds a % that is not followed by two hexadecimal digits";
-    p->waiting = has_marker > 0;
-    p->hidden = has_hidden > 0 && strcasecmp(hidden, "true") == 0;
-    return NULL;
+    return query_compare(context, *(json_t *const *)a, *(json_t *const *)b);
+}
+
+/* Sorts what is there, and keeps the page behind the marker. */
+static int sort_page(struct page *p)
+{
+    size_t count = json_array_size(p->images), begin = 0;
+    json_t **all = calloc(count + 1, sizeof(*all));
+    json_t *kept = json_array();
+    if (all == NULL || kept == NULL) {
+        free(all);
+        json_decref(kept);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++)
+        all[i] = json_array_get(p->images, i);
+    qsort_r(all, count, sizeof(*all), compare, &p->query);
+    for (size_t i = 0; p->waiting && i < count; i++) {
+        p->waiting = strcmp(json_string_value(json_object_get(all[i], "id")), p->query.marker) != 0;
+        begin = i + 1;
+    }
+    for (size_t i = begin; i < count && json_array_size(kept) < p->query.limit; i++)
+        json_array_append(kept, all[i]);
+    p->more = count - begin > json_array_size(kept);
+    free(all);
+    json_decref(p->images);
+    p->images = kept;
+    return 0;
 }
 
 /* The query that was asked, with another marker: what filtered this page filters the next one. */
-static char *next_page(const struct page *p)
+static char *next_page(const struct page *p, const char *last)
 {
     char encoded[3 * IMAGE_ID_MAX + 1], *text = NULL;
     size_t length;
@@ -155,7 +187,7 @@ static char *next_page(const struct page *p)
             fprintf(out, "%.*s&", (int)n, c);
         c += n + (c[n] == '&');
     }
-    text_encode(p->last, encoded);
+    text_encode(last, encoded);
     fprintf(out, "marker=%s", encoded);
     if (fclose(out) != 0) {
         free(text);
@@ -167,34 +199,44 @@ static char *next_page(const struct page *p)
 static json_t *list_document(const struct page *p)
 {
     json_t *document = json_pack("{s:O, s:s, s:s}", "images", p->images, "first", "/v2/images", "schema", "/v2/schemas/images");
-    if (p->more && document != NULL && p->last[0] != '\0') {
-        char *next = next_page(p);
+    size_t count = json_array_size(p->images);
+    if (p->more && document != NULL && count > 0) {
+        char *next = next_page(p, json_string_value(json_object_get(json_array_get(p->images, count - 1), "id")));
         json_object_set_new(document, "next", json_text(next != NULL ? next : ""));
         free(next);
     }
     return document;
 }
 
+static enum MHD_Result list_own(struct request *r, struct page *p)
+{
+    p->images = json_array();
+    p->waiting = p->query.marker != NULL;
+    bool ordered = p->query.key_count > 0;
+    int error = mount_each(r->api->mount, FOLDER_IMAGES, ordered ? take_all : take, p);
+    if (error == 0 && ordered)
+        error = sort_page(p);
+    json_t *document = error == 0 && !p->waiting ? list_document(p) : NULL;
+    json_decref(p->images);
+    if (error < 0)
+        return reply_errno(r, error, "list images");
+    if (p->waiting)
+        return reply_error(r, 400, "there is no image %s to go on behind", p->query.marker);
+    return reply_json(r, 200, document);
+}
+
 /* GET /v2/images */
 enum MHD_Result images_list(struct request *r)
 {
     struct page p = {.r = r};
+    char wrong[QUERY_ERROR];
     if (asks_glance(r)) {
         char path[URI_MAX + 16];
         snprintf(path, sizeof(path), "/images%s%s", r->query[0] != '\0' ? "?" : "", r->query);
         return relayed(r, path);
     }
-    const char *wrong = read_arguments(r, &p);
-    if (wrong != NULL)
-        return reply_error(r, 400, "%s", wrong);
-    p.images = json_array();
-    int error = p.hidden ? 0 : mount_each(r->api->mount, FOLDER_IMAGES, take, &p);
-    p.waiting = p.waiting && !p.hidden;
-    json_t *document = error == 0 && !p.waiting ? list_document(&p) : NULL;
-    json_decref(p.images);
-    if (error < 0)
-        return reply_errno(r, error, "list images");
-    if (p.waiting)
-        return reply_error(r, 400, "there is no image %s to go on behind", p.marker);
-    return reply_json(r, 200, document);
+    bool good = query_parse(r->query, &p.query, wrong);
+    enum MHD_Result result = good ? list_own(r, &p) : reply_error(r, 400, "%s", wrong);
+    query_clear(&p.query);
+    return result;
 }

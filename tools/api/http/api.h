@@ -86,6 +86,7 @@ struct request {
     struct identity who;
     uint64_t body;                    /* bytes of it that came, and were dropped */
     bool refused;                     /* answered before its body came */
+    char retry_after[32];             /* for the answer; "": its own, where it has one */
     bool close;                       /* the connection is closed behind the answer */
     unsigned status;                  /* of the answer; 0: none yet */
     uint64_t download;                /* bytes of an image in the answer */
@@ -142,6 +143,8 @@ call_fn discovery_versions, discovery_root, page_file, status_show, metrics_show
 
 /* "2026-11-22T05:05:27Z" */
 void text_time(double seconds, char ret[32]);
+/* Decodes TEXT in place. False: a '%' without two hexadecimal digits, or a zero byte. */
+bool text_decode(char *text);
 /* ID percent-encoded for a path; RET holds 3 * IMAGE_ID_MAX + 1. */
 void text_encode(const char *id, char *ret);
 

@@ -62,8 +62,8 @@ enum MHD_Result reply_text(struct request *r, unsigned status, const char *type,
     } else if (status == 401) {
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"glance-cache\"");
     }
-    if (status == 503)
-        MHD_add_response_header(response, "Retry-After", "5");
+    if (r->retry_after[0] != '\0' || status == 503)
+        MHD_add_response_header(response, "Retry-After", r->retry_after[0] != '\0' ? r->retry_after : "5");
     return reply_queue(r, status, response);
 }
 

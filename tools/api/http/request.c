@@ -2,6 +2,7 @@
 /* A request's URI, headers and arguments. Owned by the thread of its connection. */
 #include "config-auto.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,30 +35,6 @@ void request_free(struct request *r)
     free(r);
 }
 
-static int nibble(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* In place. False: a '%' without two digits, or a zero byte. */
-static bool decode(char *text)
-{
-    char *out = text;
-    for (const char *in = text; *in != '\0'; in++) {
-        int c = (unsigned char)*in;
-        if (c == '%') {
-            int high = nibble(in[1]), low = high < 0 ? -1 : nibble(in[2]);
-            if (low < 0 || (high == 0 && low == 0))
-                return false;
-            c = high << 4 | low;
-            in += 2;
-        }
-        *out++ = (char)c;
-    }
-    *out = '\0';
-    return true;
-}
-
 const char *request_split(struct request *r)
 {
     if (r->uri[0] != '/')
@@ -78,7 +55,7 @@ const char *request_split(struct request *r)
             *slash = '\0';
         if (r->segment_count == SEGMENTS_MAX)
             return "the path has too many parts";
-        if (!decode(rest))
+        if (!text_decode(rest))
             return "the path holds a % that is not followed by two hexadecimal digits, or a zero byte";
         r->segments[r->segment_count++] = rest;
         if (slash == NULL)
@@ -114,7 +91,7 @@ int request_argument(const struct request *r, const char *name, char *value, siz
             char *text = strndup(c + length + 1, n - length - 1);
             for (char *plus = text; plus != NULL && (plus = strchr(plus, '+')) != NULL;)
                 *plus = ' ';
-            bool good = text != NULL && decode(text) && strlen(text) < size;
+            bool good = text != NULL && text_decode(text) && strlen(text) < size;
             if (good)
                 strcpy(value, text);
             free(text);
@@ -133,7 +110,7 @@ static bool request_id_valid(const char *id)
     if (strlen(id) != sizeof(form) - 1)
         return false;
     for (size_t i = 0; form[i] != '\0'; i++) {
-        if (form[i] == 'x' ? nibble(id[i]) < 0 : id[i] != form[i])
+        if (form[i] == 'x' ? !isxdigit((unsigned char)id[i]) : id[i] != form[i])
             return false;
     }
     return true;

@@ -15,6 +15,29 @@ void text_time(double seconds, char ret[32])
     strftime(ret, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
+static int nibble(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool text_decode(char *text)
+{
+    char *out = text;
+    for (const char *in = text; *in != '\0'; in++) {
+        int c = (unsigned char)*in;
+        if (c == '%') {
+            int high = nibble(in[1]), low = high < 0 ? -1 : nibble(in[2]);
+            if (low < 0 || (high == 0 && low == 0))
+                return false;
+            c = high << 4 | low;
+            in += 2;
+        }
+        *out++ = (char)c;
+    }
+    *out = '\0';
+    return true;
+}
+
 void text_encode(const char *id, char *ret)
 {
     static const char hex[] = "0123456789ABCDEF";

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What kind of disk image some first bytes are of, in Glance's words for disk_format. Pure. */
+#ifndef GCFS_IMAGE_FORMAT_H
+#define GCFS_IMAGE_FORMAT_H
+
+#include <stddef.h>
+
+/*
+ * "qcow2", "vmdk", "vhd", "vhdx", "vdi", "ploop", "iso", or "raw" for a disk with a partition table; NULL: nothing that is known, or too few
+ * bytes to tell (an iso's name stands behind 32 KiB). Never a guess: clients read an image as what they are told it is, or refuse it.
+ */
+const char *image_format(const void *bytes, size_t length);
+
+#endif
