@@ -15,9 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "catalogue/private.h"
+
+enum { FULL_PAUSE_MS = 50, FULL_TRIES = 20 };
 
 /*
  * ---- a full disk
@@ -71,26 +74,105 @@ static int note_log_pages(void *context, sqlite3 *db, const char *name, int page
     return SQLITE_OK;
 }
 
+static struct catalogue *new_catalogue(const char *path)
+{
+    struct catalogue *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->changed, NULL);
+    atomic_init(&c->trouble_fd, -1);
+    c->path = strdup(path);
+    if (!c->path) {
+        catalogue_close(c);
+        return NULL;
+    }
+    return c;
+}
+
+/* FROM: what it begins with; NULL: nothing. */
+static int open_memory(const char *from, struct catalogue **ret)
+{
+    static atomic_uint number;
+    char name[64];
+    snprintf(name, sizeof name, "/glance-cache-fs-%u", atomic_fetch_add(&number, 1));
+    struct catalogue *c = new_catalogue(name);
+    if (!c)
+        return -ENOMEM;
+    c->memory = true;
+    int r = cat_connection_open(c, &c->writer);
+    if (r >= 0 && from)
+        r = cat_memory_copy(c->writer->db, from);
+    if (r >= 0)
+        r = cat_schema_prepare(c->writer->db, NULL, true);
+    if (r >= 0)
+        r = cat_memory_number(c->writer->db);
+    if (r < 0) {
+        catalogue_close(c);
+        return r;
+    }
+    *ret = c;
+    return 0;
+}
+
+int catalogue_open_memory(const char *from, struct catalogue **ret)
+{
+    int r = from ? open_memory(from, ret) : -ENOENT;
+    return r < 0 ? open_memory(NULL, ret) : 1;
+}
+
+bool catalogue_is_memory(const struct catalogue *c)
+{
+    return c->memory;
+}
+
+static int run_plain(struct cat_connection *k, const char *sql)
+{
+    CAT_QUERY q;
+    cat_query_start(&q, k, sql);
+    return cat_step(&q);
+}
+
+/* The least there is to write. */
+static int try_writing(struct cat_connection *k)
+{
+    int r = run_plain(k, "BEGIN IMMEDIATE");
+    if (r < 0)
+        return r;
+    r = run_plain(k, "INSERT OR REPLACE INTO notes (key, value) VALUES ('tried', 1)");
+    if (r >= 0)
+        r = run_plain(k, "COMMIT");
+    if (r < 0 && !sqlite3_get_autocommit(k->db))
+        run_plain(k, "ROLLBACK");
+    return r;
+}
+
+/* What others drop just now may be free in a moment. */
+static bool stays_full(struct cat_connection *k)
+{
+    const struct timespec pause = { .tv_nsec = FULL_PAUSE_MS * 1000000L };
+    int r = try_writing(k);
+    for (int i = 0; i < FULL_TRIES && r == -ENOSPC; i++) {
+        nanosleep(&pause, NULL);
+        r = try_writing(k);
+    }
+    return r == -ENOSPC;
+}
+
 static int open_database(const char *path, bool check, struct catalogue **ret)
 {
     int r = make_file(path);
     if (r < 0)
         return r;
 
-    struct catalogue *c = calloc(1, sizeof *c);
+    struct catalogue *c = new_catalogue(path);
     if (!c)
         return -ENOMEM;
-    pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->changed, NULL);
-    c->path = strdup(path);
-    if (!c->path) {
-        catalogue_close(c);
-        return -ENOMEM;
-    }
-    atomic_init(&c->trouble_fd, -1);
     r = cat_connection_open(c, &c->writer);
     if (r >= 0)
         r = cat_schema_prepare(c->writer->db, c->path, check);
+    if (r >= 0) /* rather now than with the first request */
+        r = try_writing(c->writer) == -ENOSPC ? -ENOSPC : r;
     if (r < 0) {
         catalogue_close(c);
         return r;
@@ -123,6 +205,8 @@ void catalogue_close(struct catalogue *c)
     }
     /* Closing the last connection checkpoints the log and removes it. */
     cat_connection_close(c->writer);
+    if (!c->memory)
+        cat_guard_end();
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);
     free(c->path);
@@ -187,13 +271,6 @@ static void give_turn(struct catalogue *c)
     pthread_mutex_unlock(&c->lock);
 }
 
-static int run_plain(struct cat_connection *k, const char *sql)
-{
-    CAT_QUERY q;
-    cat_query_start(&q, k, sql);
-    return cat_step(&q);
-}
-
 int cat_write_begin(struct catalogue *c, struct cat_connection **ret)
 {
     pthread_mutex_lock(&c->lock);
@@ -203,6 +280,8 @@ int cat_write_begin(struct catalogue *c, struct cat_connection **ret)
     pthread_mutex_unlock(&c->lock);
 
     int r = run_plain(c->writer, "BEGIN IMMEDIATE");
+    if (r == -ENOSPC)
+        cat_note_trouble(c, r);
     if (r < 0) {
         give_turn(c);
         return r;
@@ -214,6 +293,8 @@ int cat_write_begin(struct catalogue *c, struct cat_connection **ret)
 int cat_sync(struct catalogue *c)
 {
     char *path;
+    if (c->memory)
+        return 0;
     if (asprintf(&path, "%s-wal", c->path) < 0)
         return -ENOMEM;
     int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC); /* SQLite's locks are on the other two files */
@@ -262,8 +343,11 @@ int cat_write_end(struct catalogue *c, int result)
         run_plain(c->writer, "ROLLBACK");
     /* On a full disk, a log copied back into the database is overwritten from its start and needs no new blocks:
      * the next commit, which is to make room, finds place. */
-    if (r == -ENOSPC)
+    if (r == -ENOSPC) {
         sqlite3_wal_checkpoint_v2(c->writer->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+        if (stays_full(c->writer))
+            cat_note_trouble(c, r);
+    }
     /* Commits that never pause keep the log from ever being copied whole, and so from starting anew. */
     int pages = c->log_pages;
     if (pages > CAT_LOG_PAGES_MAX)

@@ -60,8 +60,14 @@ int catalogue_open(const char *path, struct catalogue **ret);
 /* The same without quick_check, which takes some ms a MiB: for one that was opened not long ago, by a process that may have died. */
 int catalogue_reopen(const char *path, struct catalogue **ret);
 /*
- * Damage that a statement met while the catalogue is in use (-EBADMSG; 0: none): it must be closed, set aside and built anew. FD, an eventfd
- * that stays the caller's, becomes readable then. Any thread.
+ * A catalogue in memory, with what can be read of the one at FROM (NULL: nothing; 1 is returned then if it could, else 0): for as long as
+ * that cannot be used. Its new rows have numbers of their own. It ends with catalogue_close().
+ */
+int catalogue_open_memory(const char *from, struct catalogue **ret);
+bool catalogue_is_memory(const struct catalogue *c);
+/*
+ * What a statement met while the catalogue is in use that the next one would meet, too (0: nothing). -EBADMSG: damage, it must be closed, set
+ * aside and built anew; another error: its disk cannot be used. FD, an eventfd that stays the caller's, becomes readable then. Any thread.
  */
 int catalogue_trouble(struct catalogue *c);
 void catalogue_watch(struct catalogue *c, int fd);

@@ -31,6 +31,9 @@ enum {
 /* The rows of the table of totals: one a state, and these. */
 enum { CAT_TOTAL_QUEUE = 4, CAT_TOTAL_INVALID = 5, CAT_TOTALS = 6 };
 
+/* Rows of a catalogue in memory are numbered from here on; no other ever has so many. */
+#define CAT_MEMORY_ROWS (INT64_C(1) << 50)
+
 struct cat_connection {
     sqlite3 *db;
     struct catalogue *catalogue;
@@ -53,6 +56,7 @@ struct catalogue {
     struct cat_connection *idle;   /* readers nobody uses; protected by lock */
     unsigned idle_count;           /* protected by lock */
     unsigned readers;              /* open, used or idle; protected by lock */
+    bool memory;                   /* it is not on a disk: PATH is SQLite's name for it */
     atomic_int trouble;            /* see catalogue_trouble() */
     atomic_int trouble_fd;         /* an eventfd to tell of it; -1 */
 };
@@ -67,6 +71,7 @@ int cat_write_begin(struct catalogue *c, struct cat_connection **ret);
 int cat_write_end(struct catalogue *c, int result);
 /* ERROR of a statement: is it one that another statement would have, too? Then it is told. Any thread. */
 void cat_note_error(struct catalogue *c, int error);
+void cat_note_trouble(struct catalogue *c, int error); /* the same, known to stay */
 /* Until what was committed before is on the disk. */
 int cat_sync(struct catalogue *c);
 
@@ -129,7 +134,19 @@ int cat_renew(struct cat_connection *k, const char *name, int64_t now);
 
 /* ---- schema (schema.c) */
 
-/* Checks the database just opened, creates or migrates the tables, turns WAL on. */
+/* Checks the database just opened, creates or migrates the tables, turns WAL on. PATH NULL: it is in memory. */
 int cat_schema_prepare(sqlite3 *db, const char *path, bool check);
+
+/* ---- the memory of the log's index (guard.c) */
+
+void cat_guard(sqlite3 *db); /* of a database on a disk, just opened */
+void cat_guard_end(void);    /* the last connection was closed */
+
+/* ---- in memory (memory.c) */
+
+/* TO, which is empty, gets what the database at PATH has; its log is not read. Nothing is written there. */
+int cat_memory_copy(sqlite3 *to, const char *path);
+/* New rows get numbers that no catalogue has yet. */
+int cat_memory_number(sqlite3 *db);
 
 #endif

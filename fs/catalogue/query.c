@@ -40,8 +40,30 @@ static int system_errno(int error)
     }
 }
 
+/* What the system said of the log or the database, where SQLite keeps it with the file only. */
+static int file_errno(sqlite3 *db)
+{
+    sqlite3_file *log = NULL;
+    int of_database = 0, of_log = 0;
+    if (!db)
+        return 0;
+    sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &of_database);
+    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log && log->pMethods)
+        log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &of_log);
+    return of_log ? of_log : of_database;
+}
+
+/* SQLite calls it damage, too, when the disk does not give a page. */
+static bool is_unreadable(sqlite3 *db)
+{
+    int error = file_errno(db);
+    return error == EIO || error == ENXIO;
+}
+
 int cat_errno(sqlite3 *db, int code)
 {
+    if ((code & 0xff) == SQLITE_CORRUPT && is_unreadable(db))
+        return -EIO;
     if (code == SQLITE_IOERR_NOMEM)
         return -ENOMEM;
     switch (code & 0xff) {
@@ -68,7 +90,7 @@ int cat_errno(sqlite3 *db, int code)
     case SQLITE_MISMATCH:
         return -EBADMSG;
     default:
-        return system_errno(db ? sqlite3_system_errno(db) : 0);
+        return system_errno(db && sqlite3_system_errno(db) ? sqlite3_system_errno(db) : file_errno(db));
     }
 }
 
@@ -100,12 +122,15 @@ int cat_connection_open(struct catalogue *c, struct cat_connection **ret)
     if (!k)
         return -ENOMEM;
     k->catalogue = c;
-    int code = sqlite3_open_v2(path, &k->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (c->memory ? SQLITE_OPEN_CREATE : 0);
+    int code = sqlite3_open_v2(path, &k->db, flags, c->memory ? "memdb" : NULL);
     int r = cat_errno(k->db, code);
     /* Where it may not write, SQLite is content to read; we are not. */
     if (r >= 0 && sqlite3_db_readonly(k->db, "main") != 0)
         r = access(path, W_OK) < 0 ? -errno : -EROFS;
     if (r >= 0) {
+        if (!c->memory)
+            cat_guard(k->db);
         sqlite3_extended_result_codes(k->db, 1);
         sqlite3_busy_timeout(k->db, CAT_BUSY_MS);
         sqlite3_db_config(k->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);

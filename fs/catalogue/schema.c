@@ -219,15 +219,15 @@ int cat_schema_prepare(sqlite3 *db, const char *path, bool check)
         return r;
 
     struct stat st;
-    if (stat(path, &st) < 0)
+    if (path && stat(path, &st) < 0)
         return -errno;
-    if (check && version > 0 && st.st_size <= QUICK_CHECK_MAX) {
+    if (check && version > 0 && (!path || st.st_size <= QUICK_CHECK_MAX)) {
         r = expect_text(db, "PRAGMA quick_check(1)", "ok", -EBADMSG);
         if (r < 0)
             return r;
     }
     /* Stays off where the file system cannot share memory between connections. */
-    r = expect_text(db, "PRAGMA journal_mode = WAL", "wal", -EOPNOTSUPP);
+    r = path ? expect_text(db, "PRAGMA journal_mode = WAL", "wal", -EOPNOTSUPP) : cat_execute(db, "PRAGMA journal_mode = MEMORY");
     if (r >= 0)
         r = migrate(db, version);
     if (r >= 0)

@@ -17,10 +17,20 @@ int catalogue_trouble(struct catalogue *c)
     return atomic_load(&c->trouble);
 }
 
+/* What goes away by itself: another process holds it, memory is short, the disk is full for now. */
+static bool passes(int error)
+{
+    return error == -EBUSY || error == -EINTR || error == -ENOMEM || error == -ENOSPC || error == -EMFILE || error == -ENFILE;
+}
+
 void cat_note_error(struct catalogue *c, int error)
 {
-    if (!c || error != -EBADMSG) /* NULL: Glance's index */
-        return;
+    if (c && !passes(error)) /* NULL: Glance's index */
+        cat_note_trouble(c, error);
+}
+
+void cat_note_trouble(struct catalogue *c, int error)
+{
     int none = 0, fd = atomic_load(&c->trouble_fd);
     if (atomic_compare_exchange_strong(&c->trouble, &none, error) && fd >= 0)
         eventfd_write(fd, 1);

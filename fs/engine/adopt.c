@@ -278,6 +278,8 @@ static void quarantine_file(struct adoption *a, const char *name, const struct s
     char reason[IMAGE_ERROR_MAX + 1];
     struct store_file now;
     struct claim claim;
+    if (catalogue_is_memory(a->e->catalogue))
+        return; /* the disk says little that is for sure now */
     claim_name(a->e, &claim, name);
     /* If not, it was fetched while we looked: what lies under the name is not what did not check out. */
     bool same = store_stat(a->e->store, STORE_COMPLETE, name, &now) == 0 && now.inode == file->inode;
@@ -438,12 +440,26 @@ static void adopt_others(struct adoption *a)
 
 /* ---- all of it */
 
+static void end_adoption(struct adoption *a)
+{
+    struct engine *e = a->e;
+    pthread_mutex_lock(&e->lock);
+    e->adopting = false;
+    pthread_mutex_unlock(&e->lock);
+    free(a);
+}
+
 static void adopt(void *context)
 {
     struct adoption *a = context;
     struct engine *e = a->e;
     char path[4096];
 
+    if (catalogue_is_memory(e->catalogue)) { /* it does not know what the files are of, but they may */
+        store_scan(e->store, STORE_COMPLETE, adopt_labelled_file, a);
+        end_adoption(a);
+        return;
+    }
     store_scan_retired(e->store, check_retired_file, a);
     each_row(e, CATALOGUE_INCOMPLETE, check_partial_row);
     store_scan(e->store, STORE_PARTIAL, check_partial_file, a);
@@ -460,10 +476,7 @@ static void adopt(void *context)
     if (a->adopted > 0 || a->quarantined > 0)
         log_notice("took over %" PRIu64 " images that lay in the cache directory, %" PRIu64 " went to invalid/", a->adopted,
                    a->quarantined);
-    pthread_mutex_lock(&e->lock);
-    e->adopting = false;
-    pthread_mutex_unlock(&e->lock);
-    free(a);
+    end_adoption(a);
 }
 
 int adopt_start(struct engine *e)
@@ -472,7 +485,8 @@ int adopt_start(struct engine *e)
     if (a == NULL)
         return -ENOMEM;
     a->e = e;
-    each_row(e, CATALOGUE_RETIRED, check_retired_row); /* before anything can be published where their files may still lie */
+    if (!catalogue_is_memory(e->catalogue))
+        each_row(e, CATALOGUE_RETIRED, check_retired_row); /* before anything can be published where their files may still lie */
     e->adopting = true;
     int r = tasks_new("adopt", &e->adopt);
     if (r < 0) {

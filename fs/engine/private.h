@@ -547,6 +547,8 @@ void space_expire(struct engine *e);   /* cache_ttl; on the rows thread */
 
 /* ---- through.c; all on the fetch thread */
 
+/* Why what could not be written for ERROR is not kept. */
+void through_failed(int error, char *why, size_t size);
 void through_start(struct image *image, const char *why); /* from now on it is not kept */
 void through_trim(struct image *image);                   /* after readers were answered: drop what is beyond the window */
 void through_turn_back(struct image *image); /* one stream, and a reader waits for what it dropped already: it ends */

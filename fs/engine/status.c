@@ -148,7 +148,7 @@ json_t *engine_status(struct engine *e)
     double listed = seconds(e->listed_at);
     int list_status = e->list_status;
     pthread_mutex_unlock(&e->lock);
-    return json_pack("{s:s, s:f, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I}, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:{s:I, s:I}}",
+    return json_pack("{s:s, s:f, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I}, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:s, s:{s:I, s:I}}",
                      "version", PACKAGE_VERSION, "mounted_at", seconds(ledger_mounted_at(e->ledger)),
                      "space", "limit", (json_int_t)space.limit, "used", (json_int_t)space.used, "disk_total", (json_int_t)total,
                      "disk_available", (json_int_t)available,
@@ -157,7 +157,7 @@ json_t *engine_status(struct engine *e)
                      "counters", counters(e), "fetches", fetches(e),
                      "backend", "type", e->ops->type, "endpoints", origin_status(e), "listed_at", listed, "listing",
                      list_status == 0 ? "ok" : error_text(list_status),
-                     "adopting", adopting, "left_alone", "files", (json_int_t)left, "bytes", (json_int_t)left_bytes);
+                     "adopting", adopting, "disk", catalogue_is_memory(e->catalogue) ? "not usable: nothing is kept" : "ok", "left_alone", "files", (json_int_t)left, "bytes", (json_int_t)left_bytes);
 }
 
 json_t *engine_queue_status(struct engine *e, const struct queue_row *row)

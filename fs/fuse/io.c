@@ -37,6 +37,8 @@ static struct {
     unsigned char init[LEDGER_INIT_MAX];
     size_t init_length;
     uint64_t agreed;
+    int (*trouble)(void *context); /* see fuse_io_watch() */
+    void *trouble_of;
 } io = {.fd = -1};
 
 /* The request that this thread read last. */
@@ -161,12 +163,30 @@ static ssize_t io_read(int fd, void *buf, size_t size, void *context)
     return n;
 }
 
+/*
+ * An error that comes of a disk that cannot be used any more is not the answer: another worker goes on without that disk, and gets every
+ * request that was not answered. Otherwise what is wrong with a disk or a file on it is an input or output error to who reads.
+ */
+static bool is_for_another(struct fuse_out_header *header)
+{
+    bool of_disk = header->error == -EIO || header->error == -EROFS || header->error == -EBADMSG || header->error == -EUCLEAN ||
+                   header->error == -ENODEV || header->error == -ENXIO || header->error == -ENOSPC;
+    int trouble = io.trouble == NULL ? 0 : io.trouble(io.trouble_of);
+    if (header->unique == 0 || !of_disk)
+        return false;
+    if (header->error == -EBADMSG || header->error == -EUCLEAN)
+        header->error = -EIO;
+    return trouble != 0 && trouble != -EBADMSG && fuse_io_can_resend(io.init, io.init_length);
+}
+
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *context)
 {
     (void)context;
-    const struct fuse_out_header *header = iov[0].iov_base;
+    struct fuse_out_header *header = iov[0].iov_base;
     if (io.state == INIT_TO_ANSWER && header->unique == io.init_unique)
         return io.played ? answer_played(fd, iov, count) : answer_first(fd, iov, count);
+    if (header->error < 0 && is_for_another(header))
+        return iov_length(iov, count);
     if (header->unique != 0)
         ledger_count(io.ledger, COUNT_ANSWERS, 1);
     return writev(fd, iov, count);
@@ -191,6 +211,12 @@ static ssize_t io_splice_send(int from, off_t *from_offset, int to, off_t *to_of
         return (ssize_t)length;
     }
     return n;
+}
+
+void fuse_io_watch(int (*trouble)(void *context), void *context)
+{
+    io.trouble = trouble;
+    io.trouble_of = context;
 }
 
 int fuse_io_attach(struct fuse_session *se, int fuse_fd, struct ledger *ledger, bool want_passthrough)

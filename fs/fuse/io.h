@@ -23,6 +23,12 @@ struct fuse_session;
 int fuse_io_attach(struct fuse_session *se, int fuse_fd, struct ledger *ledger, bool want_passthrough);
 
 /*
+ * TROUBLE(CONTEXT) says whether the disk below cannot be used any more (negative errno; 0): then another worker is to go on, and errors that
+ * come of that are not answered, where the kernel gives it every request that was not. Before fuse_io_attach(); it is called by any thread.
+ */
+void fuse_io_watch(int (*trouble)(void *context), void *context);
+
+/*
  * For a thread that tells the kernel to forget something, before it does so. That can sleep, beyond any signal, until a
  * request is answered that only a later worker answers; and while a thread of a dead process sleeps so, its descriptors
  * stay open. The calling thread gets a table of descriptors of its own with nothing in it but /dev/fuse and standard

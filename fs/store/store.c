@@ -42,7 +42,7 @@
 #define LABEL_ATTRIBUTE "user.glance-cache-fs"
 #define TAG_ATTRIBUTE LABEL_ATTRIBUTE ".tag"
 
-enum { DAMAGED_KEPT = 3, PLACES = STORE_QUEUE + 1 };
+enum { DAMAGED_KEPT = 3, PLACES = STORE_QUEUE + 1, TRY_BYTES = 1 << 20 };
 
 struct store {
     char *dir; /* absolute */
@@ -117,6 +117,45 @@ int store_open(const char *dir, struct store **ret)
     }
     *ret = s;
     return 0;
+}
+
+int store_open_lost(const char *dir, struct store **ret)
+{
+    struct store *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    for (int place = 0; place < PLACES; place++)
+        s->places[place] = -1;
+    s->retired = -1;
+    s->dir = strdup(dir);
+    if (!s->dir || asprintf(&s->catalogue_path, "%s/" CATALOGUE_NAME, s->dir) < 0) {
+        s->catalogue_path = NULL;
+        store_close(s);
+        return -ENOMEM;
+    }
+    *ret = s;
+    return 0;
+}
+
+int store_try(const char *dir)
+{
+    static const char zeros[TRY_BYTES];
+    char *path;
+    if (asprintf(&path, "%s/.try", dir) < 0)
+        return -ENOMEM;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640);
+    int r = fd < 0 ? -errno : 0;
+    ssize_t n = r < 0 ? 0 : pwrite(fd, zeros, sizeof zeros, 0);
+    if (r == 0 && n != (ssize_t)sizeof zeros)
+        r = n < 0 ? -errno : -ENOSPC;
+    if (r == 0 && fsync(fd) < 0)
+        r = -errno;
+    if (fd >= 0) {
+        close(fd);
+        unlink(path);
+    }
+    free(path);
+    return r;
 }
 
 void store_close(struct store *s)

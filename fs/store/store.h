@@ -29,6 +29,10 @@ struct store;
 
 /* Opens DIR (which must exist: -ENOENT, -ENOTDIR) and makes the folders inside that are missing. */
 int store_open(const char *dir, struct store **ret);
+/* A store of DIR that cannot be used now: all that is asked of it fails. -ENOMEM. */
+int store_open_lost(const char *dir, struct store **ret);
+/* Can files be made and written in DIR, durably? 0, or why not. */
+int store_try(const char *dir);
 void store_close(struct store *s); /* NULL is fine */
 
 /*

@@ -38,7 +38,7 @@
 #include "process/privileges.h"
 #include "store/store.h"
 
-enum { THREADS = 8 };
+enum { THREADS = 8, TRY_MS = 2000 };
 
 struct worker {
     const struct command_line *line;
@@ -48,7 +48,7 @@ struct worker {
     uint32_t flags;          /* of GO */
     int fuse_fd, ledger_fd, arrivals_fd, backing_fd;
     int ended_fd; /* an eventfd: the connection to the kernel has ended */
-    int trouble_fd; /* an eventfd: the catalogue is damaged */
+    int trouble_fd; /* an eventfd: the catalogue cannot be used any more */
     bool damaged;   /* so that it is set aside at the end */
     struct store *store;
     struct catalogue *catalogue;
@@ -125,11 +125,34 @@ static bool mount_is_old(struct ledger *ledger)
     return ledger_get_init(ledger, init, sizeof(init), &agreed) > 0;
 }
 
+/*
+ * The disk of the cache directory cannot be used. The mount goes on without it: what is not in the cache, or cannot be read there, is served
+ * straight through. Not where it never worked: who mounts is told then.
+ */
+static bool goes_without(const struct worker *w, int error)
+{
+    bool wrong = error == -ENOMEM || error == -EISDIR || error == -EACCES || error == -EPERM; /* no disk does that */
+    return mount_is_old(w->ledger) ? !wrong : error == -ENOSPC || error == -EDQUOT || error == -EIO;
+}
+
+static int open_memory(struct worker *w, int error)
+{
+    int r = catalogue_open_memory(store_catalogue_path(w->store), &w->catalogue);
+    if (r < 0)
+        return log_errno(r, "no catalogue can be made in memory");
+    log_warning("the cache directory %s cannot be used (%s): its images are served as far as %s, and all others straight "
+                "through, without being kept; it is looked at again every %d s", w->config->image_cache_dir, error_text(error),
+                r > 0 ? "they can be read" : "their files tell what they are", TRY_MS / 1000);
+    return 0;
+}
+
 static int open_catalogue(struct worker *w)
 {
     const char *path = store_catalogue_path(w->store);
     bool old = mount_is_old(w->ledger);
     int r = old ? catalogue_reopen(path, &w->catalogue) : catalogue_open(path, &w->catalogue);
+    if (r < 0 && r != -EBADMSG && r != -EPROTONOSUPPORT && goes_without(w, r))
+        return open_memory(w, r);
     if (r == -EPROTONOSUPPORT) {
         log_error("%s was written by a newer glance-cache-fs: use that one, or move the file away to have it built anew", path);
         return r;
@@ -155,14 +178,18 @@ static int open_parts(struct worker *w)
     if (r < 0)
         return log_errno(r == -EBADMSG ? -EPROTO : r, "the memory shared with the keeper cannot be used");
     r = store_open(w->config->image_cache_dir, &w->store);
+    if (r < 0 && goes_without(w, r) && store_open_lost(w->config->image_cache_dir, &w->store) == 0)
+        return open_memory(w, r);
     if (r < 0)
         return log_errno(r, "%s: the cache directory %s cannot be used", config_where(w->config, "DEFAULT", "image_cache_dir"),
                          w->config->image_cache_dir);
-    r = open_catalogue(w);
-    if (r < 0)
-        return r;
+    return open_catalogue(w);
+}
+
+static int make_world(struct worker *w)
+{
     catalogue_watch(w->catalogue, w->trouble_fd);
-    r = fuse_world_new(w->ledger, w->flags & LINK_ALLOW_OTHER, w->line->debug, &w->world);
+    int r = fuse_world_new(w->ledger, w->flags & LINK_ALLOW_OTHER, w->line->debug, &w->world);
     return r < 0 ? log_errno(r, "the file system cannot be set up") : 0;
 }
 
@@ -185,10 +212,16 @@ static const char *why_no_passthrough(const struct worker *w)
     return "off: the kernel does not offer it (Linux 6.9)";
 }
 
+static int trouble(void *context)
+{
+    return catalogue_trouble(context);
+}
+
 static int connect_kernel(struct worker *w)
 {
     bool want = w->config->passthrough == PASSTHROUGH_AUTO && (w->flags & LINK_PASSTHROUGH);
     struct fuse_session *session = fuse_world_session(w->world);
+    fuse_io_watch(trouble, w->catalogue);
     int r = fuse_io_attach(session, w->fuse_fd, w->ledger, want);
     if (r < 0)
         return log_errno(r, "the connection to the kernel cannot be used");
@@ -220,6 +253,8 @@ static void detach(void)
 static int start(struct worker *w)
 {
     int r = open_parts(w);
+    if (r == 0)
+        r = make_world(w);
     if (r < 0)
         return r;
     if (w->flags & LINK_DETACH)
@@ -253,25 +288,63 @@ static void stop(struct worker *w, bool hand_over)
     config_free(w->config);
 }
 
+/* What the catalogue met. Another worker goes on in our place. */
+static int leave_catalogue(struct worker *w, bool *ret_hand_over)
+{
+    int error = catalogue_trouble(w->catalogue);
+    const char *path = store_catalogue_path(w->store);
+    /* What a disk that works does not give is damage, too. */
+    w->damaged = error == -EBADMSG || (error == -EIO && store_try(w->config->image_cache_dir) == 0);
+    if (w->damaged) {
+        log_warning("the catalogue %s turned out to be damaged: it is set aside and built anew from the files in the cache directory", path);
+        return WORKER_AFRESH; /* a new one counts its rows from 1 again */
+    }
+    log_errno(error, "the catalogue %s cannot be used any more", path);
+    *ret_hand_over = true;
+    return WORKER_FAILED;
+}
+
+/* With the catalogue in memory: can the one on the disk be used again? What cannot be read on a disk that works is set aside. */
+static bool is_back(struct worker *w)
+{
+    struct catalogue *c;
+    const char *dir = w->config->image_cache_dir, *path = store_catalogue_path(w->store);
+    if (!catalogue_is_memory(w->catalogue) || store_try(dir) < 0)
+        return false;
+    int r = catalogue_open(path, &c);
+    if (r == 0)
+        catalogue_close(c);
+    w->damaged = r == -EIO || r == -EBADMSG;
+    if (w->damaged)
+        log_warning("the catalogue %s cannot be read: it is set aside and built anew from the files in the cache directory", path);
+    else if (r == 0)
+        log_notice("the cache directory %s can be used again", dir);
+    return r == 0 || w->damaged;
+}
+
 /* Until the keeper says stop, or the connection ends. Returns the exit code; *ret_hand_over: another worker goes on. */
 static int serve(struct worker *w, bool *ret_hand_over)
 {
     struct pollfd fds[] = {{.fd = w->line->control_fd, .events = POLLIN}, {.fd = w->ended_fd, .events = POLLIN},
                            {.fd = w->trouble_fd, .events = POLLIN}};
     struct link_message message;
+    int pause = catalogue_is_memory(w->catalogue) ? TRY_MS : -1;
     for (;;) {
-        if (poll(fds, 3, -1) < 0 && errno != EINTR) {
+        int n = poll(fds, 3, pause);
+        if (n == 0 && is_back(w)) {
+            *ret_hand_over = !w->damaged;
+            return w->damaged ? WORKER_AFRESH : WORKER_FAILED;
+        }
+        if (n == 0)
+            continue;
+        if (n < 0 && errno != EINTR) {
             log_errno(-errno, "waiting for the keeper");
             return WORKER_FAILED;
         }
         if (fds[1].revents != 0)
             return WORKER_UNMOUNTED;
-        if (fds[2].revents != 0) {
-            log_warning("the catalogue %s turned out to be damaged: it is set aside and built anew from the files in the cache directory",
-                        store_catalogue_path(w->store));
-            w->damaged = true;
-            return WORKER_AFRESH; /* a new one counts its rows from 1 again */
-        }
+        if (fds[2].revents != 0)
+            return leave_catalogue(w, ret_hand_over);
         if (fds[0].revents == 0)
             continue;
         if (link_receive(w->line->control_fd, true, &message, NULL, 0) < 0)

@@ -245,6 +245,8 @@ bool space_fits(struct engine *e, uint64_t length)
 bool space_can_hold(struct engine *e, uint64_t size)
 {
     uint64_t total, available;
+    if (catalogue_is_memory(e->catalogue))
+        return false;
     if (!e->config->evict_inline)
         return true;
     if (size > e->config->image_cache_max_size)

@@ -103,8 +103,10 @@ static void began(void *context)
     struct beginning *b = context;
     struct image *image = b->image;
     image->beginning = false;
-    if (b->no_room || b->status == -ENOSPC || b->status == -EDQUOT) {
-        through_start(image, b->no_room ? "no room can be made in the cache" : "the disk is full");
+    if (b->no_room || (b->status < 0 && b->status != -ESTALE && b->status != -ENOMEM)) {
+        char why[IMAGE_ERROR_MAX / 2];
+        through_failed(b->no_room ? -ENOSPC : b->status, why, sizeof(why));
+        through_start(image, b->no_room ? "no room can be made in the cache" : why);
         fetch_schedule(image->engine);
     } else if (b->status < 0) {
         char why[IMAGE_ERROR_MAX + 1];
@@ -264,7 +266,7 @@ void fetch_attend(struct image *image)
         if (state == IMAGE_PARTIAL || wanted)
             enter_active(image);
         if (state == IMAGE_KNOWN && wanted && !space_can_hold(e, image->meta.size))
-            through_start(image, "it is larger than the cache");
+            through_start(image, catalogue_is_memory(e->catalogue) ? "the cache directory cannot be used" : "it is larger than the cache");
         else if (state == IMAGE_KNOWN && wanted)
             begin_image(image);
     }

@@ -168,6 +168,7 @@ static int keep(struct range *range, const unsigned char *bytes, size_t length)
     int r = write_all(range->file->fd, bytes, length, range->pos);
     if (r < 0) {
         snprintf(range->why, sizeof(range->why), "writing to the cache directory");
+        range->broken = r;
         return r;
     }
     if (prefault != NULL)
@@ -406,6 +407,11 @@ static void range_failed(struct range *range, int error, const struct transfer_r
             return;
     }
     bool anyhow = error != -ENOTSUP && whole_was_refused(image, result->status);
+    if (range->broken < 0 && !image->through) { /* it is not the backend that failed */
+        through_failed(range->broken, what, sizeof(what));
+        through_start(image, what);
+        return;
+    }
     describe_failure(range, error, result, what, sizeof(what));
     bool refused = anyhow || (error == -EPROTO && result->status >= 400 && result->status < 500); /* as it will be next time */
     switch (refused ? -EACCES : error) {

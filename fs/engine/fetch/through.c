@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -32,12 +33,15 @@ static void forget_kept(void *context)
 {
     struct image *image = context;
     struct engine *e = image->engine;
-    int r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL);
-    if (r != -ESTALE)
+    struct image_row row;
+    int r = catalogue_get(e->catalogue, image->row, &row);
+    /* Where not even a row can be written, the bytes must go first: should we end in between, the next start finds the row without a file. */
+    if (r == 0 && row.state == IMAGE_PARTIAL) {
         store_remove(e->store, STORE_PARTIAL, image->name);
-    /* Where not even a row can be written, the bytes go first: should we end in between, the next start finds the row without a file. */
-    if (r < 0 && r != -ESTALE && (r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL)) < 0)
-        log_errno(r, "%s: its bytes are gone, but the catalogue cannot be told before the next start", image->name);
+        r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL);
+        if (r < 0 && r != -ESTALE)
+            log_errno(r, "%s: its bytes are gone, but the catalogue cannot be told before the next start", image->name);
+    }
     prefetch_done(image, -ENOSPC);
     image_put(image);
 }
@@ -54,6 +58,16 @@ static int open_memory(uint64_t size, struct image_file **ret)
     }
     *ret = image_file_new(fd);
     return *ret == NULL ? -ENOMEM : 0;
+}
+
+void through_failed(int error, char *why, size_t size)
+{
+    if (error == -ENOSPC)
+        snprintf(why, size, "the disk is full");
+    else if (error == -EDQUOT)
+        snprintf(why, size, "the quota of the disk is used up");
+    else
+        snprintf(why, size, "the cache directory does not take it: %s", error_text(error));
 }
 
 void through_start(struct image *image, const char *why)

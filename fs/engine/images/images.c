@@ -156,12 +156,16 @@ static int load_file(struct engine *e, struct image_row *row, struct image *imag
     if ((r == -ENOENT || r == -EBADMSG || r == -ESTALE) && row->state != IMAGE_RETIRED) {
         log_warning("%s: its file or chunk map is gone, cut short, damaged or another's; it will be fetched again", row->name);
         r = catalogue_reset(e->catalogue, row->row, row->state);
-        if (r == 0)
-            row->state = IMAGE_KNOWN;
-        return r;
+        row->state = IMAGE_KNOWN; /* also if the catalogue could not be told: it is told before it gets another file */
+        return r == -ESTALE ? r : 0;
     }
-    if (r < 0)
+    if (r == -ENOMEM || r == -EMFILE || r == -ENFILE || (r < 0 && row->state == IMAGE_RETIRED))
         return r;
+    if (r < 0) { /* the disk does not give it: it comes from the backend, as if it was not here */
+        log_errno(r, "%s: what the cache directory has of it", row->name);
+        row->state = IMAGE_KNOWN;
+        return 0;
+    }
     image->file = image_file_new(fd);
     return image->file == NULL ? -ENOMEM : 0;
 }
