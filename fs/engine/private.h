@@ -551,7 +551,7 @@ void space_expire(struct engine *e);   /* cache_ttl; on the rows thread */
 void through_failed(int error, char *why, size_t size);
 void through_start(struct image *image, const char *why); /* from now on it is not kept */
 void through_trim(struct image *image);                   /* after readers were answered: drop what is beyond the window */
-void through_turn_back(struct image *image); /* one stream, and a reader waits for what it dropped already: it ends */
+void through_turn_back(struct image *image); /* one stream ends: a reader waits for what it dropped, or none is left */
 void through_leave(struct image *image);                  /* when it is time to try the normal way again, it is known */
 
 /* ---- adopt.c */

@@ -243,6 +243,17 @@ def test_straight_through_where_nothing_tells(cache, origin):
     readable_again(cache, NEW)
 
 
+@pytest.mark.parametrize("validators", [BARE, {}], ids=["bare", "etag"])
+def test_the_stream_ends_with_its_last_reader(cache, origin, validators):
+    """It waits for its readers, and not for ever."""
+    origin.put("image", OLD, **validators)
+    origin.fault("image", no_range=True)
+    cache.configure(origin.config(stall_timeout=600), image_cache_max_size="1M").mount()
+    same(cache.read("image", MIB), OLD[:MIB])
+    origin.settle()
+    assert origin.sent("image") < SIZE
+
+
 def test_opened_again_where_nothing_tells(cache, origin):
     """The kernel keeps no pages of what was passed through, as nobody can say whether they are of the version that is there now."""
     origin.put("image", OLD, **BARE)

@@ -198,11 +198,11 @@ static bool keep_pace_locked(struct image *image, struct range *stream)
             wanted = image->cursors.place[i].next;
     }
     if (stream->transfer != NULL)
-        transfer_hold(stream->transfer, stream->pos > wanted + THROUGH_AHEAD);
+        transfer_hold(stream->transfer, stream->pos > wanted + THROUGH_WINDOW / 4 * 3);
     return behind && !more;
 }
 
-/* Whoever was there first wants bytes again that were dropped. */
+/* Whoever was there first wants bytes again that were dropped; or nobody is there any more, and it would wait for ever. */
 void through_turn_back(struct image *image)
 {
     if (!image->through || !(image->no_range || image->unproven) || TAILQ_EMPTY(&image->ranges))
@@ -210,7 +210,7 @@ void through_turn_back(struct image *image)
     pthread_mutex_lock(&image->lock);
     bool behind = keep_pace_locked(image, TAILQ_FIRST(&image->ranges));
     pthread_mutex_unlock(&image->lock);
-    if (behind)
+    if (behind || ledger_handles(image->engine->ledger, image->row) == 0)
         fetch_stop_ranges(image);
 }
 

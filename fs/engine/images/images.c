@@ -434,8 +434,13 @@ void engine_close(struct engine *e, int64_t row)
     if (image != NULL)
         image->opened = false;
     pthread_mutex_unlock(&e->lock);
-    if (image != NULL)
+    if (image != NULL) {
+        pthread_mutex_lock(&image->lock);
+        if (image->through) /* what is under way for it waits for its readers */
+            fetch_visit_locked(image);
+        pthread_mutex_unlock(&image->lock);
         image_put(image);
+    }
     else
         evict_reap(e, row);
 }
