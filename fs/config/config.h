@@ -54,6 +54,8 @@ struct config_api {
     char *worker_self_reference_url; /* how other hosts reach this one; for GET /v2/cache/nodes/{id} */
 };
 
+enum config_view_mode { VIEW_FOR_ALL, VIEW_FOR_GROUP, VIEW_FOR_OWNER };
+
 struct config {
     char *path;   /* of the file it came from */
     char **where; /* of each option, in the table's order: "FILE:LINE", NULL when not in the file; ask config_where() */
@@ -79,6 +81,8 @@ struct config {
     uint64_t background_rate;       /* bytes a second for all background work together; 0 (default): no limit */
     uint64_t list_ttl;              /* seconds a listing of the backend is good for; default 60 */
     uint64_t list_max;              /* images of a listing; 1–10000000; default 1000000 */
+    int view_mode;                  /* enum config_view_mode */
+    char *view_group;               /* whom the files of the mount belong to; default: the group the worker runs as */
     char *user, *group;             /* whom a worker started by root becomes; default: see privileges.h */
     int passthrough;                /* enum passthrough_mode; auto | off; default auto */
 

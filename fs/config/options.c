@@ -22,6 +22,7 @@ enum { DAY = 86400, YEAR = 365 * DAY };
 static const char *const log_levels[] = {"error", "warning", "notice", "info", "debug", NULL};
 static const char *const fetch_policies[] = {[FETCH_WHOLE] = "whole", [FETCH_DEMAND] = "demand", NULL};
 static const char *const passthrough_modes[] = {[PASSTHROUGH_AUTO] = "auto", [PASSTHROUGH_OFF] = "off", NULL};
+static const char *const view_modes[] = {[VIEW_FOR_ALL] = "0444", [VIEW_FOR_GROUP] = "0440", [VIEW_FOR_OWNER] = "0400", NULL};
 static const char *const backend_types[] = {"file", "http", "glance", "swift", "s3", NULL};
 static const char *const addressings[] = {[ADDRESSING_AUTO] = "auto", [ADDRESSING_PATH] = "path",
                                          [ADDRESSING_VIRTUAL] = "virtual", NULL};
@@ -93,10 +94,15 @@ static const struct config_option options[] = {
              "those known, three times as many at most are remembered."},
     {DEFAULT(user), .type = CONFIG_STRING, .example = "glance",
      .text = "Started by root: the user who does the work and owns the cache directory and what is in it. Without it, "
-             "glance if there is such a user, else nobody. user_file and token_file are read before, all other files "
-             "must be readable by this user. Started by another user, it is not used."},
+             "glance if there is such a user, else nobody. The files with secrets are read before; certificates, their key and the "
+             "images of type = file must be readable by this user. Started by another user, it is not used."},
     {DEFAULT(group), .type = CONFIG_STRING, .example = "glance",
      .text = "The group that goes with user. Without it, the one of that user."},
+    {DEFAULT(view_mode), .type = CONFIG_ENUM, .choices = view_modes, .fallback = "0444",
+     .text = "Who may read the files of the mount, where others than its owner see it (allow_other): 0444 everybody on this machine, "
+             "0440 the group of view_group, 0400 nobody else. Only the owner may change anything."},
+    {DEFAULT(view_group), .type = CONFIG_STRING, .example = "kvm",
+     .text = "The group that the files of the mount belong to. Without it, the one that the program runs as."},
     {DEFAULT(passthrough), .type = CONFIG_ENUM, .choices = passthrough_modes, .fallback = "auto",
      .text = "auto: the kernel reads cached images by itself where it can (Linux 6.9, started by root). off: never. It "
              "is looked at when mounting, not on SIGHUP."},

@@ -381,7 +381,7 @@ static void stop_awaiting(void *context)
 static const char *state_of_passthrough(const void *passthrough) { return passthrough_state(passthrough); }
 static const char *why_there_is_none(const void *why) { return why; }
 
-int fuse_world_new(struct ledger *ledger, bool allow_other, bool debug, struct fuse_world **ret)
+int fuse_world_new(struct ledger *ledger, enum fuse_users users, bool debug, struct fuse_world **ret)
 {
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
     struct fuse_world *w = calloc(1, sizeof(*w));
@@ -393,12 +393,13 @@ int fuse_world_new(struct ledger *ledger, bool allow_other, bool debug, struct f
     w->next_document = ledger_counter(ledger, COUNT_WORKER_STARTS) << 32;
     w->view.uid = geteuid();
     w->view.gid = getegid();
+    w->view.mask = 0777;
     w->view.passthrough_state = why_there_is_none;
     w->view.passthrough = "off";
     w->notify = (struct kernel_notify){.forget_name = forget_name, .forget_bytes = forget_bytes, .stop = stop_awaiting, .context = w};
     int failed = fuse_opt_add_arg(&args, "glance-cache-fs");
-    if (allow_other)
-        failed |= fuse_opt_add_arg(&args, "-oallow_other,default_permissions");
+    if (users != FUSE_FOR_OWNER)
+        failed |= fuse_opt_add_arg(&args, users == FUSE_FOR_ROOT ? "-oallow_root,default_permissions" : "-oallow_other,default_permissions");
     if (debug)
         failed |= fuse_opt_add_arg(&args, "-d");
     if (!failed)
@@ -410,6 +411,12 @@ int fuse_world_new(struct ledger *ledger, bool allow_other, bool debug, struct f
     }
     *ret = w;
     return 0;
+}
+
+void fuse_world_belongs(struct fuse_world *w, gid_t group, mode_t mask)
+{
+    w->view.gid = group;
+    w->view.mask = mask;
 }
 
 struct fuse_session *fuse_world_session(struct fuse_world *w)

@@ -7,6 +7,7 @@
 #define GCFS_FUSE_OPS_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "engine/engine.h"
 #include "fuse/passthrough.h"
@@ -15,11 +16,19 @@
 struct fuse_session;
 struct fuse_world;
 
+enum fuse_users {
+    FUSE_FOR_OWNER, /* and nobody else: the kernel sees to it */
+    FUSE_FOR_ROOT,  /* and the user of this process: to the kernel it is for all, libfuse refuses the others */
+    FUSE_FOR_ALL,
+};
+
 /*
- * Makes the world the handlers work in and a session for it (not yet mounted or attached). ALLOW_OTHER: the mount is for other users,
- * too. The engine is given later, by fuse_world_start(), since it needs the notifications below first. -errno.
+ * Makes the world the handlers work in and a session for it (not yet mounted or attached). USERS: whom the mount is for. The engine is
+ * given later, by fuse_world_start(), since it needs the notifications below first. -errno.
  */
-int fuse_world_new(struct ledger *ledger, bool allow_other, bool debug, struct fuse_world **ret);
+int fuse_world_new(struct ledger *ledger, enum fuse_users users, bool debug, struct fuse_world **ret);
+/* The files are of GROUP, and of their permissions only those in MASK are given. Before fuse_world_start(). */
+void fuse_world_belongs(struct fuse_world *w, gid_t group, mode_t mask);
 struct fuse_session *fuse_world_session(struct fuse_world *w);
 const struct kernel_notify *fuse_world_notify(struct fuse_world *w);
 /* After INIT was answered, before the session's loop runs. PASSTHROUGH may be NULL; WHY_NOT is shown in .status then. */

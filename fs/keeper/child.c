@@ -69,7 +69,8 @@ int child_go(struct keeper *k, struct child *c)
     int r = link_pair(ends);
     if (r < 0)
         return log_errno(r, "the worker cannot be told to go");
-    message.flags = (k->line->allow_other ? LINK_ALLOW_OTHER : 0) | (k->line->foreground ? 0 : LINK_DETACH) |
+    message.flags = (k->line->allow_other ? LINK_ALLOW_OTHER : 0) | (k->line->allow_root ? LINK_ALLOW_ROOT : 0) |
+                    (k->line->foreground ? 0 : LINK_DETACH) |
                     (geteuid() == 0 ? LINK_PASSTHROUGH : 0);
     r = link_send(c->control_fd, true, &message, (int[]){k->fuse_fd, k->ledger_fd, k->arrivals_fd, ends[1]}, 4);
     close(ends[1]);

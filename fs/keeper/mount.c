@@ -63,7 +63,7 @@ static int all_options(const struct command_line *line, const char *config_path,
     char *device = NULL;
     int r = line->has_fsname ? 0 : escape(config_path, &device);
     if (r == 0 && asprintf(ret, "subtype=glance-cache-fs%s%s%s%s%s", device != NULL ? ",fsname=" : "", device != NULL ? device : "",
-                           line->allow_other ? ",default_permissions" : "", *line->mount_options != '\0' ? "," : "",
+                           line->allow_other || line->allow_root ? ",default_permissions" : "", *line->mount_options != '\0' ? "," : "",
                            line->mount_options) < 0)
         r = -ENOMEM;
     free(device);

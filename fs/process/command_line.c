@@ -76,6 +76,12 @@ static int add_mount_option(struct command_line *line, const char *option)
     char *joined;
     if (*option == '\0' || is_for_others(option))
         return 0;
+    /* What libfuse does itself with requests, and not the kernel: it is the worker that takes them. */
+    if (strcmp(option, "debug") == 0) {
+        line->debug = true;
+        return 0;
+    }
+    line->allow_root |= strcmp(option, "allow_root") == 0;
     line->allow_other |= strcmp(option, "allow_other") == 0;
     line->has_fsname |= strncmp(option, "fsname=", 7) == 0;
     if (asprintf(&joined, "%s%s%s", line->mount_options, *line->mount_options != '\0' ? "," : "", option) < 0)
@@ -171,6 +177,10 @@ int command_line_parse(int argc, char **argv, struct command_line *ret)
     int option, r = line.mount_options == NULL ? -ENOMEM : 0;
     while (r == 0 && (option = getopt_long(argc, argv, "fdo:hV", long_options, NULL)) != -1)
         r = take_option(&line, option == 'h' ? OPTION_HELP : option == 'V' ? OPTION_VERSION : option);
+    if (r == 0 && line.allow_other && line.allow_root) {
+        fputs("glance-cache-fs: -o: allow_other is for all users, allow_root for root only: give one of them\n", stderr);
+        r = -EINVAL;
+    }
     if (r == 0)
         r = take_operands(&line, argc - optind, argv + optind);
     if (r < 0) {

@@ -11,7 +11,7 @@ enum command { COMMAND_MOUNT, COMMAND_CHECK, COMMAND_DUMP, COMMAND_HELP, COMMAND
 struct command_line {
     enum command command;
     bool foreground, debug;
-    bool allow_other;
+    bool allow_other, allow_root;
     bool has_fsname;
     char *mount_options; /* for libfuse, comma-separated; "" */
     const char *config, *mountpoint;

@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 /* Goes up when messages or what lies in the shared memory change: a worker of another version does not start. */
-enum { LINK_VERSION = 2, LINK_FDS_MAX = 4 };
+enum { LINK_VERSION = 3, LINK_FDS_MAX = 4 };
 
 enum link_type { LINK_PREPARED = 1, LINK_GO, LINK_READY, LINK_STOP, LINK_BACKING_OPEN, LINK_BACKING, LINK_BACKING_CLOSE };
 
@@ -31,6 +31,7 @@ enum {
     LINK_ALLOW_OTHER = 1,  /* GO */
     LINK_DETACH = 2,       /* GO: leave the terminal, log to syslog */
     LINK_PASSTHROUGH = 4,  /* GO: the keeper can register backing files */
+    LINK_ALLOW_ROOT = 16,  /* GO: to the kernel the mount is for all, the worker lets only root and its own user in */
     LINK_HAND_OVER = 8,    /* STOP: another worker goes on */
 };
 

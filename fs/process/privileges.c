@@ -39,7 +39,7 @@ static bool parse_number(const char *text, unsigned *ret)
 static int refuse(const struct config *config, const char *option, const char *value, char *message)
 {
     snprintf(message, CONFIG_MESSAGE_MAX, "%s: %s = %.80s: there is no such %s on this machine: make it, or name another",
-             config_where(config, "DEFAULT", option), option, value, option);
+             config_where(config, "DEFAULT", option), option, value, strcmp(option, "user") == 0 ? "user" : "group");
     return -EINVAL;
 }
 
@@ -67,19 +67,26 @@ static int find_user(const struct config *config, struct service_user *user, cha
     return 0;
 }
 
-static int find_group(const struct config *config, struct service_user *user, char *message)
+/* NAME, the value of OPTION; NULL: *ret stays as it is. */
+static int find_group(const struct config *config, const char *option, const char *name, gid_t *ret, char *message)
 {
     unsigned number;
-    if (config->group == NULL)
+    if (name == NULL)
         return 0;
-    const struct group *g = getgrnam(config->group);
-    if (g != NULL)
-        user->gid = g->gr_gid;
-    else if (parse_number(config->group, &number))
-        user->gid = number;
-    else
-        return refuse(config, "group", config->group, message);
+    const struct group *g = getgrnam(name);
+    if (g == NULL && !parse_number(name, &number))
+        return refuse(config, option, name, message);
+    *ret = g != NULL ? g->gr_gid : number;
     return 0;
+}
+
+int view_group_find(const struct config *config, gid_t *ret, char message[CONFIG_MESSAGE_MAX])
+{
+    gid_t group = getegid();
+    int r = find_group(config, "view_group", config->view_group, &group, message);
+    if (r == 0)
+        *ret = group;
+    return r;
 }
 
 int service_user_find(const struct config *config, struct service_user *ret, char message[CONFIG_MESSAGE_MAX])
@@ -90,7 +97,7 @@ int service_user_find(const struct config *config, struct service_user *ret, cha
     if (geteuid() == 0) {
         int r = find_user(config, &user, message);
         if (r == 0)
-            r = find_group(config, &user, message);
+            r = find_group(config, "group", config->group, &user.gid, message);
         if (r < 0)
             return r;
     }

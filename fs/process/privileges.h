@@ -21,6 +21,8 @@ struct service_user {
  * started by root: the user we are. -EINVAL with MESSAGE.
  */
 int service_user_find(const struct config *config, struct service_user *ret, char message[CONFIG_MESSAGE_MAX]);
+/* The group that the files of the mount belong to: view_group, or the one of this process. -EINVAL: there is none of that name. */
+int view_group_find(const struct config *config, gid_t *ret, char message[CONFIG_MESSAGE_MAX]);
 
 /*
  * Becomes USER when root, gives up all capabilities and the way back (no_new_privs), switches core dumps off, and has

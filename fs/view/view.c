@@ -38,7 +38,7 @@ static blkcnt_t blocks_of(uint64_t bytes)
 
 static void fill(const struct view *v, uint64_t node, mode_t mode, uint64_t size, struct stat *st)
 {
-    *st = (struct stat){.st_ino = node, .st_mode = mode, .st_nlink = S_ISDIR(mode) ? 2 : 1, .st_uid = v->uid, .st_gid = v->gid,
+    *st = (struct stat){.st_ino = node, .st_mode = mode & (S_IFMT | v->mask), .st_nlink = S_ISDIR(mode) ? 2 : 1, .st_uid = v->uid, .st_gid = v->gid,
                         .st_size = (off_t)size, .st_blocks = blocks_of(size), .st_blksize = 128 * 1024};
 }
 
@@ -61,7 +61,7 @@ static void image_entry(const struct view *v, struct image_row *row, struct view
     engine_refresh(v->engine, row);
     ret->node = node_make(KIND_IMAGE, row->row);
     uint64_t size = row->meta.size == IMAGE_SIZE_UNKNOWN ? 0 : row->meta.size;
-    fill(v, ret->node, S_IFREG | 0444, size, &ret->attr);
+    fill(v, ret->node, S_IFREG | 0644, size, &ret->attr); /* to be written by its owner: pins are, the bytes never */
     /* The bytes that are here. But a file without any block is one large hole to tar, which would read none of it. */
     ret->attr.st_blocks = blocks_of(row->bytes > 0 || size == 0 ? row->bytes : 1);
     /* Bytes of an inode never change, and so do its times not: whoever copies it must not see it move while it is fetched. */
@@ -109,7 +109,7 @@ static void not_queued_entry(const struct view *v, int64_t row, struct view_entr
 static void queued_entry(const struct view *v, const struct queue_row *row, struct view_entry *ret)
 {
     document_entry(v, node_make(KIND_QUEUED, row->row), row->queued, ret);
-    ret->attr.st_mode = S_IFREG | 0644;
+    ret->attr.st_mode = S_IFREG | (0644 & v->mask);
 }
 
 static int root_attr(const struct view *v, struct stat *ret)

@@ -44,6 +44,7 @@ struct view {
     const void *passthrough;                               /* its context */
     uid_t uid;               /* whom the files belong to */
     gid_t gid;
+    mode_t mask;             /* the permissions that may be given at all */
 };
 
 struct view_entry {

@@ -3,8 +3,8 @@
  * The worker's life: configuration and secrets, privileges dropped, then (told to go) store, catalogue, engine, view
  * and the threads that serve; at the end the same in reverse.
  *
- *   user_file and token_file are read by root, before the privileges go; the files that libcurl opens by itself (certificates, a key)
- *   and the folder of the file backend are opened later and must be readable by the worker's user. That is checked here.
+ *   The files with secrets are read by root, before the privileges go; those that libcurl opens by itself (certificates, a key) and the
+ *   folder of the file backend are opened later and must be readable by the worker's user. That is checked here.
  *
  * The main thread does all this and then waits for the keeper's word; no lock.
  */
@@ -45,6 +45,7 @@ struct worker {
     struct config *config;
     const struct backend_ops *ops;
     struct backend *backend; /* until the engine has it */
+    gid_t view_group;
     uint32_t flags;          /* of GO */
     int fuse_fd, ledger_fd, arrivals_fd, backing_fd;
     int ended_fd; /* an eventfd: the connection to the kernel has ended */
@@ -107,11 +108,12 @@ static int become_user(struct worker *w)
     char message[CONFIG_MESSAGE_MAX];
     struct service_user user;
     int r = service_user_find(w->config, &user, message);
-    if (r < 0) {
+    if (r == 0)
+        r = privileges_drop(&user);
+    else
         log_error("%s", message);
-        return r;
-    }
-    r = privileges_drop(&user);
+    if (r == 0 && (r = view_group_find(w->config, &w->view_group, message)) < 0)
+        log_error("%s", message);
     return r == 0 ? check_paths(w->config, user.name) : r;
 }
 
@@ -189,8 +191,12 @@ static int open_parts(struct worker *w)
 static int make_world(struct worker *w)
 {
     catalogue_watch(w->catalogue, w->trouble_fd);
-    int r = fuse_world_new(w->ledger, w->flags & LINK_ALLOW_OTHER, w->line->debug, &w->world);
-    return r < 0 ? log_errno(r, "the file system cannot be set up") : 0;
+    enum fuse_users users = w->flags & LINK_ALLOW_ROOT ? FUSE_FOR_ROOT : w->flags & LINK_ALLOW_OTHER ? FUSE_FOR_ALL : FUSE_FOR_OWNER;
+    int r = fuse_world_new(w->ledger, users, w->line->debug, &w->world);
+    if (r < 0)
+        return log_errno(r, "the file system cannot be set up");
+    fuse_world_belongs(w->world, w->view_group, w->config->view_mode == VIEW_FOR_ALL ? 0777 : w->config->view_mode == VIEW_FOR_GROUP ? 0770 : 0700);
+    return 0;
 }
 
 static int start_engine(struct worker *w)

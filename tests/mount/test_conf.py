@@ -238,7 +238,7 @@ def sites_of(request):
             f.write(open(cache.conf).read() + f"\n[api]\nlisten = 127.0.0.1:{behind}\nmount = {cache.mnt}\n")
         with open(os.path.join(cache.root, "api.log"), "wb") as log:
             processes.append(cache.spawn(program("glance-cache-api"), "--config-file", conf, stdout=log, stderr=log))
-        text = filled_in("glance-cache.nginx", "/usr/bin").replace("listen 9293", f"listen 127.0.0.1:{port}")
+        text = filled_in("glance-cache.nginx", "/usr/bin").replace("listen 127.0.0.1:9293", f"listen 127.0.0.1:{port}")
         text = text.replace("127.0.0.1:9292", f"127.0.0.1:{behind}").replace("/srv/glance", cache.mnt)
         processes.append(start_nginx(cache, text))
         wait_until(lambda: all(map(listens, (port, behind))) or any(p.poll() is not None for p in processes), what="nginx and the api")

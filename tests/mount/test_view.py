@@ -54,7 +54,7 @@ def test_stat_before_and_after(served):
     assert warm.st_blocks * 512 >= SMALL
     assert cold.st_blocks * 512 <= PROBE  # at most what the look-up brought
     assert abs(warm.st_atime - time.time()) < 120
-    assert warm.st_mode & 0o222 == 0
+    assert warm.st_mode & 0o022 == 0
     assert stat.S_ISREG(warm.st_mode) and warm.st_nlink >= 1
 
 
