@@ -54,8 +54,11 @@ static int copy_config(const char *path, int *ret_fd)
     int from = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (from < 0)
         return -errno;
-    int to = memfd_create("glance-cache.conf", MFD_CLOEXEC);
+    int to = memfd_create("glance-cache.conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     int r = to < 0 ? -errno : copy_all(from, to);
+    /* Each worker reads it before it gives its privileges up. */
+    if (r == 0 && fcntl(to, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        r = -errno;
     close(from);
     if (r < 0) {
         if (to >= 0)

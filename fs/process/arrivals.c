@@ -10,8 +10,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -53,10 +55,11 @@ static int map(int fd, struct shared **ret)
 int arrivals_create(int *ret_fd)
 {
     struct shared *s = NULL;
-    int fd = memfd_create("glance-cache-fs-arrivals", MFD_CLOEXEC);
+    int fd = memfd_create("glance-cache-fs-arrivals", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    int r = ftruncate(fd, sizeof(*s)) < 0 ? -errno : map(fd, &s);
+    bool sized = ftruncate(fd, sizeof(*s)) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0;
+    int r = sized ? map(fd, &s) : -errno;
     if (r < 0) {
         close(fd);
         return r;
@@ -136,8 +139,11 @@ struct track *arrivals_add(struct arrivals *a, int64_t row, const void *bits, si
         atomic_store(&t->row, 0);
     else
         t = find_locked(a, 0);
-    if (t == NULL && high(a) < ARRIVALS_TRACKS)
-        t = &a->shared->track[atomic_fetch_add(&a->shared->high, 1)];
+    uint32_t index = high(a);
+    if (t == NULL && index < ARRIVALS_TRACKS) {
+        atomic_store(&a->shared->high, index + 1);
+        t = &a->shared->track[index];
+    }
     if (t != NULL && length <= CHUNKMAP_MAX_BYTES) {
         t->length = length;
         for (size_t i = 0; i < length; i++)
@@ -166,7 +172,7 @@ size_t arrivals_rows(struct arrivals *a, int64_t *rows, size_t max)
 
 void track_set(struct track *t, uint64_t chunk)
 {
-    assert(chunk / 8 < t->length);
+    assert(chunk / 8 < CHUNKMAP_MAX_BYTES);
     atomic_fetch_or_explicit(&t->bits[chunk / 8], (unsigned char)(1U << chunk % 8), memory_order_release);
 }
 

@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -69,11 +70,12 @@ static size_t shared_size(void)
 
 int ledger_create(int *ret_fd)
 {
-    int fd = memfd_create("glance-cache-fs-ledger", MFD_CLOEXEC);
+    int fd = memfd_create("glance-cache-fs-ledger", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
     struct shared *s = MAP_FAILED;
-    if (ftruncate(fd, (off_t)shared_size()) == 0)
+    /* Whoever has it can cut it short no more: the others would die of the next access. */
+    if (ftruncate(fd, (off_t)shared_size()) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         s = mmap(NULL, shared_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (s == MAP_FAILED) {
         int r = -errno;
@@ -127,12 +129,20 @@ static int push_free_locked(struct ledger *l, uint32_t index)
     return 0;
 }
 
+/* Slots that may be in use. Another process may have written anything there. */
+static uint32_t high(const struct ledger *l)
+{
+    uint32_t n = atomic_load(&l->shared->high);
+    return n < SLOTS ? n : SLOTS;
+}
+
 /* What the workers before left: their handles count as ours. */
 static int take_over(struct ledger *l)
 {
-    for (uint32_t i = 0; i < l->shared->high && i < SLOTS; i++) {
-        struct slot *slot = &l->shared->slot[i];
-        int r = slot->row != 0 ? count_slot_locked(l, slot->row, slot->caching) : push_free_locked(l, i);
+    for (uint32_t i = 0, n = high(l); i < n; i++) {
+        const struct slot *slot = &l->shared->slot[i];
+        int64_t row = atomic_load(&slot->row);
+        int r = row != 0 ? count_slot_locked(l, row, slot->caching) : push_free_locked(l, i);
         if (r < 0)
             return r;
     }
@@ -188,7 +198,7 @@ void ledger_close(struct ledger *l)
 /* The slot that a worker before us filled for this very request. */
 static struct slot *find_unique(struct ledger *l, int64_t row, uint64_t unique)
 {
-    for (uint32_t i = 0; i < l->shared->high; i++) {
+    for (uint32_t i = 0; i < high(l); i++) {
         struct slot *slot = &l->shared->slot[i];
         if (slot->row == row && slot->unique == unique)
             return slot;
@@ -207,9 +217,11 @@ static int take_slot_locked(struct ledger *l, struct slot **ret)
         *ret = &l->shared->slot[l->free_slots[--l->free_count]];
         return 0;
     }
-    if (l->shared->high >= SLOTS)
+    uint32_t index = high(l);
+    if (index >= SLOTS)
         return -ENFILE;
-    *ret = &l->shared->slot[l->shared->high++];
+    atomic_store(&l->shared->high, index + 1);
+    *ret = &l->shared->slot[index];
     return 0;
 }
 
@@ -247,7 +259,7 @@ unsigned ledger_close_handle(struct ledger *l, uint64_t handle, int64_t row)
     unsigned left = 0;
 
     pthread_mutex_lock(&l->lock);
-    struct slot *slot = index < l->shared->high ? &l->shared->slot[index] : NULL;
+    struct slot *slot = index < high(l) ? &l->shared->slot[index] : NULL;
     struct row_count *c = row_get(l, row, false);
     if (slot != NULL && slot->row == row && slot->generation == (uint32_t)(handle >> 32) && c != NULL) {
         if (slot->caching)
@@ -270,7 +282,7 @@ bool ledger_is_caching(struct ledger *l, uint64_t handle, int64_t row)
 {
     uint32_t index = (uint32_t)handle;
     pthread_mutex_lock(&l->lock);
-    const struct slot *slot = index < l->shared->high ? &l->shared->slot[index] : NULL;
+    const struct slot *slot = index < high(l) ? &l->shared->slot[index] : NULL;
     bool passthrough = slot != NULL && slot->row == row && slot->generation == (uint32_t)(handle >> 32) && !slot->caching;
     pthread_mutex_unlock(&l->lock);
     return !passthrough;
@@ -280,7 +292,7 @@ void ledger_turn_caching(struct ledger *l, int64_t row)
 {
     pthread_mutex_lock(&l->lock);
     struct row_count *c = row_get(l, row, false);
-    for (uint32_t i = 0; c != NULL && c->passthrough > 0 && i < l->shared->high; i++) {
+    for (uint32_t i = 0; c != NULL && c->passthrough > 0 && i < high(l); i++) {
         struct slot *slot = &l->shared->slot[i];
         if (slot->row == row && !slot->caching) {
             slot->caching = true;

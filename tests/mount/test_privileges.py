@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whom the worker becomes, and what it cannot reach then."""
+import errno
 import os
 import re
 import signal
 
 import pytest
 
-from harness import blob, same
+from harness import MIB, blob, error_of, same
 from workers import service_user, status_of, wait_served, worker_of
 
 
@@ -118,3 +119,31 @@ def test_a_lock_that_is_none(cache, origin, kind):
     assert open(other).read() == "what root must not lose"
     os.unlink(lock)
     cache.mount()
+
+
+def test_a_worker_cannot_end_its_keeper(cache, origin):
+    """By the memory they share: what it holds may be cut short by nobody, and the configuration, which root reads, not be changed."""
+    origin.put("image", blob(MIB, 1))
+    cache.configure(origin).mount()
+    same(cache.read("image"), blob(MIB, 1))
+    shared = 0
+    for pid in (cache.process.pid, worker_of(cache)):
+        for n in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                link = os.readlink(f"/proc/{pid}/fd/{n}")
+            except FileNotFoundError:
+                continue
+            if not link.startswith("/memfd:glance-cache"):
+                continue
+            shared += 1
+            fd = os.open(f"/proc/{pid}/fd/{n}", os.O_RDWR)
+            assert error_of(os.ftruncate, fd, 0) == errno.EPERM, link
+            assert error_of(os.ftruncate, fd, 1 << 30) == errno.EPERM, link
+            if "conf" in link:
+                assert error_of(os.pwrite, fd, b"[DEFAULT]", 0) == errno.EPERM
+            os.close(fd)
+    assert shared >= 5
+    os.kill(worker_of(cache), signal.SIGKILL)
+    wait_served(cache)
+    assert cache.alive()
+    same(cache.read("image"), blob(MIB, 1))

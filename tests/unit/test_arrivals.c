@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <sys/stat.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -118,6 +120,21 @@ static void other_memory_is_refused(void **state)
     close(other);
 }
 
+/* By a worker that is not ours any more: what it holds is the keeper's fd, too. */
+static void its_size_cannot_change(void **state)
+{
+    struct stat st;
+    (void)state;
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(ftruncate(fd, 0), -1);
+    assert_int_equal(errno, EPERM);
+    assert_int_equal(ftruncate(fd, st.st_size + 4096), -1);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+    struct stat now;
+    assert_int_equal(fstat(fd, &now), 0);
+    assert_int_equal(now.st_size, st.st_size);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +142,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_track_begins_anew, set_up, tear_down),
         cmocka_unit_test_setup_teardown(as_many_as_there_are, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_memory_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(its_size_cannot_change, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

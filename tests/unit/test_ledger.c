@@ -348,6 +348,51 @@ static void what_is_no_ledger_is_refused(void **state)
     close(other);
 }
 
+/* By a worker that is not ours any more: what it holds is the keeper's memory, too. */
+static void its_size_cannot_change(void **state)
+{
+    struct stat st;
+    (void)state;
+    assert_int_equal(fstat(memory, &st), 0);
+    assert_int_equal(ftruncate(memory, 0), -1);
+    assert_int_equal(errno, EPERM);
+    assert_int_equal(ftruncate(memory, st.st_size + 4096), -1);
+    assert_int_equal(fcntl(memory, F_ADD_SEALS, F_SEAL_WRITE), -1);
+    struct stat now;
+    assert_int_equal(fstat(memory, &now), 0);
+    assert_int_equal(now.st_size, st.st_size);
+}
+
+/* Bytes 0 to END of the memory but its head are ones: rows, numbers, counters, and how many slots were used. */
+static void nonsense_in_it_is_survived(void **state)
+{
+    struct stat st;
+    (void)state;
+    struct ledger *l = worker(), *other = worker();
+    uint64_t handle = open_handle(l, 7, 1, false);
+    assert_int_equal(fstat(memory, &st), 0);
+    unsigned char *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    assert_ptr_not_equal(bytes, MAP_FAILED);
+    memset(bytes + 16, 0xff, (size_t)st.st_size - 16);
+    assert_int_equal(ledger_handles(l, 7), 1);
+    ledger_turn_caching(l, 7);
+    assert_true(ledger_is_caching(l, handle, 7));
+    assert_true(ledger_is_caching(l, UINT64_MAX, -1));
+    ledger_close_handle(l, UINT64_MAX, 7);
+    uint64_t again;
+    bool passthrough;
+    assert_int_equal(ledger_open_handle(l, 8, 2, true, true, &again, &passthrough), -ENFILE);
+    unsigned char init[LEDGER_INIT_MAX];
+    uint64_t agreed;
+    assert_int_equal(ledger_get_init(l, init, sizeof(init), &agreed), 0);
+    ledger_close(other);
+    other = worker(); /* the next one: rows that there are not, in slots that there are */
+    assert_true(ledger_all_handles(other) > 0);
+    ledger_close(other);
+    ledger_close(l);
+    munmap(bytes, (size_t)st.st_size);
+}
+
 #define ledger_test(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -365,6 +410,8 @@ int main(void)
         ledger_test(durations_fall_into_one_class_each),
         ledger_test(init_is_kept),
         ledger_test(what_is_no_ledger_is_refused),
+        ledger_test(its_size_cannot_change),
+        ledger_test(nonsense_in_it_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
