@@ -20,17 +20,53 @@
 
 /* ---- documents */
 
-int files_open_document(struct fuse_world *w, uint64_t node, struct fuse_file_info *file)
+enum { DOCUMENTS_MAX = 1024 }; /* open at once, of a user */
+
+static void leave_user_locked(struct fuse_world *w, uid_t user)
 {
+    struct document_user *u;
+    HASH_FIND(hh, w->document_users, &user, sizeof(user), u);
+    if (u != NULL && --u->open == 0) {
+        HASH_DEL(w->document_users, u);
+        free(u);
+    }
+}
+
+/* One more of USER; root has no bound. */
+static int enter_user(struct fuse_world *w, uid_t user)
+{
+    struct document_user *u, *new = calloc(1, sizeof(*new));
+    pthread_mutex_lock(&w->lock);
+    HASH_FIND(hh, w->document_users, &user, sizeof(user), u);
+    if (u == NULL && new != NULL) {
+        u = new;
+        new = NULL;
+        u->user = user;
+        HASH_ADD(hh, w->document_users, user, sizeof(u->user), u);
+    }
+    int r = u == NULL ? -ENOMEM : user != 0 && u->open >= DOCUMENTS_MAX ? -EMFILE : 0;
+    if (r == 0)
+        u->open++;
+    pthread_mutex_unlock(&w->lock);
+    free(new);
+    return r;
+}
+
+int files_open_document(struct fuse_world *w, uint64_t node, uid_t user, struct fuse_file_info *file)
+{
+    int r = enter_user(w, user);
+    if (r < 0)
+        return r;
     struct document *d = calloc(1, sizeof(*d));
-    if (d == NULL)
-        return -ENOMEM;
-    int r = view_document(&w->view, node, &d->text, &d->length);
+    r = d == NULL ? -ENOMEM : view_document(&w->view, node, &d->text, &d->length);
+    pthread_mutex_lock(&w->lock);
     if (r < 0) {
+        leave_user_locked(w, user);
+        pthread_mutex_unlock(&w->lock);
         free(d);
         return r;
     }
-    pthread_mutex_lock(&w->lock);
+    d->user = user;
     d->handle = ++w->next_document;
     HASH_ADD(hh, w->documents, handle, sizeof(d->handle), d);
     pthread_mutex_unlock(&w->lock);
@@ -79,8 +115,10 @@ static void close_document(struct fuse_world *w, uint64_t handle)
     struct document *d;
     pthread_mutex_lock(&w->lock);
     HASH_FIND(hh, w->documents, &handle, sizeof(handle), d);
-    if (d != NULL)
+    if (d != NULL) {
         HASH_DEL(w->documents, d);
+        leave_user_locked(w, d->user);
+    }
     pthread_mutex_unlock(&w->lock);
     if (d != NULL)
         free(d->text);
@@ -92,6 +130,7 @@ void files_free_documents(struct fuse_world *w)
     struct document *d, *next;
     HASH_ITER(hh, w->documents, d, next) {
         HASH_DEL(w->documents, d);
+        leave_user_locked(w, d->user);
         free(d->text);
         free(d);
     }
@@ -245,6 +284,7 @@ static void files_open_image(fuse_req_t request, fuse_ino_t node, struct fuse_fi
 void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file)
 {
     bool writing = (file->flags & O_ACCMODE) != O_RDONLY;
+    uid_t user = fuse_req_ctx(request)->uid;
     int r = 0;
 
     file->noflush = 1; /* close(2) need not ask us whether all is well: nothing is written */
@@ -260,11 +300,11 @@ void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file
             file->direct_io = 1;
             break;
         }
-        r = files_open_document(world_of(request), node, file);
+        r = files_open_document(world_of(request), node, user, file);
         break;
     case KIND_FIXED:
     case KIND_INVALID:
-        r = writing ? -EPERM : files_open_document(world_of(request), node, file);
+        r = writing ? -EPERM : files_open_document(world_of(request), node, user, file);
         break;
     }
     if (r < 0)

@@ -15,8 +15,16 @@
 /* An open document: what it said when it was opened. Lost with the worker; a read then renders it anew. */
 struct document {
     uint64_t handle;
+    uid_t user;
     char *text;
     size_t length;
+    UT_hash_handle hh;
+};
+
+/* How many documents a user has open: their texts are ours to keep. */
+struct document_user {
+    uid_t user;
+    unsigned open;
     UT_hash_handle hh;
 };
 
@@ -31,6 +39,7 @@ struct fuse_world {
     pthread_cond_t changed;     /* of connection */
     enum { CONNECTION_AWAITED, CONNECTION_STANDS, CONNECTION_NONE } connection; /* to the kernel; protected by lock */
     struct document *documents; /* protected by lock */
+    struct document_user *document_users; /* protected by lock */
     uint64_t next_document;     /* protected by lock; each worker has numbers of its own: handles outlive it */
 };
 
@@ -65,8 +74,8 @@ void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file
 void files_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *file);
 void files_release(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);
 void files_free_documents(struct fuse_world *w);
-/* Opens the document NODE for a handle: *file is set up for it. */
-int files_open_document(struct fuse_world *w, uint64_t node, struct fuse_file_info *file);
+/* Opens the document NODE for a handle of USER: *file is set up for it. -EMFILE: he has too many, others may go on. */
+int files_open_document(struct fuse_world *w, uint64_t node, uid_t user, struct fuse_file_info *file);
 
 /* folders.c: readdir and readdirplus */
 void folders_opendir(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);

@@ -147,3 +147,33 @@ def test_view_group_by_name_and_mistakes(cache, origin):
     cache.configure(origin, view_mode="0666")
     done = cache.run()
     assert done.returncode == 1 and "0440" in done.stderr
+
+
+MANY = """
+import errno, os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+fds = []
+try:
+    while len(fds) < 3000:
+        fds.append(os.open(sys.argv[1], os.O_RDONLY))
+except OSError as e:
+    print(errno.errorcode[e.errno], len(fds), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("path", [".status", "invalid/small"])
+def test_one_user_does_not_take_all_handles_of_documents(shared, path):
+    """Their texts are kept while they are open."""
+    cache = shared("-o", "allow_other")
+    if path == "invalid/small":
+        os.rename(cache.path("cached", "small"), cache.path("invalid", "small"))
+    greedy = cache.spawn("setpriv", "--reuid", str(STRANGER), "--regid", str(STRANGER), "--clear-groups", sys.executable, "-c", MANY,
+                         cache.path(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert greedy.stdout.readline().decode().split() == ["EMFILE", "1024"]
+    assert cache.status()["counters"]["open_handles"] == 0
+    assert as_user(cache, f"cat {path}", STRANGER + 1).returncode == 0
+    assert as_user(cache, f"cat {path}").returncode != 0
+    greedy.stdin.close()
+    greedy.wait(60)
+    wait_until(lambda: as_user(cache, f"cat {path}").returncode == 0, what="the handles to be given back")
