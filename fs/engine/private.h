@@ -111,6 +111,7 @@ struct image {
     int dead;                /* negative errno that every read gets */
     struct ranges ranges;    /* written by the fetch thread only */
     struct waiters waiters;  /* reads */
+    uint64_t parked;         /* reads that ever were among them */
     struct cursors cursors;
     uint64_t rate;           /* bytes a second of one connection, smoothed; 0: not known yet */
     int64_t wait;            /* ns to a first byte, smoothed */
@@ -144,6 +145,7 @@ struct image {
     bool active;    /* on engine->active, which holds a reference */
     bool beginning; /* the rows thread makes its file */
     bool stopping;  /* being dropped or found changed: no new ranges */
+    uint64_t outlook; /* when nothing was to be asked for those who wait, see outlook_locked(); 0: not known */
     bool wants_room; /* nothing of it is asked for until the rows thread has evicted */
     int64_t through_since; /* monotonic */
     bool no_range;  /* it is asked for without ranges, see whole.c */

@@ -81,6 +81,7 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
             w->offset = offset;
             w->length = length;
             TAILQ_INSERT_TAIL(&image->waiters, w, link);
+            image->parked++;
             r = ENGINE_PARKED;
             visit = visit || !here || image->whole != whole;
         }

@@ -328,12 +328,37 @@ static uint64_t window(const struct image *image, const struct cursor *p)
     return image->through && p->window > THROUGH_AHEAD ? THROUGH_AHEAD : p->window;
 }
 
+static void mix(uint64_t *hash, uint64_t value)
+{
+    *hash = (*hash ^ value) * UINT64_C(0x100000001b3);
+    *hash ^= *hash >> 29;
+}
+
+/*
+ * Whether somebody waits for bytes that nobody asked for depends on this alone: who waits, what is here, what is asked for. Thousands may wait, and
+ * it is asked with each request of any image that ends. 0: not to be relied on, as what goes straight through leaves again.
+ */
+static uint64_t outlook_locked(const struct image *image, const struct choice *c)
+{
+    uint64_t hash = image->parked + 1;
+    mix(&hash, (uintptr_t)image->map);
+    mix(&hash, chunkmap_present(image->map));
+    for (size_t i = 0; i < c->busy_count; i++) {
+        mix(&hash, c->busy[i].first);
+        mix(&hash, c->busy[i].end);
+    }
+    return image->through ? 0 : hash;
+}
+
 /* A read that waits: its missing bytes, and with a sequential reader what it will want next, in one request. */
-static bool choose_demand_locked(const struct image *image, const struct choice *c, struct span *ret)
+static bool choose_demand_locked(struct image *image, const struct choice *c, struct span *ret)
 {
     if (c->demand >= DEMAND_PER_IMAGE)
         return false;
     const struct waiter *w;
+    uint64_t outlook = outlook_locked(image, c);
+    if (outlook != 0 && outlook == image->outlook)
+        return false;
     TAILQ_FOREACH(w, &image->waiters, link) {
         uint64_t end = w->offset + w->length, to = end;
         if (!gap(image, c, w->offset, end, UINT64_MAX / 2, ret))
@@ -345,6 +370,7 @@ static bool choose_demand_locked(const struct image *image, const struct choice 
             to = ret->first + c->segment;
         return gap(image, c, ret->first, to, to - ret->first, ret);
     }
+    image->outlook = outlook;
     return false;
 }
 
@@ -396,7 +422,7 @@ static bool is_waited_for_locked(const struct image *image)
     return false;
 }
 
-static bool choose_locked(const struct image *image, enum fetch_class class, struct span *ret)
+static bool choose_locked(struct image *image, enum fetch_class class, struct span *ret)
 {
     struct choice c = {.busy_count = 0};
     unsigned streams = (unsigned)image->engine->config->streams;
