@@ -130,7 +130,9 @@ static void op_setattr(fuse_req_t request, fuse_ino_t node, struct stat *attr, i
     int touch = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME;
     bool queued = node_kind(node) == KIND_QUEUED || node_kind(node) == KIND_NOT_QUEUED;
     bool truncate = (to_set & FUSE_SET_ATTR_SIZE) != 0 && attr->st_size == 0;
-    if (!queued || (to_set & ~(touch | (truncate ? FUSE_SET_ATTR_SIZE : 0))) != 0)
+    /* Of an image, too: who keeps bases of disks (nova) touches those in use. Its times are its version's, and stay. */
+    bool touched = node_kind(node) == KIND_IMAGE && (to_set & ~touch) == 0;
+    if (!touched && (!queued || (to_set & ~(touch | (truncate ? FUSE_SET_ATTR_SIZE : 0))) != 0))
         fuse_reply_err(request, EPERM);
     else
         op_getattr(request, node, file);

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """auth = keystone: who may have an image's bytes is Glance's policy download_image, and how the two services are asked."""
+import os
+import ssl
+import subprocess
 import threading
 
 import pytest
@@ -181,3 +184,55 @@ def test_service_token_manages(api):
     assert api.ask("GET", "/v2/cache", {"X-Auth-Token": "old-admin"}).status == 401
     assert api.ask("GET", "/v2/cache", {"X-Auth-Token": "old", "X-Service-Token": "nova"}).status == 403
     assert api.ask("GET", "/v2/cache", {"X-Auth-Token": "member", "X-Service-Token": "boss"}).status == 403
+
+
+# ---- whom it believes to be Keystone and Glance
+
+def authority(folder, name):
+    """A certificate of its own, for 127.0.0.1: (certificate, key)."""
+    cert, key = os.path.join(folder, name + ".crt"), os.path.join(folder, name + ".key")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                    f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return cert, key
+
+
+@pytest.fixture
+def system_authorities(tmp_path):
+    """(server certificate and key, another authority's, a command that runs a program with the first among the system's own)."""
+    known, other = authority(tmp_path, "known"), authority(tmp_path, "other")
+    certs = tmp_path / "certs"
+    certs.mkdir()
+    digest = subprocess.run(["openssl", "x509", "-hash", "-noout", "-in", known[0]], check=True, capture_output=True, text=True).stdout.strip()
+    (certs / f"{digest}.0").write_bytes(open(known[0], "rb").read())
+    os.chmod(tmp_path, 0o755)
+    inside = ["unshare", "-m", "sh", "-c", f"mount --bind {certs} /etc/ssl/certs && exec \"$@\"", "sh"]
+    if subprocess.run([*inside, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no mount namespace of one's own here")
+    return known, other, inside
+
+
+@pytest.mark.parametrize("which,status", [("other", 503), ("known", 200)])
+def test_a_ca_file_replaces_the_systems(folder, openstack, system_authorities, request, which, status):
+    """A Keystone whose certificate an authority of the system signed, and auth_ca_file names another one: no token goes there."""
+    from server import Api
+    known, other, inside = system_authorities
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*known)
+    openstack.server.socket = tls.wrap_socket(openstack.server.socket, server_side=True)
+    url = openstack.url.replace("http:", "https:")
+    folder.put("image", b"x")
+    folder.mount()
+
+    class Inside(Api):
+        def command(self, *more):
+            return [*inside, *super().command(*more)]
+    api = Inside(folder, auth="keystone", auth_url=url + "/v3", image_url=url, auth_ca_file={"known": known, "other": other}[which][0])
+    request.addfinalizer(api.close)
+    api.start()
+    assert api.get("/images/image", X_Auth_Token="member").status == status
+    if status == 503:
+        assert not openstack.asked
+    from server import binary
+    done = subprocess.run([*inside, binary("GCFS_MANAGE_BINARY", "manage", "glance-cache-manage"), "-H", url, "--ca-file", {"known": known, "other": other}[which][0], "-A", "member", "list-cached"],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert ("certificate" in done.stdout + done.stderr) == (which == "other"), done.stdout + done.stderr

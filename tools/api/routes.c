@@ -35,7 +35,9 @@ static const struct route {
     {"GET", "v2/images/{id}", MAY_READ, images_show, NULL},
     {"GET", "v2/schemas/image", MAY_ALL, images_schema, NULL},
     {"GET", "v2/schemas/images", MAY_ALL, images_schema, NULL},
-    {"GET", "auth/images/{id}", MAY_READ, download_auth, "authorize"},
+    {"GET", "auth/images/{id}", MAY_READ, download_auth, "authorize"}, /* the path of a download as it came, behind /auth */
+    {"GET", "auth/v1/images/{id}", MAY_READ, download_auth, "authorize"},
+    {"GET", "auth/v2/images/{id}/file", MAY_READ, download_auth, "authorize"},
 
     {"GET", "v2/cache", MAY_MANAGE, cache_list, NULL},
     {"DELETE", "v2/cache", MAY_MANAGE, cache_clear, "clear"},

@@ -81,7 +81,11 @@ static void set_up(CURL *curl, const struct options *o, const char *method, cons
 {
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+#if LIBCURL_VERSION_NUM >= 0x075500 /* 7.85 */
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, r);
@@ -101,8 +105,10 @@ static void set_up(CURL *curl, const struct options *o, const char *method, cons
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
     }
-    if (o->ca_file != NULL)
+    if (o->ca_file != NULL) {
         curl_easy_setopt(curl, CURLOPT_CAINFO, o->ca_file);
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL); /* this file instead of the system's authorities, not beside them */
+    }
 }
 
 void client_ask(const struct options *o, const char *method, const char *url, const char *path, const char *token, const char *data,
