@@ -13,6 +13,7 @@
 #include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "fuse/io.h"
@@ -328,10 +329,18 @@ void files_release(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *f
 
 /* ---- read */
 
-/* LENGTH bytes of FILE from OFFSET, spliced where they lie. */
+/*
+ * LENGTH bytes of FILE from OFFSET, spliced where they lie. A file that somebody cut short is an error: of a short answer the kernel
+ * would take the end for that of the image, and keep it with the inode.
+ */
 static void reply_bytes(fuse_req_t request, const struct image_file *file, uint64_t offset, size_t length)
 {
     struct fuse_bufvec bytes = FUSE_BUFVEC_INIT(length);
+    struct stat st;
+    if (fstat(image_file_fd(file), &st) < 0 || (uint64_t) st.st_size < offset + length) {
+        fuse_reply_err(request, EIO);
+        return;
+    }
     bytes.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
     bytes.buf[0].fd = image_file_fd(file);
     bytes.buf[0].pos = (off_t)offset;

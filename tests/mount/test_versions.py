@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An inode is one version of an image: its bytes never change, whatever the backend, the cache directory and the clock do meanwhile."""
+import errno
 import os
 import signal
 import sqlite3
@@ -147,6 +148,23 @@ def test_a_partial_file_cut_short(cache, origin):
     cache.unmount()
     os.truncate(os.path.join(cache.dir, "incomplete", "x"), MIB)
     cache.mount()
+    same(cache.read("x"), content)
+
+
+def test_a_whole_file_cut_short_under_a_handle(cache, origin):
+    """An error, no end: the kernel would believe that of the inode, also when the image is whole again."""
+    content = origin.put("x", blob(MIB, 4))
+    cache.configure(origin, passthrough="off").mount()
+    same(cache.read("x"), content)
+    cache.wait_cached("x")
+    fd = os.open(cache.image("x"), os.O_RDONLY)
+    try:
+        os.truncate(os.path.join(cache.dir, "x"), MIB // 2)
+        drop_page_cache()
+        assert error_of(pread, fd) == errno.EIO
+    finally:
+        os.close(fd)
+    wait_until(lambda: cache.xattr("x", "open") == "0", what="the handle to be closed")
     same(cache.read("x"), content)
 
 
