@@ -475,3 +475,37 @@ def test_the_guide_names_what_there_is():
     metrics = open(os.path.join(TOP, "tools", "api", "calls", "metrics.c")).read()
     for name in names:
         assert f'"{name}"' in metrics, name
+
+
+# ---- what is built, and installed
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_hardened(name):
+    """Against exploits: a position of its own for each start, nothing to write where functions are looked up, guarded stacks and copies."""
+    needs("readelf")
+    path = program(name)
+    head, symbols = run("readelf", "-hldW", path).stdout, run("readelf", "-sW", path).stdout
+    assert "DYN (Position-Independent Executable file)" in head and "GNU_RELRO" in head and "BIND_NOW" in head
+    assert re.search(r"GNU_STACK .* RW ", head) and "__stack_chk_fail" in symbols
+    if "san.so" not in run("ldd", path).stdout and "__asan" not in symbols:
+        assert re.search(r"__\w+_chk@", symbols), "built without FORTIFY"
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_glances_programs_are_not_overwritten(tmp_path, own):
+    """make install where Debian's glance-api is: refused, with what to do; unless that is wanted. Ours may be replaced."""
+    build = os.path.dirname(os.path.dirname(binary()))
+    if not os.path.exists(os.path.join(build, "fs", "Makefile")):
+        pytest.skip("the program was not built here")
+    bindir = tmp_path / "bin"
+    bindir.mkdir()
+    glances = bindir / "glance-cache-manage"
+    glances.write_bytes(b"\x7fELF of before" if own else b"#!/usr/bin/python3\nprint('Glance')\n")
+
+    def install(*more):
+        return run("make", "-C", build + "/fs", "install-exec-local", f"bindir={bindir}", "DESTDIR=", *more)
+    done = install()
+    assert (done.returncode == 0) == own
+    if not own:
+        assert str(glances) in done.stderr and "dpkg-divert" in done.stderr and "REPLACE_GLANCE=yes" in done.stderr
+        assert install("REPLACE_GLANCE=yes").returncode == 0
