@@ -194,6 +194,23 @@ def test_a_server_that_sends_whole_images_only(cache, origin):
         os.close(fd)
 
 
+@pytest.mark.parametrize("why", ["no ranges", "no version"])
+@pytest.mark.parametrize("size", [3, 5, 33])  # MiB: all of it sent ahead of the reader, or not
+def test_the_last_reader_leaves_a_stream_that_is_not_kept(cache, origin, why, size):
+    """It would wait for the next reader for ever, with its connection."""
+    version = {"etag": "", "modified": ""} if why == "no version" else {}
+    content = origin.put("x", blob(size * MIB, 62), **version)
+    hold = origin.fault("x", no_range=why == "no ranges", hold_from=2 * MIB if size == 3 else None)
+    cache.configure(origin.config(stall_timeout=600), image_cache_max_size="1M", read_ahead_max=0).mount()
+    fd = os.open(cache.image("x"), os.O_RDONLY)
+    same(pread(fd, MIB), content[:MIB])
+    os.close(fd)
+    origin.settle()
+    wait_until(lambda: not cache.status()["fetches"], what="nothing to be fetched")
+    hold.release()
+    same(cache.read("x"), content)
+
+
 # ---- min_free
 
 @pytest.mark.parametrize("min_free", ["100M", "40%"])
