@@ -7,12 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_octal(char c)
+{
+    return c >= '0' && c <= '7';
+}
+
 /* In place: \040 and the like. */
 static void unescape(char *text)
 {
     char *to = text;
     for (const char *c = text; *c != '\0'; c++) {
-        if (*c == '\\' && c[1] >= '0' && c[1] <= '3' && c[2] != '\0' && c[3] != '\0') {
+        if (*c == '\\' && c[1] >= '0' && c[1] <= '3' && is_octal(c[2]) && is_octal(c[3])) {
             *to++ = (char)((c[1] - '0') << 6 | (c[2] - '0') << 3 | (c[3] - '0'));
             c += 3;
         } else {
