@@ -139,9 +139,9 @@ class Maker:
             {"status": 404}, {"status": 403}, {"status": 500}, {"status": 503, "retry_after": 1}, {"status": 429}, {"status": 429, "retry_after": self.pick(1, 1, 3600)},
             {"status": 400, "when": "ranged"}, {"status": 416, "when": "rest"}, {"no_range": True}, {"no_range": True, "when": "rest"},
             {"drop_before_head": True}, {"drop_after": self.pick(0, 1000, 65536, 300000)}, {"stall_after": self.pick(0, 70000)},
-            {"ignore_conditions": True}, {"length": "none", "drop_after": 100000}, {"length": "chunked"}, {"length": 1000},
-            {"content": "short"}, {"status": 500, "when": "listing"}, {"hold_head": True, "when": "listing"}, {"status": 500, "when": "sums"},
-            {"drip": self.pick(*DRIPS)}, {"etag": ""}, {"modified": ""}, {"raw": "garbage\r\n\r\n"}, {"content_range": "bytes 0-0/7"})
+            {"ignore_conditions": True}, {"length": "none", "drop_after": 100000}, {"length": "chunked"}, {"length": 1000, "when": "ranged"},
+            {"content": "short", "when": "ranged"}, {"status": 500, "when": "listing"}, {"hold_head": True, "when": "listing"}, {"status": 500, "when": "sums"},
+            {"drip": self.pick(*DRIPS)}, {"etag": ""}, {"modified": ""}, {"raw": "garbage\r\n\r\n"}, {"content_range": "bytes 0-0/7", "when": "rest"})
         if what.get("when") in ("listing", "sums"):
             image = None
         times = self.pick(1, 1, 2, 3, None)

@@ -80,7 +80,8 @@ class Quiet:
         last, end = {}, time.monotonic() + RECOVERY + self.run.bound
         while True:
             last = self._status()
-            if last and not last["counters"]["open_handles"] and not last["fetches"] and not last["adopting"] and not last["images"]["queued"] \
+            if last and not last["counters"]["open_handles"] and not last["fetches"] and not last["adopting"] \
+                    and last.get("disk", "ok") == "ok" and not last["images"]["queued"] \
                     and not last["images"]["evicted_but_open"]:
                 return
             if time.monotonic() > end:
