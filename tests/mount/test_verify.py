@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images with a published digest: no reader reaches the end of a wrong one, and what was wrong can be found out."""
+import base64
 import errno
 import hashlib
 import os
@@ -54,6 +55,41 @@ def test_the_strongest_digest_counts(cache, origin):
     same(cache.read("image"), RIGHT)
     cache.wait_cached("image")
     assert cache.xattr("image", "os_hash_algo") == "sha512"
+
+
+@pytest.mark.parametrize("header,value", [
+    ("X-Glance-Cache-Hash", lambda c: "sha256=" + sha(c)), ("Content-MD5", lambda c: hashlib.md5(c).hexdigest()),
+    ("Repr-Digest", lambda c: "sha-256=:" + base64.b64encode(hashlib.sha256(c).digest()).decode() + ":")])
+@pytest.mark.parametrize("right", [True, False])
+def test_a_header_of_a_part_tells(cache, origin, header, value, right):
+    """Of an image that only the listing told of, asked for somewhere in its middle first: the digest of the whole is in every answer."""
+    origin.put("image", RIGHT if right else WRONG, headers={header: value(RIGHT)})
+    cache.configure(origin, list_ttl=600, fetch_policy="demand", read_ahead_max=0).mount()
+    assert cache.ls("images") == ["image"]
+    same(cache.read("image", 4 * KIB, MIB), RIGHT[MIB:MIB + 4 * KIB])
+    assert origin.requests("image")[0].range[0] > 0
+    if right:
+        same(cache.read("image"), RIGHT)
+        cache.wait_cached("image")
+        assert "verified by " in cache.logged()
+        return
+    got, code = read_to_the_end(cache.image("image"))
+    assert got < SIZE and code == errno.EIO, f"{got} of {SIZE} bytes, {name_of(code)}"
+    assert cache.ls("cached") == []
+
+
+def test_the_md5_of_the_last_part_is_not_that_of_the_image(cache, origin):
+    """In base64, it is of the body that it comes with."""
+    origin.put("image", RIGHT)
+    last = RIGHT[2 * MIB:]
+    fault = origin.fault("image", when=lambda r: r.range is not None and r.range[0] >= 2 * MIB, headers={
+        "Content-MD5": base64.b64encode(hashlib.md5(last).digest()).decode()})
+    cache.configure(origin, list_ttl=600, fetch_policy="demand", read_ahead_max=0).mount()
+    assert cache.ls("images") == ["image"]
+    same(cache.read("image", None, 2 * MIB), last)
+    assert fault.taken > 0
+    same(cache.read("image"), RIGHT)
+    cache.wait_cached("image")
 
 
 def test_another_document(cache, origin):

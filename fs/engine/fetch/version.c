@@ -32,14 +32,16 @@ static int say(struct range *range, int error, const char *why)
 
 /* ---- the first answer for bytes of a row that only a listing told of names its version */
 
-/* What HEAD says of the image, as if its first bytes had come with it. */
+/* What HEAD says of the image, as if as many of its first bytes had come with it: what it says of its own bytes only is not taken for the whole. */
 static int describe(struct range *range, const struct transfer_head *head, struct image_meta *ret)
 {
     struct image *image = range->image;
     struct engine *e = image->engine;
     struct transfer_head from_start = *head; /* which bytes came was looked at already */
-    if (from_start.ranged)
+    if (from_start.ranged && from_start.first <= from_start.last) {
+        from_start.last -= from_start.first;
         from_start.first = 0;
+    }
     return e->ops->described(e->backend, range->endpoint, image->name, &from_start, NULL, 0, ret);
 }
 
@@ -61,9 +63,8 @@ int version_adopt(struct range *range, const struct transfer_head *head)
     if (meta.size != image->meta.size)
         return say(range, -ESTALE, "its size is not what it was said to be");
     pthread_mutex_lock(&image->lock);
-    bool part = head->ranged && head->first != 0; /* its Content-MD5 may speak of this part only */
     bool settled = image->meta.digest.algorithm != DIGEST_NONE || image->hashing || image->hashed > 0;
-    if (part || settled || meta.digest.algorithm == DIGEST_NONE)
+    if (settled || meta.digest.algorithm == DIGEST_NONE)
         meta.digest = image->meta.digest;
     else
         image->tail_shown = image->tail_shown || image->digest_settled; /* until now nothing held it back */
