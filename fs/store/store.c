@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store: opening the cache directory, its lock, and the files of images in it.
+ * The store: opening the cache directory, and the files of images in it.
  *
  * A file is in one place at a time and moves by rename within the one file system:
  *
@@ -17,15 +17,12 @@
 #include "config-auto.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -33,24 +30,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "store/store.h"
 #include "base/clock.h"
 #include "image/id.h"
+#include "store/private.h"
 
-#define CATALOGUE_NAME ".catalogue.db"
-#define DAMAGED_PREFIX CATALOGUE_NAME ".damaged-"
 #define LABEL_ATTRIBUTE "user.glance-cache-fs"
 #define TAG_ATTRIBUTE LABEL_ATTRIBUTE ".tag"
 
-enum { DAMAGED_KEPT = 3, PLACES = STORE_QUEUE + 1, TRY_BYTES = 1 << 20 };
-
-struct store {
-    char *dir; /* absolute */
-    char *catalogue_path;
-    int places[PLACES]; /* descriptors of directories; STORE_COMPLETE: the cache directory itself */
-    int retired;
-    bool keeps_tags; /* the file system has attributes of files */
-};
+enum { TRY_BYTES = 1 << 20 };
 
 static const char *const place_names[PLACES] = {
     [STORE_PARTIAL] = "incomplete",
@@ -172,60 +159,6 @@ void store_close(struct store *s)
     free(s);
 }
 
-static int read_pid(int fd)
-{
-    char text[16];
-    ssize_t n = pread(fd, text, sizeof text - 1, 0);
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    long pid = strtol(text, NULL, 10);
-    return pid > 0 && pid <= INT_MAX ? (int)pid : 0;
-}
-
-/* Root writes into it, in a folder of another user: not into what he linked there. */
-static int open_lock(int parent, int *ret_fd)
-{
-    struct stat st;
-    int fd = openat(parent, ".lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0640);
-    if (fd < 0)
-        return errno == ELOOP || errno == EISDIR ? -EINVAL : -errno;
-    int r = fstat(fd, &st) < 0 ? -errno : !S_ISREG(st.st_mode) || st.st_nlink != 1 ? -EINVAL : 0;
-    if (r < 0) {
-        close(fd);
-        return r;
-    }
-    *ret_fd = fd;
-    return 0;
-}
-
-int store_lock(const char *dir, int *ret_fd, int *ret_pid)
-{
-    int parent = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (parent < 0)
-        return -errno;
-    int fd = -1, r = open_lock(parent, &fd);
-    close(parent);
-    if (r < 0)
-        return r;
-
-    /* flock(2) belongs to the open file: whoever inherits the descriptor holds the lock with us. */
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        r = -errno;
-        if (r == -EWOULDBLOCK)
-            *ret_pid = read_pid(fd);
-        close(fd);
-        return r;
-    }
-    /* The pid is for people. On a full disk it is missing, and the lock holds all the same. */
-    char text[16];
-    int length = snprintf(text, sizeof text, "%d\n", (int)getpid());
-    if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)length, 0) < 0)
-        errno = 0;
-    *ret_fd = fd;
-    return 0;
-}
-
 const char *store_catalogue_path(const struct store *s)
 {
     return s->catalogue_path;
@@ -314,7 +247,7 @@ static int64_t nanoseconds(struct timespec t)
     return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
-static int stat_regular(int dir, const char *name, struct store_file *ret)
+int store_stat_at(int dir, const char *name, struct store_file *ret)
 {
     struct stat st;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -333,10 +266,10 @@ static int stat_regular(int dir, const char *name, struct store_file *ret)
 
 int store_stat(struct store *s, enum store_place place, const char *name, struct store_file *ret)
 {
-    return stat_regular(place_fd(s, place, name), name, ret);
+    return store_stat_at(place_fd(s, place, name), name, ret);
 }
 
-static int move(int from_dir, const char *from, int to_dir, const char *to)
+int store_move_at(int from_dir, const char *from, int to_dir, const char *to)
 {
     return renameat(from_dir, from, to_dir, to) < 0 ? -errno : 0;
 }
@@ -345,13 +278,13 @@ static bool is_file(int fd, int dir, const char *name)
 {
     struct stat st;
     struct store_file file;
-    return fstat(fd, &st) == 0 && stat_regular(dir, name, &file) == 0 && file.inode == st.st_ino;
+    return fstat(fd, &st) == 0 && store_stat_at(dir, name, &file) == 0 && file.inode == st.st_ino;
 }
 
 int store_publish(struct store *s, const char *name, int fd)
 {
     int from = place_fd(s, STORE_PARTIAL, name), to = s->places[STORE_COMPLETE];
-    int r = move(from, name, to, name);
+    int r = store_move_at(from, name, to, name);
     if (r < 0 && !(r == -ENOENT && is_file(fd, to, name)))
         return r;
     if (fsync(to) < 0 || fsync(from) < 0)
@@ -363,12 +296,10 @@ void store_unpublish(struct store *s, const char *name, int fd)
 {
     int from = s->places[STORE_COMPLETE], to = place_fd(s, STORE_PARTIAL, name);
     if (is_file(fd, from, name))
-        move(from, name, to, name);
+        store_move_at(from, name, to, name);
 }
 
-enum { ROW_NAME_SIZE = 24 };
-
-static void row_name(int64_t row, char name[ROW_NAME_SIZE])
+void store_row_name(int64_t row, char name[ROW_NAME_SIZE])
 {
     assert(row > 0);
     snprintf(name, ROW_NAME_SIZE, "%" PRId64, row);
@@ -377,198 +308,37 @@ static void row_name(int64_t row, char name[ROW_NAME_SIZE])
 int store_retire(struct store *s, enum store_place place, const char *name, int64_t row)
 {
     char to[ROW_NAME_SIZE];
-    row_name(row, to);
-    return move(place_fd(s, place, name), name, s->retired, to);
+    store_row_name(row, to);
+    return store_move_at(place_fd(s, place, name), name, s->retired, to);
 }
 
 int store_quarantine(struct store *s, enum store_place place, const char *name)
 {
-    return move(place_fd(s, place, name), name, s->places[STORE_INVALID], name);
+    return store_move_at(place_fd(s, place, name), name, s->places[STORE_INVALID], name);
 }
 
 int store_open_retired(struct store *s, int64_t row, int *ret_fd)
 {
     char name[ROW_NAME_SIZE];
-    row_name(row, name);
+    store_row_name(row, name);
     return open_regular(s->retired, name, O_RDONLY, ret_fd);
 }
 
-static int remove_file(int dir, const char *name)
+int store_remove_at(int dir, const char *name)
 {
     return unlinkat(dir, name, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 int store_remove(struct store *s, enum store_place place, const char *name)
 {
-    return remove_file(place_fd(s, place, name), name);
+    return store_remove_at(place_fd(s, place, name), name);
 }
 
 int store_remove_retired(struct store *s, int64_t row)
 {
     char name[ROW_NAME_SIZE];
-    row_name(row, name);
-    return remove_file(s->retired, name);
-}
-
-/* ---- going through a folder */
-
-/* A stream of its own, so that scans do not share a position. */
-static int open_stream(int dir, DIR **ret)
-{
-    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    DIR *stream = fdopendir(fd);
-    if (!stream) {
-        int r = -errno;
-        close(fd);
-        return r;
-    }
-    *ret = stream;
-    return 0;
-}
-
-/* The next entry that may be a regular file. 1; 0: the end; negative errno. */
-static int next_entry(DIR *stream, struct dirent **ret)
-{
-    for (;;) {
-        errno = 0;
-        struct dirent *entry = readdir(stream);
-        if (!entry)
-            return -errno;
-        if (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN) {
-            *ret = entry;
-            return 1;
-        }
-    }
-}
-
-int store_scan(struct store *s, enum store_place place, store_scan_fn *fn, void *context)
-{
-    assert(place >= STORE_COMPLETE && place <= STORE_QUEUE);
-    DIR *stream;
-    int r = open_stream(s->places[place], &stream);
-    if (r < 0)
-        return r;
-    struct dirent *entry = NULL;
-    while ((r = next_entry(stream, &entry)) > 0) {
-        struct store_file file;
-        if (!image_id_valid(entry->d_name))
-            continue;
-        r = stat_regular(s->places[place], entry->d_name, &file);
-        if (r == -ENOENT || r == -EINVAL) /* gone since, or no file after all */
-            continue;
-        if (r >= 0)
-            r = fn(context, entry->d_name, &file);
-        if (r != 0)
-            break;
-    }
-    closedir(stream);
-    return r;
-}
-
-/* The row that a name in .retired/ stands for; 0: none. */
-static int64_t parse_row(const char *name)
-{
-    char canonical[ROW_NAME_SIZE];
-    errno = 0;
-    long long row = strtoll(name, NULL, 10);
-    if (errno || row <= 0)
-        return 0;
-    row_name(row, canonical);
-    return strcmp(name, canonical) ? 0 : row;
-}
-
-int store_scan_retired(struct store *s, int (*fn)(void *context, int64_t row), void *context)
-{
-    DIR *stream;
-    int r = open_stream(s->retired, &stream);
-    if (r < 0)
-        return r;
-    struct dirent *entry = NULL;
-    while ((r = next_entry(stream, &entry)) > 0) {
-        int64_t row = parse_row(entry->d_name);
-        if (row == 0)
-            continue;
-        r = fn(context, row);
-        if (r != 0)
-            break;
-    }
-    closedir(stream);
-    return r;
-}
-
-/* ---- a damaged catalogue */
-
-/* The log first, the database last: a log left beside a new database would be taken for its own. */
-static const char *const catalogue_suffixes[] = { "-wal", "-shm", "-journal", "" };
-enum { SUFFIXES = sizeof catalogue_suffixes / sizeof catalogue_suffixes[0] };
-
-static int move_catalogue(struct store *s, const char *to)
-{
-    int dir = s->places[STORE_COMPLETE];
-    for (int i = 0; i < SUFFIXES; i++) {
-        char from[NAME_MAX + 1], target[NAME_MAX + 1];
-        snprintf(from, sizeof from, CATALOGUE_NAME "%s", catalogue_suffixes[i]);
-        snprintf(target, sizeof target, "%s%s", to, catalogue_suffixes[i]);
-        int r = move(dir, from, dir, target);
-        if (r < 0 && r != -ENOENT)
-            return r;
-    }
-    return fsync(dir) < 0 ? -errno : 0;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), end_length = strlen(end);
-    return length >= end_length && !strcmp(text + length - end_length, end);
-}
-
-static int is_damaged_copy(const struct dirent *entry)
-{
-    const char *name = entry->d_name;
-    return !strncmp(name, DAMAGED_PREFIX, strlen(DAMAGED_PREFIX)) && !ends_with(name, "-wal") &&
-           !ends_with(name, "-shm") && !ends_with(name, "-journal");
-}
-
-/* Their names sort by time. */
-static int remove_oldest_copies(struct store *s)
-{
-    int dir = s->places[STORE_COMPLETE];
-    struct dirent **entries;
-    int n = scandirat(dir, ".", &entries, is_damaged_copy, alphasort);
-    if (n < 0)
-        return -errno;
-    int r = 0;
-    for (int i = 0; i < n; i++) {
-        for (int j = 0; i < n - DAMAGED_KEPT && j < SUFFIXES && r >= 0; j++) {
-            char name[NAME_MAX + 16];
-            snprintf(name, sizeof name, "%s%s", entries[i]->d_name, catalogue_suffixes[j]);
-            r = remove_file(dir, name);
-        }
-        free(entries[i]);
-    }
-    free(entries);
-    return r;
-}
-
-int store_set_catalogue_aside(struct store *s, int64_t now)
-{
-    time_t seconds = (time_t)(now / NS_PER_S);
-    struct tm tm;
-    if (!gmtime_r(&seconds, &tm))
-        return -EINVAL;
-    char stamp[32], to[96];
-    strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
-    /* A second one within the second does not replace the first. */
-    for (int i = 0;; i++) {
-        snprintf(to, sizeof to, i ? DAMAGED_PREFIX "%s.%d" : DAMAGED_PREFIX "%s", stamp, i);
-        struct stat st;
-        if (fstatat(s->places[STORE_COMPLETE], to, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            break;
-    }
-    int r = move_catalogue(s, to);
-    return r < 0 ? r : remove_oldest_copies(s);
+    store_row_name(row, name);
+    return store_remove_at(s->retired, name);
 }
 
 /* ---- space and labels */
