@@ -30,6 +30,7 @@ struct config_api {
     int auth;                 /* enum api_auth; none | token | keystone; default none */
     char *admin_token_file;   /* token: who may manage */
     char *reader_token_file;  /* token: who may download; without it, the admin token only */
+    char *temp_url_key_file;  /* the key of links that carry their own permission; NULL: there are none */
     char **server_names;      /* names that browsers may use for this server, besides localhost and addresses */
     size_t server_name_count;
     char *auth_url;           /* keystone: https://keystone:5000/v3 */

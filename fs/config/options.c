@@ -225,6 +225,10 @@ static const struct config_option options[] = {
     {API(reader_token_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/reader-token",
      .text = "With auth = token: a file with one line, a token that is good for downloads and for looking at the state of "
              "the cache, but changes nothing."},
+    {API(temp_url_key_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/temp-url-key",
+     .text = "A file with one line, the key of signed links: /v1/account/container/id?temp_url_sig=...&temp_url_expires=... gives the "
+             "image to everyone who has the link, whatever auth says, as Swift's TempURL does and Ironic uses it. Without it there "
+             "are none."},
     {API(server_names), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.server_name_count),
      .example = "images.example.org",
      .text = "With auth = none: names under which a browser may reach the server, besides addresses and localhost. "

@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 static const struct {
     const char *name;
@@ -127,4 +128,22 @@ void digest_stream_free(struct digest_stream *stream)
         return;
     EVP_MD_CTX_free(stream->context);
     free(stream);
+}
+
+int digest_hmac(enum digest_algorithm algorithm, const char *key, const char *text, struct digest *ret)
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned char value[EVP_MAX_MD_SIZE];
+    unsigned length = 0;
+    if (!known(algorithm))
+        return -EINVAL;
+    if (HMAC(algorithms[algorithm].md(), key, (int)strlen(key), (const unsigned char *)text, strlen(text), value, &length) == NULL)
+        return -ENOTSUP;
+    ret->algorithm = algorithm;
+    for (unsigned i = 0; i < length; i++) {
+        ret->hex[2 * i] = digits[value[i] >> 4];
+        ret->hex[2 * i + 1] = digits[value[i] & 15];
+    }
+    ret->hex[2 * length] = '\0';
+    return 0;
 }

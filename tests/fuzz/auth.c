@@ -23,6 +23,25 @@ const char *MHD_lookup_connection_value(struct MHD_Connection *connection, enum 
     return strcmp(key, "X-Auth-Token") == 0 ? "token" : strcmp(key, "X-Service-Token") == 0 ? service_token : NULL;
 }
 
+#if MHD_VERSION >= 0x00097601
+struct MHD_BasicAuthInfo *MHD_basic_auth_get_username_password3(struct MHD_Connection *connection)
+{
+    (void) connection;
+    return NULL;
+}
+#else
+char *MHD_basic_auth_get_username_password(struct MHD_Connection *connection, char **password)
+{
+    (void) connection, (void) password;
+    return NULL;
+}
+#endif
+
+void MHD_free(void *memory)
+{
+    free(memory);
+}
+
 const union MHD_ConnectionInfo *MHD_get_connection_info(struct MHD_Connection *connection, enum MHD_ConnectionInfoType type, ...)
 {
     (void) connection, (void) type;

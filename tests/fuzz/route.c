@@ -28,6 +28,25 @@ const char *MHD_lookup_connection_value(struct MHD_Connection *connection, enum 
     return NULL;
 }
 
+#if MHD_VERSION >= 0x00097601
+struct MHD_BasicAuthInfo *MHD_basic_auth_get_username_password3(struct MHD_Connection *connection)
+{
+    (void) connection;
+    return NULL;
+}
+#else
+char *MHD_basic_auth_get_username_password(struct MHD_Connection *connection, char **password)
+{
+    (void) connection, (void) password;
+    return NULL;
+}
+#endif
+
+void MHD_free(void *memory)
+{
+    free(memory);
+}
+
 const union MHD_ConnectionInfo *MHD_get_connection_info(struct MHD_Connection *connection, enum MHD_ConnectionInfoType type, ...)
 {
     (void) connection, (void) type;
@@ -71,7 +90,7 @@ static enum MHD_Result called(struct request *r, enum permission least, bool wit
 }
 
 #define CALL(name, least, with_id) enum MHD_Result name(struct request *r) { return called(r, least, with_id); }
-CALL(download_image, MAY_READ, true) CALL(download_auth, MAY_READ, true) CALL(images_list, MAY_READ, false)
+CALL(download_image, MAY_READ, true) CALL(download_auth, MAY_READ, true) CALL(download_signed, MAY_ALL, true) CALL(images_list, MAY_READ, false)
 CALL(images_show, MAY_READ, true) CALL(images_schema, MAY_ALL, false) CALL(cache_list, MAY_MANAGE, false)
 CALL(cache_queue, MAY_MANAGE, true) CALL(cache_delete, MAY_MANAGE, true) CALL(cache_clear, MAY_MANAGE, false)
 CALL(cache_show, MAY_MANAGE, true) CALL(cache_nodes, MAY_MANAGE, true) CALL(cache_clean, MAY_MANAGE, false)

@@ -17,6 +17,7 @@
 
 #include "api/access/auth.h"
 #include "api/access/service.h"
+#include "api/access/signing.h"
 #include "api/calls/history.h"
 #include "api/http/api.h"
 #include "api/http/audit.h"
@@ -175,8 +176,8 @@ static void reload(struct server *s)
     const struct config_api *config = &s->api->config->api;
     char *cert = NULL, *key = NULL;
     int r = auth_reload(s->api->auth);
-    int audit = audit_reopen(s->api->audit);
-    r = r == 0 ? audit : r;
+    int audit = audit_reopen(s->api->audit), signing = signing_reload(s->api->signing);
+    r = r < 0 ? r : audit < 0 ? audit : signing;
     if (config->tls_cert_file != NULL) {
         int error = read_certificate(config, &cert, &key);
         for (size_t i = 0; error == 0 && i < config->listen_count; i++)
@@ -238,6 +239,8 @@ static int serve(struct api *api)
     int r = auth_new(api->config, &api->auth);
     if (r == 0)
         r = audit_new(api->config->api.audit_log, &api->audit);
+    if (r == 0)
+        r = signing_new(api->config->api.temp_url_key_file, &api->signing);
     api->connections = connections_new(&api->config->api);
     api->history = history_new();
     if (r == 0 && (s.listeners == NULL || api->connections == NULL || api->history == NULL))
@@ -258,6 +261,7 @@ static int serve(struct api *api)
     history_free(api->history);
     connections_free(api->connections);
     audit_free(api->audit);
+    signing_free(api->signing);
     auth_free(api->auth);
     return r;
 }

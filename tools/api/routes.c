@@ -31,6 +31,7 @@ static const struct route {
     {"GET", "v2/images/{id}/file", MAY_READ, download_image, "download"},
     {"GET", "images/{id}", MAY_READ, download_image, "download"},
     {"GET", "v1/images/{id}", MAY_READ, download_image, "download"},
+    {"GET", "v1/*/*/{id}", MAY_ALL, download_signed, "download"}, /* who may is in the link */
     {"GET", "v2/images", MAY_READ, images_list, NULL},
     {"GET", "v2/images/{id}", MAY_READ, images_show, NULL},
     {"GET", "v2/schemas/image", MAY_ALL, images_schema, NULL},

@@ -104,13 +104,16 @@ void auth_free(struct auth *a)
     free(a);
 }
 
-/* X-Auth-Token, or Authorization: Bearer. NULL: none. */
-static const char *token_of(const struct request *r)
+/* X-Auth-Token, or Authorization: Bearer, or the password of Authorization: Basic, whoever the user. NULL: none. */
+static const char *token_of(struct request *r)
 {
     const char *token = request_header(r, "X-Auth-Token");
     if (token == NULL) {
-        const char *bearer = request_header(r, "Authorization");
-        token = bearer != NULL && strncasecmp(bearer, "Bearer ", 7) == 0 ? bearer + 7 : NULL;
+        const char *given = request_header(r, "Authorization");
+        if (given != NULL && strncasecmp(given, "Bearer ", 7) == 0)
+            token = given + 7;
+        else if (given != NULL && strncasecmp(given, "Basic ", 6) == 0)
+            token = r->password != NULL ? r->password : (r->password = request_password(r));
     }
     return token != NULL && token[0] != '\0' ? token : NULL;
 }

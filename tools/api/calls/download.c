@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "api/access/auth.h"
+#include "api/access/signing.h"
 #include "api/cache/mount.h"
 #include "api/http/api.h"
 #include "api/http/range.h"
@@ -214,15 +215,12 @@ static bool answer_closed(struct request *r, enum MHD_Result *ret)
     return true;
 }
 
-enum MHD_Result download_image(struct request *r)
+/* The caller may have it. */
+static enum MHD_Result send_image(struct request *r)
 {
-    unsigned status;
-    char message[512];
     struct facts f;
     int fd = -1;
     enum MHD_Result result;
-    if (!auth_downloads(r, r->id, &status, message, sizeof(message)))
-        return status == 204 ? reply_empty(r, 204) : reply_error(r, status, "%s", message);
     if (answer_closed(r, &result))
         return result;
     int error = mount_open(r->api->mount, r->id, &fd);
@@ -240,6 +238,27 @@ enum MHD_Result download_image(struct request *r)
         return read_error < 0 ? no_bytes_to_send(r, read_error, &f) : reply_errno(r, error, "open image");
     }
     return answer(r, &f, fd);
+}
+
+enum MHD_Result download_image(struct request *r)
+{
+    unsigned status;
+    char message[512];
+    if (!auth_downloads(r, r->id, &status, message, sizeof(message)))
+        return status == 204 ? reply_empty(r, 204) : reply_error(r, status, "%s", message);
+    return send_image(r);
+}
+
+/* GET /v1/ACCOUNT/CONTAINER/ID?temp_url_sig=… */
+enum MHD_Result download_signed(struct request *r)
+{
+    if (!signing_has_key(r->api->signing))
+        return reply_error(r, 404, "there is nothing at this path");
+    const char *why = signing_refuses(r->api->signing, r);
+    if (why != NULL)
+        return reply_error(r, 401, "%s", why);
+    snprintf(r->who.user, sizeof(r->who.user), "signed link");
+    return send_image(r);
 }
 
 /* For a proxy's auth_request: may the caller have this image? */

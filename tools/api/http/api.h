@@ -29,6 +29,7 @@ struct audit;
 struct auth;
 struct connections;
 struct history;
+struct signing;
 
 /* Since the server's start; each its own, none protected by a lock. */
 struct api_counters {
@@ -43,6 +44,7 @@ struct api {
     const char *mount;
     struct auth *auth;
     struct audit *audit;
+    struct signing *signing;
     struct connections *connections;
     struct history *history;
     struct api_counters counters;
@@ -75,6 +77,7 @@ struct request {
     const char *method;
     char *uri;                        /* as it came */
     char *path;                       /* its path, in pieces: the segments point into it */
+    char *password;                   /* of Authorization: Basic, where that was asked for */
     char *query;                      /* behind the '?'; "" */
     const char *segments[SEGMENTS_MAX]; /* decoded */
     unsigned segment_count;
@@ -100,6 +103,8 @@ void request_free(struct request *r);
 /* Splits and decodes the URI. NULL; or what is wrong with it. */
 const char *request_split(struct request *r);
 const char *request_header(const struct request *r, const char *name); /* NULL: none */
+/* The password of Authorization: Basic, to be freed; NULL: there is none. */
+char *request_password(const struct request *r);
 bool request_is(const struct request *r, const char *method);
 bool request_wants_page(const struct request *r); /* a browser: it accepts text/html by name */
 /* Fills request_id (the client's X-OpenStack-Request-ID, when it is one, or a new one) and client. */
@@ -131,7 +136,7 @@ enum MHD_Result routes_answer(struct request *r);
 /* ---- the calls */
 
 typedef enum MHD_Result call_fn(struct request *r);
-call_fn download_image, download_auth;
+call_fn download_image, download_signed, download_auth;
 call_fn images_list, images_show, images_schema;
 call_fn cache_list, cache_queue, cache_delete, cache_clear, cache_show, cache_nodes, cache_clean, cache_prune, cache_pin, cache_unpin,
     cache_stop, cache_forget;

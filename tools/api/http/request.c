@@ -30,6 +30,9 @@ void request_free(struct request *r)
 {
     if (r == NULL)
         return;
+    if (r->password != NULL)
+        explicit_bzero(r->password, strlen(r->password));
+    free(r->password);
     free(r->path);
     free(r->uri);
     free(r);
@@ -69,6 +72,24 @@ const char *request_split(struct request *r)
 const char *request_header(const struct request *r, const char *name)
 {
     return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+char *request_password(const struct request *r)
+{
+    char *password = NULL;
+#if MHD_VERSION >= 0x00097601
+    struct MHD_BasicAuthInfo *given = MHD_basic_auth_get_username_password3(r->connection);
+    if (given != NULL && given->password != NULL)
+        password = strndup(given->password, given->password_len);
+    MHD_free(given);
+#else
+    char *given = NULL, *user = MHD_basic_auth_get_username_password(r->connection, &given);
+    if (user != NULL && given != NULL)
+        password = strdup(given);
+    MHD_free(user);
+    MHD_free(given);
+#endif
+    return password;
 }
 
 bool request_is(const struct request *r, const char *method)
