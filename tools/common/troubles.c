@@ -38,6 +38,13 @@ json_t *troubles_of(const json_t *status)
     }
     if (down > 0 && down < json_array_size(endpoints))
         add(list, "%zu of %zu endpoints answer", json_array_size(endpoints) - down, json_array_size(endpoints));
+    const char *disk = text_of(status, "disk");
+    if (disk[0] != '\0' && strcmp(disk, "ok") != 0)
+        add(list, "the disk of the cache directory: %s", disk);
+    json_int_t left = json_integer_value(json_object_get(json_object_get(status, "left_alone"), "files"));
+    if (left > 0)
+        add(list, "%" JSON_INTEGER_FORMAT " file%s of the cache directory %s not known to the backend, and left alone", left, left == 1 ? "" : "s",
+            left == 1 ? "is" : "are");
     const char *passthrough = json_string_value(json_object_get(status, "passthrough"));
     if (passthrough != NULL && strcmp(passthrough, "on") != 0 && strcmp(passthrough, "off: passthrough = off") != 0) /* as it was wanted */
         add(list, "not passed through: %s", strncmp(passthrough, "off: ", 5) == 0 ? passthrough + 5 : passthrough);

@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/cache/mount.h"
+#include "api/calls/process.h"
 #include "api/http/api.h"
 #include "api/http/connections.h"
+#include "common/troubles.h"
 
 #define PREFIX "glance_cache_"
 
@@ -55,7 +58,6 @@ static void write_gauges(FILE *out, const json_t *status)
         {"space", "used", "used_bytes", "What they take."},
         {"space", "disk_total", "disk_bytes", "Size of the file system that holds the cache."},
         {"space", "disk_available", "disk_available_bytes", "What is free there."},
-        {"images", "cached", "images", "Images whole in the cache."},
         {"images", "incomplete", "images_incomplete", "Images partly here."},
         {"images", "queued", "images_queued", "Images waiting for prefetch."},
         {"images", "invalid", "images_invalid", "Fetches that failed verification or for good."},
@@ -64,6 +66,76 @@ static void write_gauges(FILE *out, const json_t *status)
         one(out, all[i].name, "gauge", all[i].help, number(json_object_get(status, all[i].group), all[i].key));
     one(out, "fetches_under_way", "gauge", "Images being fetched.", (double)json_array_size(json_object_get(status, "fetches")));
     one(out, "mounted_timestamp_seconds", "gauge", "When the cache was mounted.", number(status, "mounted_at"));
+}
+
+/* Labels may hold anything but these three as it is. */
+static void label(FILE *out, const char *name, const char *value)
+{
+    fprintf(out, "%s=\"", name);
+    for (; *value != '\0'; value++) {
+        if (*value == '\n')
+            fputs("\\n", out);
+        else
+            fprintf(out, *value == '"' || *value == '\\' ? "\\%c" : "%c", *value);
+    }
+    fputc('"', out);
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text != NULL ? text : "";
+}
+
+/* `glance_cache_images` without a label is that of cached ones, as it was before there were labels. */
+static void write_states(FILE *out, const json_t *status)
+{
+    static const char *const states[] = {"cached", "incomplete", "queued", "invalid", "evicted_but_open"};
+    const json_t *images = json_object_get(status, "images");
+    one(out, "images", "gauge", "Images by what is here of them; without a label: cached.", number(images, "cached"));
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+        fprintf(out, PREFIX "images{state=\"%s\"} %.17g\n", states[i], number(images, states[i]));
+}
+
+static void write_backend(FILE *out, const json_t *status)
+{
+    static const struct { const char *key, *name, *help; } all[] = {
+        {NULL, "backend_up", "1: the endpoint answers, as far as it was asked."},
+        {"last_ok", "backend_last_success_timestamp_seconds", "When it answered last as it should; 0: never."},
+        {"last_error_at", "backend_last_error_timestamp_seconds", "When it failed last; 0: never."},
+        {"failures_in_a_row", "backend_failures_in_a_row", "Requests to it that failed since it answered last."},
+    };
+    const json_t *endpoints = json_object_get(json_object_get(status, "backend"), "endpoints"), *endpoint;
+    size_t k;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        head(out, all[i].name, "gauge", all[i].help);
+        json_array_foreach(endpoints, k, endpoint) {
+            fprintf(out, PREFIX "%s{", all[i].name);
+            label(out, "endpoint", text_of(endpoint, "endpoint"));
+            fprintf(out, "} %.17g\n", all[i].key != NULL ? number(endpoint, all[i].key) : strcmp(text_of(endpoint, "state"), "ok") == 0);
+        }
+    }
+    one(out, "backend_listed_timestamp_seconds", "gauge", "When the backend was listed last; 0: never.",
+        number(json_object_get(status, "backend"), "listed_at"));
+}
+
+/* Is all as it should be? */
+static void write_health(FILE *out, const json_t *status)
+{
+    const char *disk = text_of(status, "disk");
+    head(out, "build_info", "gauge", "Always 1; its labels say what runs.");
+    fprintf(out, PREFIX "build_info{");
+    label(out, "version", text_of(status, "version"));
+    fputc(',', out);
+    label(out, "backend", text_of(json_object_get(status, "backend"), "type"));
+    fputs("} 1\n", out);
+    json_t *troubles = troubles_of(status);
+    one(out, "troubles", "gauge", "What is wrong, by number; glance-cache-top tells what.", (double)json_array_size(troubles));
+    json_decref(troubles);
+    one(out, "passthrough", "gauge", "1: the kernel reads cached images by itself.", strcmp(text_of(status, "passthrough"), "on") == 0);
+    one(out, "disk_ok", "gauge", "1: the cache directory can be used; 0: nothing is kept.", disk[0] == '\0' || strcmp(disk, "ok") == 0);
+    one(out, "left_alone_files", "gauge", "Files of the cache directory that the backend does not know, left as they are.",
+        number(json_object_get(status, "left_alone"), "files"));
 }
 
 static void write_durations(FILE *out, const json_t *status)
@@ -119,9 +191,13 @@ enum MHD_Result metrics_show(struct request *r)
     if (error == 0) {
         write_counters(out, status);
         write_gauges(out, status);
+        write_states(out, status);
+        write_backend(out, status);
+        write_health(out, status);
         write_durations(out, status);
     }
     write_own(out, r->api);
+    process_write(out);
     json_decref(status);
     if (fclose(out) != 0) {
         free(text);
