@@ -47,7 +47,7 @@ static void *run_fetch(void *context)
 
 static void sync_tick(void *context)
 {
-    finish_checkpoint_all(context);
+    checkpoint_all(context);
 }
 
 static void rows_tick(void *context)
@@ -166,7 +166,7 @@ void engine_stop(struct engine *e)
     tasks_finish(e->hash);
     tasks_finish(e->sync);
     if (e->touches != NULL)
-        finish_checkpoint_last(e);
+        checkpoint_last(e);
     tasks_finish(e->rows);
     probe_free_all(e);
     free(e->auth.body);

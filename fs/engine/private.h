@@ -478,13 +478,13 @@ void lookup_retry_early(struct engine *e); /* on the fetch thread: those that pa
 void lookup_stop(struct engine *e); /* after the fetch thread ended: wakes who waits for answers that will not come */
 void probe_free_all(struct engine *e);
 
-/* ---- finish.c: hashing, checkpoints, publishing */
+/* ---- publish/hasher.c, verify.c, checkpoint.c */
 
-void finish_hash_locked(struct image *image);   /* any thread: let the digest follow what is here by now */
-void finish_write_version(struct image *image); /* blocks: what the first answer for bytes told of its version, to the catalogue */
-void finish_start(struct image *image);         /* on the fetch thread: all chunks are here and the digest is settled */
-void finish_checkpoint_all(struct engine *e);   /* on the sync thread, about once a second */
-void finish_checkpoint_last(struct engine *e);  /* at the end, with only the rows thread left, which ends it */
+void hasher_follow_locked(struct image *image); /* any thread: let the digest follow what is here by now */
+void verify_start(struct image *image);         /* on the fetch thread: all chunks are here and the digest is settled */
+void checkpoint_version(struct image *image);   /* blocks: what the first answer for bytes told of its version, to the catalogue */
+void checkpoint_all(struct engine *e);          /* on the sync thread, about once a second */
+void checkpoint_last(struct engine *e);         /* at the end, with only the rows thread left, which ends it */
 
 /* ---- lookup/listing.c */
 

@@ -259,7 +259,7 @@ void fetch_attend(struct image *image)
     if (settle)
         published_settle(image);
     if (finish) {
-        finish_start(image);
+        verify_start(image);
     } else if (dead || state == IMAGE_COMPLETE || state == IMAGE_RETIRED) {
         fetch_leave(image);
     } else if (!image->beginning && !image->stopping) {

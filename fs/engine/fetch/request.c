@@ -49,7 +49,7 @@ static int take_whole_body(struct range *range)
 static void write_version(void *context)
 {
     struct image *image = context;
-    finish_write_version(image);
+    checkpoint_version(image);
     image_put(image);
 }
 
@@ -144,7 +144,7 @@ static void arrived(struct range *range, uint64_t length)
     image->fetched += length;
     image->last_progress = clock_now();
     image_take_ready_locked(image, 0, &ready);
-    finish_hash_locked(image);
+    hasher_follow_locked(image);
     pthread_mutex_unlock(&image->lock);
     ledger_count(image->engine->ledger, COUNT_BYTES_FETCHED, length);
     wake_all(&ready);

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checkpoints: the sync thread makes bytes durable before the map says that they are here.
+ *
+ * Order on disk: data, fdatasync, then map.
+ */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine/publish/private.h"
+
+/* ---- the version */
+
+/* Learned from the first answer for bytes: which version this is. */
+void checkpoint_version(struct image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    bool needed = image->described == 0 && (image->meta.etag[0] != '\0' || image->meta.modified[0] != '\0');
+    struct image_meta meta = image->meta;
+    image->described = needed ? clock_now() : image->described;
+    pthread_mutex_unlock(&image->lock);
+    int r = needed ? catalogue_describe(image->engine->catalogue, image->row, &meta, clock_now()) : 0;
+    if (r < 0 && r != -ESTALE)
+        log_errno(r, "%s: which version it is could not be written to the catalogue", image->name);
+}
+
+/* ---- what the disk did not take */
+
+/* On the fetch thread: what the disk did not take may read back as anything. It is served without the disk then. */
+static void leave_disk(void *context)
+{
+    struct image *image = context;
+    pthread_mutex_lock(&image->lock);
+    bool failed = image->disk_failed && !image->finishing && image->state == IMAGE_PARTIAL && image->dead == 0;
+    pthread_mutex_unlock(&image->lock);
+    if (failed && !image->stopping)
+        through_start(image, "the disk did not take its bytes");
+    fetch_schedule(image->engine);
+    image_put(image);
+}
+
+int checkpoint_sync_data(struct image *image, int fd)
+{
+    int r = fdatasync(fd) < 0 ? -errno : 0;
+    if (r < 0)
+        log_errno(r, "%s: its bytes could not be written to the disk; they are dropped", image->name);
+    pthread_mutex_lock(&image->lock);
+    image->disk_failed = image->disk_failed || r < 0;
+    if (r < 0)
+        image_untrack_locked(image); /* nor does the next worker believe it */
+    r = image->disk_failed ? -EIO : 0;
+    pthread_mutex_unlock(&image->lock);
+    return r;
+}
+
+void checkpoint_forsake_disk(struct image *image, bool done)
+{
+    pthread_mutex_lock(&image->lock);
+    if (done)
+        image->finishing = false;
+    pthread_mutex_unlock(&image->lock);
+    if (!engine_post(image->engine, leave_disk, image_ref(image)))
+        image_put(image);
+}
+
+/* ---- maps */
+
+/* A map whose bytes are on the disk, on its way to the catalogue. Holds the reference that came with being dirty. */
+struct map_write {
+    struct image *image;
+    struct image_file *file; /* that the map is of */
+    struct chunkmap *map;
+};
+
+/*
+ * On the rows thread, as everything that gives a row another file: the map of a file that was dropped meanwhile must not become that of
+ * the next one.
+ */
+static void commit_map(void *context)
+{
+    struct map_write *w = context;
+    struct image *image = w->image;
+    size_t length;
+    const void *bits = chunkmap_bits(w->map, &length);
+    int r = 0;
+
+    pthread_mutex_lock(&image->lock);
+    bool same = image->file == w->file && image->state == IMAGE_PARTIAL;
+    pthread_mutex_unlock(&image->lock);
+    if (same) {
+        checkpoint_version(image);
+        r = catalogue_checkpoint(image->engine->catalogue, image->row, bits, length, chunkmap_present(w->map), clock_now());
+    }
+    if (r < 0 && r != -ESTALE)
+        log_errno(r, "%s: a checkpoint failed; what arrived since the last one would be fetched again after a restart", image->name);
+    pthread_mutex_lock(&image->lock);
+    if (same && r == 0 && image->file == w->file && image->state == IMAGE_PARTIAL) { /* else it counts as cached by now */
+        space_count(image, -(int64_t)(chunkmap_present(w->map) - image->written), 0);
+        image->written = chunkmap_present(w->map);
+    } else if (r < 0 && r != -ESTALE) {
+        image_dirty_locked(image);
+    }
+    pthread_mutex_unlock(&image->lock);
+    image_file_put(w->file);
+    chunkmap_free(w->map);
+    image_put(image);
+    free(w);
+}
+
+/* On the sync thread: data, then the map. */
+static void checkpoint(struct image *image)
+{
+    struct map_write w = {.image = image};
+
+    pthread_mutex_lock(&image->lock);
+    bool dirty = image->dirty && !image->finishing;
+    bool partial = image->state == IMAGE_PARTIAL && !image->through && image->dead == 0;
+    if (dirty && partial && chunkmap_copy(image->map, &w.map) == 0)
+        w.file = image_file_ref(image->file);
+    if (dirty)
+        image->dirty = false;
+    pthread_mutex_unlock(&image->lock);
+    if (!dirty)
+        return;
+    int r = w.map == NULL ? -ENOMEM : checkpoint_sync_data(image, w.file->fd);
+    struct map_write *task = r < 0 ? NULL : malloc(sizeof(*task));
+    if (task != NULL) {
+        *task = w;
+        tasks_add(image->engine->rows, commit_map, task);
+        return;
+    }
+    if (r == -EIO)
+        checkpoint_forsake_disk(image, false);
+    image_file_put(w.file);
+    chunkmap_free(w.map);
+    image_put(image); /* the reference that came with being dirty */
+}
+
+/* Images that are in memory, with a reference each: the table may not stay locked while the disk works. free() it. */
+static struct image **all_images(struct engine *e, size_t *ret_count)
+{
+    size_t n = 0;
+    struct image *image, *next;
+    pthread_mutex_lock(&e->lock);
+    struct image **list = calloc(HASH_COUNT(e->images) + 1, sizeof(struct image *));
+    if (list != NULL) {
+        HASH_ITER(hh, e->images, image, next) {
+            list[n++] = image_ref(image);
+        }
+    }
+    pthread_mutex_unlock(&e->lock);
+    *ret_count = n;
+    return list;
+}
+
+static void checkpoint_images(struct engine *e)
+{
+    size_t n;
+    struct image **list = all_images(e, &n);
+    for (size_t i = 0; i < n; i++) {
+        checkpoint(list[i]);
+        image_put(list[i]);
+    }
+    free(list);
+}
+
+void checkpoint_all(struct engine *e)
+{
+    checkpoint_images(e);
+    touches_flush(e->touches, e->catalogue);
+}
+
+/* What was on its way to be published stays partial, with all its chunks; the next start goes on from there. */
+void checkpoint_last(struct engine *e)
+{
+    size_t n;
+    struct image **list = all_images(e, &n);
+    for (size_t i = 0; i < n; i++) {
+        pthread_mutex_lock(&list[i]->lock);
+        list[i]->finishing = false;
+        pthread_mutex_unlock(&list[i]->lock);
+        image_put(list[i]);
+    }
+    free(list);
+    checkpoint_images(e);
+    touches_flush(e->touches, e->catalogue);
+}

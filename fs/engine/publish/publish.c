@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * On the sync thread: what is whole and verified becomes a complete image.
+ *
+ * Order on disk: fdatasync, rename into place, sync the directory, then commit.
+ */
+#include "config-auto.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "engine/publish/private.h"
+
+void publish_failed(void *context)
+{
+    struct image *image = context;
+    pthread_mutex_lock(&image->lock);
+    image->finishing = false;
+    image->unfinished_at = clock_monotonic();
+    pthread_mutex_unlock(&image->lock);
+    fetch_fail(image, -EIO, "it could not be moved into place in the cache directory");
+    image_put(image);
+}
+
+/* What the file itself says it is, for the day the catalogue is lost. */
+static void label_file(const struct image *image, int fd)
+{
+    char label[IMAGE_LABEL_MAX];
+    image_label_write(&image->meta, label, sizeof(label));
+    store_set_label(fd, label); /* where it cannot be kept, the backend is asked instead */
+}
+
+/* While its name is claimed: the file of the image before it has gone. */
+static int place_file(struct image *image, int fd)
+{
+    struct engine *e = image->engine;
+    int r = store_publish(e->store, image->name, fd);
+    if (r < 0) {
+        log_errno(r, "%s: renaming it into place", image->name);
+    } else {
+        r = catalogue_complete(e->catalogue, image->row, &image->meta.digest, clock_now());
+        if (r < 0)
+            log_errno(r, "%s: committing it to the catalogue", image->name);
+    }
+    if (r < 0) {
+        store_unpublish(e->store, image->name, fd);
+        return r;
+    }
+    store_remove(e->store, STORE_INVALID, image->name);
+    return 0;
+}
+
+static int publish_file(struct image *image, int fd)
+{
+    struct engine *e = image->engine;
+    checkpoint_version(image);
+    label_file(image, fd);
+    int r = checkpoint_sync_data(image, fd);
+    if (r < 0) {
+        checkpoint_forsake_disk(image, true);
+        return -ECANCELED;
+    }
+    struct claim claim;
+    claim_name(e, &claim, image->name);
+    r = place_file(image, fd);
+    claim_end(e, &claim);
+    return r;
+}
+
+static void tell_done(const struct image *image, uint64_t fetched, int64_t began)
+{
+    double seconds = began ? (double)(clock_monotonic() - began) / (double)NS_PER_S : 0;
+    const char *how = image->meta.digest.algorithm ? digest_algorithm_name(image->meta.digest.algorithm) : NULL;
+    log_info("%s: cached, %llu bytes, %llu of them fetched in %.1f s, %s%s", image->name, (unsigned long long)image->meta.size,
+             (unsigned long long)fetched, seconds, how ? "verified by " : "no digest is known to verify it by", how ? how : "");
+}
+
+void publish_image(void *context)
+{
+    struct image *image = context;
+    struct engine *e = image->engine;
+    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
+
+    int r = publish_file(image, image->file->fd); /* nobody takes the file away while it is finishing */
+    if (r < 0) {
+        if (r == -ECANCELED || /* leave_disk() goes on */ !engine_post(e, publish_failed, image))
+            image_put(image);
+        return;
+    }
+    pthread_mutex_lock(&image->lock);
+    space_count(image, -image->unwritten, 0);
+    if (image->state == IMAGE_PARTIAL) /* else it was evicted since the commit */
+        image->state = IMAGE_COMPLETE;
+    bool dirty = image->dirty; /* there is nothing left to checkpoint: evicting it must not wait for that */
+    image->dirty = false;
+    image->finishing = false;
+    image->whole = false;
+    image->error[0] = '\0';
+    image_untrack_locked(image);
+    chunkmap_free(image->map);
+    image->map = NULL;
+    uint64_t fetched = image->fetched;
+    int64_t began = image->fetch_began;
+    image_take_ready_locked(image, 0, &ready);
+    pthread_mutex_unlock(&image->lock);
+    wake_all(&ready);
+    ledger_count(e->ledger, COUNT_FETCHES_DONE, 1);
+    tell_done(image, fetched, began);
+    if (began != 0)
+        ledger_count_fetch(e->ledger, (double)(clock_monotonic() - began) / (double)NS_PER_S);
+    prefetch_done(image, 0);
+    fetch_visit(image);
+    if (dirty)
+        image_put(image); /* the reference that came with being dirty */
+    image_put(image);
+}
