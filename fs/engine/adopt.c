@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Making catalogue and cache directory agree, in the background after the start: a thread that ends when all is done.
+ * Taking over what lies in the cache directory, in the background after the start: a thread that ends when all is done.
  *
- * A row without a file goes back to known. A file without a row is adopted after its size and digest check out: against its own label
+ * First rows and files are made to agree (agree.c). A file without a row is adopted after its size and digest check out: against its own label
  * (we made it, and the catalogue was lost) or, after all of those, against the backend (a Glance cache directory is taken over that way, with hits and
  * times from its cache.db). Until then it is not served; what does not check out goes to invalid/, nothing is deleted. What the backend does
- * not know or does not let us see is left where it is: that says more of the configuration than of the file. Leftovers of an
- * interrupted eviction or fetch that no row knows are removed. Glance's queue is taken over.
+ * not know or does not let us see is left where it is: that says more of the configuration than of the file.
  */
 #include "config-auto.h"
 
@@ -20,9 +19,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "engine/agree.h"
 #include "engine/private.h"
 
-enum { PAGE = 64, WAIT_MAX_S = 60 };
+enum { WAIT_MAX_S = 60 };
 
 struct adoption {
     struct engine *e;
@@ -36,147 +36,6 @@ struct adoption {
 static bool stopping(const struct adoption *a)
 {
     return atomic_load(&a->e->stopping);
-}
-
-/* ---- rows without files, and leftovers */
-
-/* Is what lies in PLACE under the name of ROW the file that it was made with? As image_check_file(); -ENOENT. */
-static int check_place(struct engine *e, enum store_place place, const struct image_row *row)
-{
-    int fd, r = store_open_image(e->store, place, row->name, &fd);
-    if (r < 0)
-        return r;
-    r = image_check_file(fd, row);
-    close(fd);
-    return r;
-}
-
-static void check_complete_row(struct engine *e, const struct image_row *row)
-{
-    int r = check_place(e, STORE_COMPLETE, row);
-    if (r == -ENOENT) {
-        log_warning("%s: its file is gone from the cache directory; it will be fetched again", row->name);
-        catalogue_reset(e->catalogue, row->row, IMAGE_COMPLETE);
-    } else if (r == -EBADMSG) {
-        engine_quarantine(e, row->name, "the size of its file in the cache directory is wrong");
-    } else if (r == -ESTALE) { /* another version's: looked at as any file without a row */
-        catalogue_reset(e->catalogue, row->row, IMAGE_COMPLETE);
-    }
-}
-
-static void check_partial_row(struct engine *e, const struct image_row *row)
-{
-    struct image *image;
-    int r = check_place(e, STORE_PARTIAL, row);
-    if (r == -ENOENT) {
-        /* Published, but killed before the commit: adopted like any file without a row. */
-        catalogue_reset(e->catalogue, row->row, IMAGE_PARTIAL);
-    } else if ((r == -EBADMSG || r == -ESTALE || row->bytes == row->meta.size) && image_load(e, row->row, &image) == 0) {
-        fetch_visit(image); /* all of it is here: verify and publish */
-        image_put(image);
-    }
-}
-
-/*
- * Retired in the catalogue, but killed before its file moved away. Not when the file is another version's: one that is complete, or that was
- * published but not committed (a partial row without a partial file).
- */
-static bool is_left_behind(struct engine *e, const struct image_row *row)
-{
-    struct image_row live;
-    struct store_file file;
-    int fd;
-    if (store_open_retired(e->store, row->row, &fd) == 0) {
-        close(fd);
-        return false;
-    }
-    if (check_place(e, STORE_COMPLETE, row) < 0)
-        return false;
-    if (catalogue_find(e->catalogue, row->name, &live) < 0)
-        return true;
-    return live.state == IMAGE_KNOWN ||
-           (live.state == IMAGE_PARTIAL && store_stat(e->store, STORE_PARTIAL, row->name, &file) == 0);
-}
-
-static void check_retired_row(struct engine *e, const struct image_row *row)
-{
-    if (is_left_behind(e, row))
-        store_retire(e->store, STORE_COMPLETE, row->name, row->row);
-    evict_reap(e, row->row);
-}
-
-static void each_row(struct engine *e, enum catalogue_view view, void (*fn)(struct engine *, const struct image_row *))
-{
-    struct image_row *rows = malloc(PAGE * sizeof(*rows));
-    int64_t after = 0;
-    int n;
-    while (rows != NULL && !atomic_load(&e->stopping) && (n = catalogue_page(e->catalogue, view, after, rows, PAGE)) > 0) {
-        for (int i = 0; i < n && !atomic_load(&e->stopping); i++)
-            fn(e, &rows[i]);
-        after = rows[n - 1].row;
-    }
-    free(rows);
-}
-
-/* A file in incomplete/ that no row seems to have. */
-struct leftover {
-    struct engine *engine;
-    char name[IMAGE_ID_MAX + 1];
-};
-
-/* On the rows thread, where no fetch begins meanwhile. */
-static void remove_leftover(void *context)
-{
-    struct leftover *leftover = context;
-    evict_leftover(leftover->engine, leftover->name);
-    free(leftover);
-}
-
-static int check_partial_file(void *context, const char *name, const struct store_file *file)
-{
-    struct adoption *a = context;
-    struct image_row row;
-    (void)file;
-    int r = catalogue_find(a->e->catalogue, name, &row);
-    struct leftover *leftover = r == -ENOENT || (r == 0 && row.state != IMAGE_PARTIAL) ? calloc(1, sizeof(*leftover)) : NULL;
-    if (leftover != NULL) {
-        leftover->engine = a->e;
-        snprintf(leftover->name, sizeof(leftover->name), "%s", name);
-        tasks_add(a->e->rows, remove_leftover, leftover);
-    }
-    return stopping(a);
-}
-
-static int check_retired_file(void *context, int64_t row)
-{
-    struct adoption *a = context;
-    struct image_row r;
-    int error = catalogue_get(a->e->catalogue, row, &r);
-    /* The row is retired before its file moves: one that is not has lost that to a power cut, and its number may be another's. */
-    if (error == -ENOENT || (error == 0 && r.state != IMAGE_RETIRED))
-        store_remove_retired(a->e->store, row);
-    return stopping(a);
-}
-
-static int check_invalid_file(void *context, const char *name, const struct store_file *file)
-{
-    struct adoption *a = context;
-    struct invalid_row row;
-    if (catalogue_invalid_find(a->e->catalogue, name, &row) == -ENOENT)
-        catalogue_invalid_put(a->e->catalogue, name, "found in invalid/ at start", file->size, file->modified);
-    return stopping(a);
-}
-
-static int take_queue_file(void *context, const char *name, const struct store_file *file)
-{
-    struct adoption *a = context;
-    struct image_row row;
-    struct queue_row queued;
-    bool cached = catalogue_find(a->e->catalogue, name, &row) == 0 && row.state == IMAGE_COMPLETE;
-    int r = cached ? 0 : catalogue_queue_add(a->e->catalogue, name, file->modified, &queued);
-    if (r == 0)
-        store_remove(a->e->store, STORE_QUEUE, name);
-    return stopping(a);
 }
 
 /* ---- adopting */
@@ -460,12 +319,7 @@ static void adopt(void *context)
         end_adoption(a);
         return;
     }
-    store_scan_retired(e->store, check_retired_file, a);
-    each_row(e, CATALOGUE_INCOMPLETE, check_partial_row);
-    store_scan(e->store, STORE_PARTIAL, check_partial_file, a);
-    each_row(e, CATALOGUE_CACHED, check_complete_row);
-    store_scan(e->store, STORE_INVALID, check_invalid_file, a);
-    store_scan(e->store, STORE_QUEUE, take_queue_file, a);
+    agree_all(e);
     prefetch_kick(e);
     if (store_glance_index_path(e->store, e->config->image_cache_sqlite_db, path, sizeof(path)) == 0 &&
         glance_index_open(path, &a->glance) < 0)
@@ -486,7 +340,7 @@ int adopt_start(struct engine *e)
         return -ENOMEM;
     a->e = e;
     if (!catalogue_is_memory(e->catalogue))
-        each_row(e, CATALOGUE_RETIRED, check_retired_row); /* before anything can be published where their files may still lie */
+        agree_retired(e); /* before anything can be published where their files may still lie */
     e->adopting = true;
     int r = tasks_new("adopt", &e->adopt);
     if (r < 0) {
