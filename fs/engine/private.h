@@ -462,10 +462,12 @@ unsigned auth_credential(struct engine *e); /* that the next request is made wit
 bool auth_again(struct engine *e, int status, unsigned credential, unsigned *tries);
 int auth_now(struct engine *e); /* another thread; waits for the fetch thread: 0 or why there is none; -ECANCELED */
 
-/* ---- lookup.c */
+/* ---- lookup/probes.c */
 
 void probe_keep(struct engine *e, int64_t row, unsigned char *bytes, size_t length); /* takes BYTES */
 unsigned char *probe_take(struct engine *e, int64_t row, size_t *ret_length);        /* free() it; NULL */
+void probe_free_all(struct engine *e);
+
 /* ---- turns.c: which look-up is made next; on the fetch thread */
 
 /* Behind those of USER that wait already. One that waits for the turn of another goes over to him when that is sooner. -ENOMEM. */
@@ -474,9 +476,10 @@ struct lookup *turns_next(struct turns *t);               /* the one to be made 
 void turns_end(struct turns *t, struct lookup *l);        /* it is done with, or does not wait any more; fine when it never did */
 void turns_free(struct turns *t);                         /* at the end, when the look-ups are gone */
 
+/* ---- lookup.c */
+
 void lookup_retry_early(struct engine *e); /* on the fetch thread: those that pause are tried now */
 void lookup_stop(struct engine *e); /* after the fetch thread ended: wakes who waits for answers that will not come */
-void probe_free_all(struct engine *e);
 
 /* ---- publish/hasher.c, verify.c, checkpoint.c */
 

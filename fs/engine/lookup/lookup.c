@@ -13,47 +13,11 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "engine/lookup/learn.h"
+#include "engine/lookup/lookup.h"
 #include "engine/private.h"
-#include "image/format.h"
 
 enum { LOOKUP_RETRIES = 2 };
-
-/* ---- probes */
-
-void probe_keep(struct engine *e, int64_t row, unsigned char *bytes, size_t length)
-{
-    pthread_mutex_lock(&e->lock);
-    struct probe *oldest = &e->probes[0];
-    for (int i = 0; i < PROBES; i++) {
-        struct probe *p = &e->probes[i];
-        if (p->row == row) {
-            oldest = p;
-            break;
-        }
-        if (p->used < oldest->used)
-            oldest = p;
-    }
-    unsigned char *old = oldest->bytes;
-    *oldest = (struct probe){.row = row, .bytes = bytes, .length = length, .used = ++e->probe_clock};
-    pthread_mutex_unlock(&e->lock);
-    free(old);
-}
-
-unsigned char *probe_take(struct engine *e, int64_t row, size_t *ret_length)
-{
-    unsigned char *bytes = NULL;
-    pthread_mutex_lock(&e->lock);
-    for (int i = 0; i < PROBES && bytes == NULL; i++) {
-        struct probe *p = &e->probes[i];
-        if (p->row == row && p->bytes != NULL) {
-            bytes = p->bytes;
-            *ret_length = p->length;
-            *p = (struct probe){0};
-        }
-    }
-    pthread_mutex_unlock(&e->lock);
-    return bytes;
-}
 
 /* ---- the end of a look-up */
 
@@ -78,72 +42,6 @@ static void lookup_free(struct lookup *l)
     free(l);
 }
 
-/* In memory, too, it was described just now. */
-static void confirm(struct engine *e, int64_t row)
-{
-    struct image *image = image_find(e, row);
-    if (image == NULL)
-        return;
-    pthread_mutex_lock(&image->lock);
-    image->described = clock_now();
-    pthread_mutex_unlock(&image->lock);
-    image_put(image);
-}
-
-/* A cached image that the backend does not have like that any more. */
-static bool evict_outdated(struct engine *e, const char *name, const char *what)
-{
-    if (e->config->revalidate == CONFIG_NEVER || evict_for_another_version(e, name) < 0)
-        return false;
-    log_notice("%s: %s at the backend, so that the cached image was evicted", name, what);
-    return true;
-}
-
-/* What the first bytes say of the image, where they are here and the backend does not tell. */
-static void recognise(struct lookup *l)
-{
-    bool first = l->engine->ops->describe_has_bytes && l->length > 0 && !l->again && l->meta.disk_format[0] == '\0';
-    const char *format = first ? image_format(l->body, l->length) : NULL;
-    if (format != NULL)
-        snprintf(l->meta.disk_format, sizeof(l->meta.disk_format), "%s", format);
-}
-
-/* The backend has it: into the catalogue. */
-static int write_found(struct lookup *l)
-{
-    struct engine *e = l->engine;
-    recognise(l);
-    struct image_row row, before;
-    int64_t old = catalogue_find(e->catalogue, l->name, &before) == 0 ? before.row : 0;
-    int r = catalogue_learn(e->catalogue, l->name, &l->meta, clock_now(), &row);
-    if (r == -ESTALE) {
-        if (!evict_outdated(e, l->name, "changed"))
-            return 0; /* bytes of another version are on their way: their fetch finds out */
-        r = catalogue_learn(e->catalogue, l->name, &l->meta, clock_now(), &row);
-    }
-    if (r < 0)
-        return log_errno(r, "%s: what the backend says of it could not be written to the catalogue", l->name);
-    if (old != 0 && old != row.row)
-        engine_tell_name(e, l->name);
-    confirm(e, row.row);
-    bool worth = l->probe == PROBE_BYTES && l->length > 0 && !l->again;
-    if (row.state == IMAGE_KNOWN && e->ops->describe_has_bytes && worth && row.meta.size > 0) {
-        probe_keep(e, row.row, l->body, l->length);
-        l->body = NULL;
-    }
-    return 0;
-}
-
-/* The backend says there is no such image: a row without bytes goes. */
-static void write_gone(struct lookup *l)
-{
-    struct engine *e = l->engine;
-    struct image_row row;
-    evict_outdated(e, l->name, "gone");
-    if (catalogue_find(e->catalogue, l->name, &row) == 0 && row.state == IMAGE_KNOWN && ledger_handles(e->ledger, row.row) == 0)
-        catalogue_forget(e->catalogue, row.row);
-}
-
 /* On the rows thread. */
 static void settle(void *context)
 {
@@ -152,9 +50,9 @@ static void settle(void *context)
     int status = l->status;
 
     if (status == 0)
-        status = write_found(l);
+        status = learn_found(l);
     else if (status == -ENOENT)
-        write_gone(l);
+        learn_gone(l);
     take_waiters(l, status, &waiters);
     wake_all(&waiters);
     lookup_free(l);
@@ -467,10 +365,9 @@ static void take_wish(void *context)
     free(wish);
 }
 
-/* ---- for the view */
+/* ---- who waits */
 
-/* Parks W on the look-up of NAME; starts one unless it is under way, with PROBE bytes. KNOWN: there is a row of it that can be shown. */
-static int park(struct engine *e, const char *name, size_t probe, bool known, struct waiter *w)
+int lookup_park(struct engine *e, const char *name, size_t probe, bool known, struct waiter *w)
 {
     struct lookup *l, *new = calloc(1, sizeof(*new));
     struct wish *wish = calloc(1, sizeof(*wish));
@@ -510,67 +407,6 @@ static int park(struct engine *e, const char *name, size_t probe, bool known, st
     return r;
 }
 
-/* Must the backend be asked about ROW before it is shown? Bytes that are here are served whatever the backend says. */
-static bool is_stale(struct engine *e, const struct image_row *row)
-{
-    if (row->state != IMAGE_KNOWN || ledger_handles(e->ledger, row->row) > 0)
-        return false;
-    if (row->meta.size == IMAGE_SIZE_UNKNOWN)
-        return true;
-    int64_t ttl = (int64_t)e->config->list_ttl * NS_PER_S;
-    pthread_mutex_lock(&e->lock);
-    int64_t listed = e->listed_at;
-    pthread_mutex_unlock(&e->lock);
-    if (row->described != 0 && clock_recent(row->described, ttl))
-        return false;
-    return !clock_recent(listed, ttl) || !e->ops->describe_has_bytes || !catalogue_is_listed(e->catalogue, row->name);
-}
-
-int engine_lookup(struct engine *e, const char *name, struct waiter *w, struct image_row *ret)
-{
-    int r = catalogue_find(e->catalogue, name, ret);
-    if (r == -ENOENT || (r == 0 && is_stale(e, ret)))
-        return park(e, name, PROBE_BYTES, r == 0 && ret->meta.size != IMAGE_SIZE_UNKNOWN, w);
-    return r;
-}
-
-int engine_lookup_result(struct engine *e, const char *name, int status, struct image_row *ret)
-{
-    if (status == -EINTR || status == -ECANCELED)
-        return status;
-    int r = catalogue_find(e->catalogue, name, ret);
-    if (r == 0 && ret->meta.size != IMAGE_SIZE_UNKNOWN)
-        return 0; /* found now, or known from before while the backend cannot be asked */
-    return status < 0 ? status : r < 0 ? r : -EIO;
-}
-
-bool engine_revalidates(struct engine *e)
-{
-    return e->config->revalidate != CONFIG_NEVER;
-}
-
-int engine_revalidate(struct engine *e, int64_t row, struct waiter *w)
-{
-    struct image_row r;
-    int error = catalogue_get(e->catalogue, row, &r);
-    if (error < 0)
-        return error == -ENOENT ? -ESTALE : error;
-    if (r.state != IMAGE_COMPLETE || clock_recent(r.described, (int64_t)e->config->revalidate * NS_PER_S))
-        return 0;
-    if (origin_all_down(e)) /* it was asked in vain a moment ago */
-        return 0;
-    return park(e, r.name, 1, true, w);
-}
-
-int engine_revalidate_result(struct engine *e, int64_t row, int status)
-{
-    struct image_row r;
-    if (status == -EINTR || status == -ECANCELED)
-        return status;
-    int error = catalogue_get(e->catalogue, row, &r);
-    return error == -ENOENT || (error == 0 && r.state == IMAGE_RETIRED) ? -ESTALE : error;
-}
-
 void lookup_stop(struct engine *e)
 {
     struct waiters all = TAILQ_HEAD_INITIALIZER(all);
@@ -591,10 +427,4 @@ void lookup_stop(struct engine *e)
     pthread_mutex_unlock(&e->lock);
     turns_free(&e->turns);
     wake_all(&all);
-}
-
-void probe_free_all(struct engine *e)
-{
-    for (int i = 0; i < PROBES; i++)
-        free(e->probes[i].bytes);
 }

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* For the view: must the backend be asked before a name is shown or opened, and what holds when it was. */
+#include "config-auto.h"
+
+#include <errno.h>
+
+#include "engine/lookup/lookup.h"
+#include "engine/private.h"
+
+/* Must the backend be asked about ROW before it is shown? Bytes that are here are served whatever the backend says. */
+static bool is_stale(struct engine *e, const struct image_row *row)
+{
+    if (row->state != IMAGE_KNOWN || ledger_handles(e->ledger, row->row) > 0)
+        return false;
+    if (row->meta.size == IMAGE_SIZE_UNKNOWN)
+        return true;
+    int64_t ttl = (int64_t)e->config->list_ttl * NS_PER_S;
+    pthread_mutex_lock(&e->lock);
+    int64_t listed = e->listed_at;
+    pthread_mutex_unlock(&e->lock);
+    if (row->described != 0 && clock_recent(row->described, ttl))
+        return false;
+    return !clock_recent(listed, ttl) || !e->ops->describe_has_bytes || !catalogue_is_listed(e->catalogue, row->name);
+}
+
+int engine_lookup(struct engine *e, const char *name, struct waiter *w, struct image_row *ret)
+{
+    int r = catalogue_find(e->catalogue, name, ret);
+    if (r == -ENOENT || (r == 0 && is_stale(e, ret)))
+        return lookup_park(e, name, PROBE_BYTES, r == 0 && ret->meta.size != IMAGE_SIZE_UNKNOWN, w);
+    return r;
+}
+
+int engine_lookup_result(struct engine *e, const char *name, int status, struct image_row *ret)
+{
+    if (status == -EINTR || status == -ECANCELED)
+        return status;
+    int r = catalogue_find(e->catalogue, name, ret);
+    if (r == 0 && ret->meta.size != IMAGE_SIZE_UNKNOWN)
+        return 0; /* found now, or known from before while the backend cannot be asked */
+    return status < 0 ? status : r < 0 ? r : -EIO;
+}
+
+bool engine_revalidates(struct engine *e)
+{
+    return e->config->revalidate != CONFIG_NEVER;
+}
+
+int engine_revalidate(struct engine *e, int64_t row, struct waiter *w)
+{
+    struct image_row r;
+    int error = catalogue_get(e->catalogue, row, &r);
+    if (error < 0)
+        return error == -ENOENT ? -ESTALE : error;
+    if (r.state != IMAGE_COMPLETE || clock_recent(r.described, (int64_t)e->config->revalidate * NS_PER_S))
+        return 0;
+    if (origin_all_down(e)) /* it was asked in vain a moment ago */
+        return 0;
+    return lookup_park(e, r.name, 1, true, w);
+}
+
+int engine_revalidate_result(struct engine *e, int64_t row, int status)
+{
+    struct image_row r;
+    if (status == -EINTR || status == -ECANCELED)
+        return status;
+    int error = catalogue_get(e->catalogue, row, &r);
+    return error == -ENOENT || (error == 0 && r.state == IMAGE_RETIRED) ? -ESTALE : error;
+}
