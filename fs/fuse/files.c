@@ -139,12 +139,26 @@ void files_free_documents(struct fuse_world *w)
 
 /* ---- open */
 
+/* No handle of ROW is left. */
+static void close_image(void *context, int64_t row)
+{
+    struct fuse_world *w = context;
+    passthrough_close(w->passthrough, row);
+    engine_close(w->view.engine, row);
+}
+
 static void drop_handle(struct fuse_world *w, int64_t row, uint64_t handle)
 {
-    if (ledger_close_handle(w->ledger, handle, row) == 0) {
-        passthrough_close(w->passthrough, row);
-        engine_close(w->view.engine, row);
-    }
+    if (ledger_close_handle(w->ledger, handle, row) == 0)
+        close_image(w, row);
+}
+
+void files_drop_orphans(void *context)
+{
+    struct fuse_world *w = context;
+    unsigned n = ledger_drop_orphans(w->ledger, close_image, w);
+    if (n > 0)
+        log_info("%u images were being opened when the worker before died, by programs that are gone: they are closed", n);
 }
 
 struct opening {
@@ -224,6 +238,7 @@ static void reply_open(fuse_req_t request, struct opening *o, struct fuse_file_i
         fuse_reply_err(request, -r);
         return;
     }
+    ledger_answering(w->ledger, o->handle, o->row);
     if (o->passthrough) {
         struct gcfs_open_out out = {.fh = o->handle, .open_flags = GCFS_FOPEN_PASSTHROUGH | FOPEN_NOFLUSH,
                                    .backing_id = o->backing_id};

@@ -7,7 +7,7 @@
  *                  cannot agree to something else; the answer is swallowed, and FUSE_NOTIFY_RESEND is written in its place
  *   from then on:  requests pass through; their numbers are noted for fuse_io_unique(), answers are counted in the ledger
  *
- * INIT is read and answered on one thread before all others start (see loop.c); nothing changes after it. No lock.
+ * INIT is read and answered on one thread before all others start (see loop.c); nothing changes after it but `resending`, which is atomic. No lock.
  */
 #include "config-auto.h"
 
@@ -17,7 +17,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -39,6 +41,9 @@ static struct {
     uint64_t agreed;
     int (*trouble)(void *context); /* see fuse_io_watch() */
     void *trouble_of;
+    void (*resent)(void *context); /* see fuse_io_after_resent() */
+    void *resent_of;
+    atomic_bool resending; /* what workers before us left may still come */
 } io = {.fd = -1};
 
 /* The request that this thread read last. */
@@ -107,6 +112,7 @@ static ssize_t answer_played(int fd, const struct iovec *iov, int count)
     io.state = INIT_DONE;
     if (ask_resend(fd) < 0)
         return -1;
+    atomic_store(&io.resending, true);
     return iov_length(iov, count);
 }
 
@@ -142,6 +148,28 @@ static ssize_t answer_first(int fd, const struct iovec *iov, int count)
     return length;
 }
 
+/* ---- what comes again */
+
+static void end_resending(void)
+{
+    if (atomic_exchange(&io.resending, false) && io.resent != NULL)
+        io.resent(io.resent_of);
+}
+
+/* They come before all others: when there is nothing to read, all have come. */
+static void look_for_resent(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (poll(&p, 1, 0) == 0)
+        end_resending();
+}
+
+static bool is_new(const struct fuse_in_header *header)
+{
+    bool beside = header->opcode == FUSE_FORGET || header->opcode == FUSE_BATCH_FORGET || header->opcode == FUSE_INTERRUPT;
+    return !beside && (header->unique & GCFS_UNIQUE_RESEND) == 0;
+}
+
 /* ---- libfuse's hooks */
 
 static ssize_t io_read(int fd, void *buf, size_t size, void *context)
@@ -153,6 +181,8 @@ static ssize_t io_read(int fd, void *buf, size_t size, void *context)
     enum { REQUEST = 4096 };
     for (size_t at = 0; at <= REQUEST && at < size; at += REQUEST)
         ((volatile char *)buf)[at] = 0;
+    if (atomic_load(&io.resending))
+        look_for_resent(fd);
     ssize_t n = read(fd, buf, size);
     if (n < (ssize_t)sizeof(struct fuse_in_header))
         return n;
@@ -160,6 +190,8 @@ static ssize_t io_read(int fd, void *buf, size_t size, void *context)
     current_unique = header->unique;
     if (io.state == INIT_TO_READ && header->opcode == FUSE_INIT)
         note_init(buf, (size_t)n);
+    else if (atomic_load(&io.resending) && is_new(header))
+        end_resending();
     return n;
 }
 
@@ -217,6 +249,12 @@ void fuse_io_watch(int (*trouble)(void *context), void *context)
 {
     io.trouble = trouble;
     io.trouble_of = context;
+}
+
+void fuse_io_after_resent(void (*resent)(void *context), void *context)
+{
+    io.resent = resent;
+    io.resent_of = context;
 }
 
 int fuse_io_attach(struct fuse_session *se, int fuse_fd, struct ledger *ledger, bool want_passthrough)

@@ -29,6 +29,12 @@ int fuse_io_attach(struct fuse_session *se, int fuse_fd, struct ledger *ledger, 
 void fuse_io_watch(int (*trouble)(void *context), void *context);
 
 /*
+ * RESENT(CONTEXT) is called once, by a thread that reads requests, when all that workers before this one left unanswered have been read, though
+ * not all may have been handled. Not in the first worker of a mount. Before the threads start; it may wait for the disk.
+ */
+void fuse_io_after_resent(void (*resent)(void *context), void *context);
+
+/*
  * For a thread that tells the kernel to forget something, before it does so. That can sleep, beyond any signal, until a
  * request is answered that only a later worker answers; and while a thread of a dead process sleeps so, its descriptors
  * stay open. The calling thread gets a table of descriptors of its own with nothing in it but /dev/fuse and standard

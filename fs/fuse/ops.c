@@ -439,6 +439,7 @@ void fuse_world_start(struct fuse_world *w, struct engine *engine, struct catalo
     w->view.passthrough_state = passthrough != NULL ? state_of_passthrough : why_there_is_none;
     w->view.passthrough = passthrough != NULL ? (const void *)passthrough : why_not;
     w->passthrough = passthrough;
+    fuse_io_after_resent(files_drop_orphans, w);
     end_awaiting(w, true);
 }
 

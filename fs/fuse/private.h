@@ -74,6 +74,8 @@ void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file
 void files_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *file);
 void files_release(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);
 void files_free_documents(struct fuse_world *w);
+/* CONTEXT is the world: images are closed that a dead worker was asked to open by who does not ask any more. */
+void files_drop_orphans(void *context);
 /* Opens the document NODE for a handle of USER: *file is set up for it. -EMFILE: he has too many, others may go on. */
 int files_open_document(struct fuse_world *w, uint64_t node, uid_t user, struct fuse_file_info *file);
 

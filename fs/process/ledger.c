@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ledger's memory: a header, the counters, and a fixed table of slots, one an open handle.
+ * The open handles: a fixed table of slots, one a handle, behind the head of the ledger's memory.
  *
  * A slot is free when its row is 0. It is taken by writing all else first and the row last, freed by writing the row 0: a worker
  * that is killed in between leaves it free or taken, never half. A handle is generation << 32 | slot; the generation goes up each
  * time a slot is taken, so that a late RELEASE of an older handle is told apart.
+ *
+ * A slot is UNANSWERED until just before the answer to its OPEN is written: not until after it, for of a worker killed in between the kernel
+ * has the handle, and its file must stay. Such slots of workers before us are `orphans`, until their OPEN comes again or does not.
  *
  * Which slots are free, and the handles of each row, are in this worker's own memory, under `lock`.
  */
@@ -22,46 +25,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <uthash.h>
 
 #include "base/clock.h"
+#include "process/private.h"
 
-enum { SLOTS = 1 << 18, LEDGER_VERSION = 2 };
 static const char MAGIC[8] = "GCFSLDGR";
-
-struct slot {
-    _Atomic int64_t row; /* 0: free */
-    uint64_t unique;
-    uint32_t generation;
-    uint32_t caching;
-};
-
-struct shared {
-    char magic[8];
-    uint32_t version, slots;
-    int64_t mounted_at;
-    uint64_t init_agreed;
-    _Atomic uint32_t init_length;
-    unsigned char init[LEDGER_INIT_MAX];
-    _Atomic uint64_t counters[64];
-    _Atomic uint32_t high; /* slots at or above were never used */
-    struct slot slot[];
-};
-
-struct row_count {
-    int64_t row;
-    unsigned caching, passthrough;
-    UT_hash_handle hh;
-};
-
-struct ledger {
-    struct shared *shared;
-    pthread_mutex_t lock;
-    struct row_count *rows; /* protected by lock */
-    uint32_t *free_slots;   /* protected by lock; a stack */
-    uint32_t free_count, free_size;
-    uint64_t handles; /* protected by lock */
-};
 
 static size_t shared_size(void)
 {
@@ -115,18 +83,33 @@ static int count_slot_locked(struct ledger *l, int64_t row, bool caching)
     return 0;
 }
 
+static int push(uint32_t **slots, uint32_t *count, uint32_t *size, uint32_t index)
+{
+    if (*count == *size) {
+        uint32_t bigger = *size ? *size * 2 : 64;
+        uint32_t *grown = realloc(*slots, bigger * sizeof(*grown));
+        if (grown == NULL)
+            return -ENOMEM;
+        *slots = grown;
+        *size = bigger;
+    }
+    (*slots)[(*count)++] = index;
+    return 0;
+}
+
 static int push_free_locked(struct ledger *l, uint32_t index)
 {
-    if (l->free_count == l->free_size) {
-        uint32_t size = l->free_size ? l->free_size * 2 : 64;
-        uint32_t *bigger = realloc(l->free_slots, size * sizeof(*bigger));
-        if (bigger == NULL)
-            return -ENOMEM;
-        l->free_slots = bigger;
-        l->free_size = size;
-    }
-    l->free_slots[l->free_count++] = index;
-    return 0;
+    return push(&l->free_slots, &l->free_count, &l->free_size, index);
+}
+
+static bool is_caching(const struct slot *slot)
+{
+    return (atomic_load(&slot->flags) & SLOT_CACHING) != 0;
+}
+
+static bool is_unanswered(const struct slot *slot)
+{
+    return (atomic_load(&slot->flags) & SLOT_UNANSWERED) != 0;
 }
 
 /* Slots that may be in use. Another process may have written anything there. */
@@ -142,7 +125,9 @@ static int take_over(struct ledger *l)
     for (uint32_t i = 0, n = high(l); i < n; i++) {
         const struct slot *slot = &l->shared->slot[i];
         int64_t row = atomic_load(&slot->row);
-        int r = row != 0 ? count_slot_locked(l, row, slot->caching) : push_free_locked(l, i);
+        int r = row != 0 ? count_slot_locked(l, row, is_caching(slot)) : push_free_locked(l, i);
+        if (r == 0 && row != 0 && is_unanswered(slot))
+            r = push(&l->orphans, &l->orphan_count, &l->orphan_size, i);
         if (r < 0)
             return r;
     }
@@ -189,6 +174,7 @@ void ledger_close(struct ledger *l)
         free(c);
     }
     free(l->free_slots);
+    free(l->orphans);
     if (l->shared != NULL)
         munmap(l->shared, shared_size());
     pthread_mutex_destroy(&l->lock);
@@ -204,6 +190,18 @@ static struct slot *find_unique(struct ledger *l, int64_t row, uint64_t unique)
             return slot;
     }
     return NULL;
+}
+
+/* Its OPEN came again: it is ours. */
+static void adopt_locked(struct ledger *l, const struct slot *slot)
+{
+    uint32_t index = (uint32_t)(slot - l->shared->slot);
+    for (uint32_t i = 0; i < l->orphan_count; i++) {
+        if (l->orphans[i] == index) {
+            l->orphans[i] = l->orphans[--l->orphan_count];
+            return;
+        }
+    }
 }
 
 static uint64_t handle_of(const struct ledger *l, const struct slot *slot)
@@ -225,65 +223,116 @@ static int take_slot_locked(struct ledger *l, struct slot **ret)
     return 0;
 }
 
+static int enter_locked(struct ledger *l, int64_t row, uint64_t unique, bool passthrough, struct slot **ret)
+{
+    struct slot *slot;
+    int r = take_slot_locked(l, &slot);
+    if (r < 0)
+        return r;
+    const struct row_count *c = row_get(l, row, false);
+    bool caching = c == NULL ? !passthrough : c->caching > 0;
+    slot->generation++;
+    slot->unique = unique;
+    atomic_store(&slot->flags, SLOT_UNANSWERED | (caching ? SLOT_CACHING : 0));
+    r = count_slot_locked(l, row, caching);
+    if (r < 0)
+        return r;
+    atomic_store(&slot->row, row);
+    *ret = slot;
+    return 0;
+}
+
 int ledger_open_handle(struct ledger *l, int64_t row, uint64_t unique, bool resent, bool passthrough, uint64_t *ret_handle,
                        bool *ret_passthrough)
 {
     assert(row != 0);
-    struct slot *slot;
     int r = 0;
 
     pthread_mutex_lock(&l->lock);
-    if (!resent || (slot = find_unique(l, row, unique)) == NULL) {
-        r = take_slot_locked(l, &slot);
-        if (r == 0) {
-            const struct row_count *c = row_get(l, row, false);
-            slot->generation++;
-            slot->unique = unique;
-            slot->caching = c == NULL ? !passthrough : c->caching > 0;
-            r = count_slot_locked(l, row, slot->caching);
-        }
-        if (r == 0)
-            atomic_store(&slot->row, row);
-    }
+    struct slot *slot = resent ? find_unique(l, row, unique) : NULL;
+    if (slot != NULL)
+        adopt_locked(l, slot);
+    else
+        r = enter_locked(l, row, unique, passthrough, &slot);
     if (r == 0) {
         *ret_handle = handle_of(l, slot);
-        *ret_passthrough = !slot->caching;
+        *ret_passthrough = !is_caching(slot);
     }
     pthread_mutex_unlock(&l->lock);
     return r;
 }
 
-unsigned ledger_close_handle(struct ledger *l, uint64_t handle, int64_t row)
+/* The slot of HANDLE; NULL: it is not open, or another's by now. */
+static struct slot *slot_of(struct ledger *l, uint64_t handle, int64_t row)
 {
     uint32_t index = (uint32_t)handle;
-    unsigned left = 0;
-
-    pthread_mutex_lock(&l->lock);
     struct slot *slot = index < high(l) ? &l->shared->slot[index] : NULL;
+    return slot != NULL && slot->row == row && slot->generation == (uint32_t)(handle >> 32) ? slot : NULL;
+}
+
+void ledger_answering(struct ledger *l, uint64_t handle, int64_t row)
+{
+    pthread_mutex_lock(&l->lock);
+    struct slot *slot = slot_of(l, handle, row);
+    if (slot != NULL)
+        atomic_fetch_and(&slot->flags, ~(uint32_t)SLOT_UNANSWERED);
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* SLOT may be NULL. Returns how many handles of ROW are left. */
+static unsigned leave_locked(struct ledger *l, struct slot *slot, int64_t row)
+{
     struct row_count *c = row_get(l, row, false);
-    if (slot != NULL && slot->row == row && slot->generation == (uint32_t)(handle >> 32) && c != NULL) {
-        if (slot->caching)
+    unsigned left = 0;
+    if (slot != NULL && c != NULL) {
+        if (is_caching(slot))
             c->caching--;
         else
             c->passthrough--;
         l->handles--;
         atomic_store(&slot->row, 0);
-        push_free_locked(l, index); /* without memory the slot is lost until the next worker; nothing breaks */
+        push_free_locked(l, (uint32_t)(slot - l->shared->slot)); /* without memory the slot is lost until the next worker; nothing breaks */
     }
     if (c != NULL && (left = c->caching + c->passthrough) == 0) {
         HASH_DEL(l->rows, c);
         free(c);
     }
+    return left;
+}
+
+unsigned ledger_close_handle(struct ledger *l, uint64_t handle, int64_t row)
+{
+    pthread_mutex_lock(&l->lock);
+    unsigned left = leave_locked(l, slot_of(l, handle, row), row);
     pthread_mutex_unlock(&l->lock);
     return left;
 }
 
+unsigned ledger_drop_orphans(struct ledger *l, void (*unused)(void *context, int64_t row), void *context)
+{
+    unsigned dropped = 0;
+    pthread_mutex_lock(&l->lock);
+    while (l->orphan_count > 0) {
+        struct slot *slot = &l->shared->slot[l->orphans[--l->orphan_count]];
+        int64_t row = atomic_load(&slot->row);
+        if (row == 0)
+            continue;
+        dropped++;
+        if (leave_locked(l, slot, row) > 0)
+            continue;
+        pthread_mutex_unlock(&l->lock);
+        unused(context, row);
+        pthread_mutex_lock(&l->lock);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return dropped;
+}
+
 bool ledger_is_caching(struct ledger *l, uint64_t handle, int64_t row)
 {
-    uint32_t index = (uint32_t)handle;
     pthread_mutex_lock(&l->lock);
-    const struct slot *slot = index < high(l) ? &l->shared->slot[index] : NULL;
-    bool passthrough = slot != NULL && slot->row == row && slot->generation == (uint32_t)(handle >> 32) && !slot->caching;
+    const struct slot *slot = slot_of(l, handle, row);
+    bool passthrough = slot != NULL && !is_caching(slot);
     pthread_mutex_unlock(&l->lock);
     return !passthrough;
 }
@@ -294,8 +343,8 @@ void ledger_turn_caching(struct ledger *l, int64_t row)
     struct row_count *c = row_get(l, row, false);
     for (uint32_t i = 0; c != NULL && c->passthrough > 0 && i < high(l); i++) {
         struct slot *slot = &l->shared->slot[i];
-        if (slot->row == row && !slot->caching) {
-            slot->caching = true;
+        if (slot->row == row && !is_caching(slot)) {
+            atomic_fetch_or(&slot->flags, SLOT_CACHING);
             c->passthrough--;
             c->caching++;
         }
@@ -318,48 +367,4 @@ uint64_t ledger_all_handles(struct ledger *l)
     uint64_t n = l->handles;
     pthread_mutex_unlock(&l->lock);
     return n;
-}
-
-void ledger_count(struct ledger *l, enum ledger_counter counter, uint64_t n)
-{
-    atomic_fetch_add_explicit(&l->shared->counters[counter], n, memory_order_relaxed);
-}
-
-const double FETCH_SECONDS[] = {0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000};
-
-void ledger_count_fetch(struct ledger *l, double seconds)
-{
-    unsigned i = 0, bounds = sizeof(FETCH_SECONDS) / sizeof(FETCH_SECONDS[0]);
-    while (i < bounds && seconds > FETCH_SECONDS[i])
-        i++;
-    ledger_count(l, COUNT_FETCH_LE + i, 1);
-    ledger_count(l, COUNT_FETCH_MS, (uint64_t)(seconds * 1000));
-}
-
-uint64_t ledger_counter(struct ledger *l, enum ledger_counter counter)
-{
-    return atomic_load_explicit(&l->shared->counters[counter], memory_order_relaxed);
-}
-
-int64_t ledger_mounted_at(struct ledger *l)
-{
-    return l->shared->mounted_at;
-}
-
-void ledger_put_init(struct ledger *l, const void *request, size_t length, uint64_t agreed)
-{
-    assert(length <= LEDGER_INIT_MAX);
-    memcpy(l->shared->init, request, length);
-    l->shared->init_agreed = agreed;
-    atomic_store(&l->shared->init_length, (uint32_t)length);
-}
-
-size_t ledger_get_init(struct ledger *l, void *request, size_t size, uint64_t *ret_agreed)
-{
-    size_t length = atomic_load(&l->shared->init_length);
-    if (length == 0 || length > size)
-        return 0;
-    memcpy(request, l->shared->init, length);
-    *ret_agreed = l->shared->init_agreed;
-    return length;
 }

@@ -33,6 +33,16 @@ void ledger_close(struct ledger *l); /* NULL is fine */
  */
 int ledger_open_handle(struct ledger *l, int64_t row, uint64_t unique, bool resent, bool passthrough, uint64_t *ret_handle,
                        bool *ret_passthrough);
+/*
+ * The answer to the OPEN of HANDLE is about to be written: from here on nothing but ledger_close_handle() closes it. Before, it goes
+ * by ledger_drop_orphans() of a later worker when this one dies.
+ */
+void ledger_answering(struct ledger *l, uint64_t handle, int64_t row);
+/*
+ * All requests that workers before us left have come again: handles that those entered for an OPEN they did not answer, and that did not
+ * come (who opened was killed meanwhile), are closed. UNUSED, called without the lock, hears each row of which none is left. Returns how many.
+ */
+unsigned ledger_drop_orphans(struct ledger *l, void (*unused)(void *context, int64_t row), void *context);
 /* Returns how many handles of ROW are left. A handle closed already (a resent RELEASE) is fine. */
 unsigned ledger_close_handle(struct ledger *l, uint64_t handle, int64_t row);
 /* Is HANDLE of ROW open in caching mode? Also when it is not open. */

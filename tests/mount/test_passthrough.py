@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 from harness import MIB, blob, pread, same
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 from workers import cached, check_no_orphans, needs_passthrough, passthrough, status_of, wait_served, worker_of, workers
 
 ROUNDS = int(os.environ.get("GCFS_ROUNDS", "1000"))
@@ -186,3 +186,56 @@ def test_refused_while_several_open(stacked, origin):
     assert "stacked" in passthrough(cache)
     same(cache.read("image"), content)
     wait_until(lambda: cache.status()["counters"]["open_handles"] == 0, what="no handle to be left")
+
+
+# A worker that asked the kernel to send again what was left waits, before it reads it, until the file `go` is there.
+SLOW_TO_READ = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <stdlib.h>
+#include <unistd.h>
+ssize_t write(int fd, const void *bytes, size_t size)
+{
+    ssize_t (*real)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
+    ssize_t n = real(fd, bytes, size);
+    const struct fuse_out_header *out = bytes;
+    if (size == sizeof(*out) && out->unique == 0 && out->error == 7) { /* FUSE_NOTIFY_RESEND */
+        close(open(getenv("GCFS_TEST_ASKED"), O_CREAT | O_CLOEXEC, 0600));
+        while (access(getenv("GCFS_TEST_GO"), F_OK) != 0)
+            usleep(1000);
+    }
+    return n;
+}
+"""
+
+
+def sleeping(pid):
+    """Where in the kernel the threads of PID wait."""
+    return [open(f"/proc/{pid}/task/{thread}/wchan").read() for thread in os.listdir(f"/proc/{pid}/task")]
+
+
+def test_who_opened_is_killed_with_the_worker(cache, origin, shim, monkeypatch):
+    """The worker dies between entering an OPEN and answering it, the program before the next one reads it again: nobody has the image open."""
+    folder = shim(SLOW_TO_READ)
+    monkeypatch.setenv("GCFS_TEST_ASKED", folder + "/asked")
+    monkeypatch.setenv("GCFS_TEST_GO", folder + "/go")
+    cache.configure(origin).mount()
+    monkeypatch.delenv("LD_PRELOAD")
+    cached(cache, origin)
+    needs_passthrough(cache)
+    before, worker = workers(cache.process.pid), worker_of(cache)
+    cache.process.send_signal(signal.SIGSTOP)  # the worker enters the handle, and waits for the keeper's id of the file
+    opener = cache.python("import os, sys; os.open(sys.argv[1], os.O_RDONLY)", cache.image("image"))
+    wait_until(lambda: any("wait_for_more_packets" in place for place in sleeping(worker)), what="the worker to wait for the keeper")
+    os.kill(worker, signal.SIGKILL)
+    cache.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: os.path.exists(folder + "/asked"), what="the next worker to ask for what was left")
+    opener.kill()
+    opener.wait(20 * PATIENCE)
+    open(folder + "/go", "w").close()
+    wait_until(lambda: cache.status()["counters"]["open_handles"] == 0, what="no handle to be left")
+    assert before != workers(cache.process.pid)
+    os.unlink(cache.path("cached", "image"))
+    assert os.listdir(os.path.join(cache.dir, ".retired")) == []

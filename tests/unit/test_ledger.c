@@ -113,6 +113,48 @@ static void a_resent_open_gets_the_handle_it_had(void **state)
     ledger_close(l);
 }
 
+static void note_row(void *context, int64_t row)
+{
+    int64_t *sum = context;
+    *sum = *sum * 10 + row;
+}
+
+/* A worker died between entering a handle and answering; whoever opened may be gone with it, and then nothing closes the handle. */
+static void handles_of_nobody_are_dropped(void **state)
+{
+    struct ledger *l = worker();
+    int64_t rows = 0;
+    (void)state;
+    uint64_t answered = open_handle(l, 1, 10, false), again = open_handle(l, 2, 11, false);
+    open_handle(l, 3, 12, false);
+    open_handle(l, 1, 13, false);
+    ledger_answering(l, answered, 1);
+    ledger_answering(l, answered, 2); /* not its image: nothing happens */
+    assert_int_equal(ledger_drop_orphans(l, note_row, &rows), 0); /* its own are under way */
+    ledger_close(l);
+    for (int next = 0; next < 2; next++) { /* they wait through any number of workers */
+        l = worker();
+        assert_int_equal(ledger_all_handles(l), 4);
+        if (next == 0)
+            ledger_close(l);
+    }
+    assert_int_equal(open_handle(l, 2, 11, true), again);
+    uint64_t mine = open_handle(l, 3, 14, false);
+    assert_int_equal(ledger_drop_orphans(l, note_row, &rows), 2);
+    assert_int_equal(rows, 0); /* both rows have another handle */
+    assert_int_equal(ledger_drop_orphans(l, note_row, &rows), 0);
+    assert_int_equal(ledger_handles(l, 1), 1);
+    assert_int_equal(ledger_handles(l, 2), 1);
+    ledger_close(l);
+    l = worker(); /* neither AGAIN nor MINE was answered */
+    assert_int_equal(ledger_drop_orphans(l, note_row, &rows), 2);
+    assert_true(rows == 23 || rows == 32);
+    assert_int_equal(ledger_all_handles(l), 1);
+    assert_int_equal(ledger_close_handle(l, mine, 3), 0);
+    assert_int_equal(ledger_close_handle(l, answered, 1), 0);
+    ledger_close(l);
+}
+
 static void a_release_that_comes_late_closes_nothing(void **state)
 {
     struct ledger *l = worker();
@@ -401,6 +443,7 @@ int main(void)
         ledger_test(handles_are_counted_by_image),
         ledger_test(the_next_worker_finds_the_handles),
         ledger_test(a_resent_open_gets_the_handle_it_had),
+        ledger_test(handles_of_nobody_are_dropped),
         ledger_test(a_release_that_comes_late_closes_nothing),
         ledger_test(closing_is_a_single_store),
         ledger_test(the_first_handle_decides_the_mode),
