@@ -52,6 +52,8 @@ struct config_api {
     uint64_t send_rate;       /* bytes per second that a client takes at least, over send_timeout; default 1024; 0: it may be slower */
     char *audit_log;          /* a file for who downloaded and changed what; NULL: the log */
     bool public_metrics;      /* /metrics without a token; default no */
+    char **peers;             /* servers of other hosts; for GET /v2/cache/nodes/{id} */
+    size_t peer_count;
     char *worker_self_reference_url; /* how other hosts reach this one; for GET /v2/cache/nodes/{id} */
 };
 

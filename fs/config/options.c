@@ -279,6 +279,10 @@ static const struct config_option options[] = {
              "writable for the server's user; SIGHUP opens it anew, after it was rotated. Without it, such lines go to the log."},
     {API(public_metrics), .type = CONFIG_BOOL, .fallback = "no",
      .text = "Give /metrics to everyone, without a token. No ids of images are in it."},
+    {API(peers), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.peer_count),
+     .example = "http://host-2.example.org:9292 http://host-3.example.org:9292",
+     .text = "The servers of other hosts. GET /v2/cache/nodes/{id} asks them, with the caller's token, and names those that have "
+             "the image, too. Who shows a token here shows it to them."},
     {API(worker_self_reference_url), .type = CONFIG_STRING, .example = "http://host-1.example.org:9292",
      .text = "How other hosts reach this server: what GET /v2/cache/nodes/{id} answers. Without it, the name that the "
              "client used."},

@@ -19,6 +19,7 @@
 #include "api/access/service.h"
 #include "api/access/signing.h"
 #include "api/calls/history.h"
+#include "api/calls/nodes.h"
 #include "api/http/api.h"
 #include "api/http/audit.h"
 #include "api/http/connections.h"
@@ -243,7 +244,8 @@ static int serve(struct api *api)
         r = signing_new(api->config->api.temp_url_key_file, &api->signing);
     api->connections = connections_new(&api->config->api);
     api->history = history_new();
-    if (r == 0 && (s.listeners == NULL || api->connections == NULL || api->history == NULL))
+    api->nodes = nodes_new(&api->config->api);
+    if (r == 0 && (s.listeners == NULL || api->connections == NULL || api->history == NULL || api->nodes == NULL))
         r = -ENOMEM;
     if (r == 0)
         r = start_listeners(&s);
@@ -259,6 +261,7 @@ static int serve(struct api *api)
     free(s.listeners);
     sampler_stop(sampler);
     history_free(api->history);
+    nodes_free(api->nodes);
     connections_free(api->connections);
     audit_free(api->audit);
     signing_free(api->signing);

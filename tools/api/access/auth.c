@@ -166,7 +166,7 @@ static int identify(struct request *r)
     bool admin = secret_same(token, a->admin_token);
     bool reader = a->reader_token != NULL && secret_same(token, a->reader_token);
     pthread_rwlock_unlock(&a->lock);
-    r->who = (struct identity){.admin = admin, .reader = admin || reader};
+    r->who = (struct identity){.admin = admin, .reader = admin || reader, .token = token};
     if (admin || reader) /* a token is all that is known of its bearer */
         strcpy(r->who.user, admin ? "admin token" : "reader token");
     return admin || reader ? 0 : -EACCES;

@@ -187,14 +187,14 @@ static bool add_header(struct curl_slist **list, const char *name, const char *v
 
 static bool headers_of(const struct service_question *q, struct curl_slist **ret)
 {
-    return add_header(ret, "X-Auth-Token", q->token) && add_header(ret, "X-Service-Token", q->service_token) &&
+    return add_header(ret, "Accept", "application/json") && add_header(ret, "X-Auth-Token", q->token) && add_header(ret, "X-Service-Token", q->service_token) &&
            add_header(ret, "X-Subject-Token", q->subject) && add_header(ret, "X-OpenStack-Request-ID", q->request_id) &&
            add_header(ret, "Range", q->range);
 }
 
 static bool question_valid(const struct service_question *q)
 {
-    return service_token_valid(q->token) && (q->service_token == NULL || service_token_valid(q->service_token)) &&
+    return (q->token == NULL || service_token_valid(q->token)) && (q->service_token == NULL || service_token_valid(q->service_token)) &&
            (q->subject == NULL || service_token_valid(q->subject)) && (q->request_id == NULL || service_token_valid(q->request_id)) &&
            service_token_valid(q->path);
 }

@@ -20,7 +20,7 @@ void service_free(struct service *s); /* nobody asks any more; NULL is fine */
 
 struct service_question {
     const char *path;
-    const char *token;         /* X-Auth-Token */
+    const char *token;         /* X-Auth-Token; NULL: none */
     const char *service_token; /* X-Service-Token; NULL: none */
     const char *subject;       /* X-Subject-Token; NULL: none */
     const char *request_id;    /* X-OpenStack-Request-ID; NULL: none */

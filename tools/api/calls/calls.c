@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/cache/manage.h"
+#include "api/calls/nodes.h"
 #include "api/http/api.h"
 #include "base/json_text.h"
 #include "base/log.h"
@@ -122,24 +123,28 @@ enum MHD_Result cache_show(struct request *r)
         document_or_null(r, FOLDER_INVALID)));
 }
 
-/* GET /v2/cache/nodes/ID: this host, when it has the image. */
+/* GET /v2/cache/nodes/ID: this host, when it has the image, and those of its peers that have it. */
 enum MHD_Result cache_nodes(struct request *r)
 {
     char url[512];
     struct facts f;
     const struct config_api *config = &r->api->config->api;
     int cached = mount_facts(mount_of(r), FOLDER_CACHED, r->id, 0, &f);
-    if (cached == -ENOENT) {
-        int error = mount_facts(mount_of(r), FOLDER_IMAGES, r->id, 0, &f);
-        return error < 0 ? reply_errno(r, error, "look up image") : reply_json(r, 200, json_array());
-    }
-    if (cached < 0)
+    if (cached < 0 && cached != -ENOENT)
         return reply_errno(r, cached, "look up image");
-    if (config->worker_self_reference_url != NULL)
-        snprintf(url, sizeof(url), "%s", config->worker_self_reference_url);
-    else
+    json_t *urls = json_array();
+    if (cached == 0 && config->worker_self_reference_url == NULL)
         request_base_url(r, url, sizeof(url));
-    return reply_json(r, 200, json_pack("[o]", json_text(url)));
+    else if (cached == 0)
+        snprintf(url, sizeof(url), "%s", config->worker_self_reference_url);
+    if (cached == 0)
+        json_array_append_new(urls, json_text(url));
+    nodes_ask(r->api->nodes, r, r->id, urls);
+    int error = json_array_size(urls) == 0 ? mount_facts(mount_of(r), FOLDER_IMAGES, r->id, 0, &f) : 0;
+    if (error == 0)
+        return reply_json(r, 200, urls);
+    json_decref(urls);
+    return reply_errno(r, error, "look up image");
 }
 
 static enum MHD_Result pin(struct request *r, bool pinned)

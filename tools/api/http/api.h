@@ -29,6 +29,7 @@ struct audit;
 struct auth;
 struct connections;
 struct history;
+struct nodes;
 struct signing;
 
 /* Since the server's start; each its own, none protected by a lock. */
@@ -45,6 +46,7 @@ struct api {
     struct auth *auth;
     struct audit *audit;
     struct signing *signing;
+    struct nodes *nodes;
     struct connections *connections;
     struct history *history;
     struct api_counters counters;
@@ -66,7 +68,7 @@ enum { IDENTITY_KEY = 65 }; /* VERDICT_KEY */
 struct identity {
     bool admin;  /* may manage, and sees every image */
     bool reader; /* sees every image */
-    const char *token, *service; /* keystone: to ask Glance with, X-Service-Token or NULL; the request's */
+    const char *token, *service; /* to ask Glance or peers with, X-Service-Token or NULL; the request's */
     char key[IDENTITY_KEY];      /* keystone: of both */
     char user[96], user_id[72], project[96], project_id[72]; /* "" where it is not known */
 };
