@@ -218,8 +218,9 @@ void through_turn_back(struct image *image)
 void through_trim(struct image *image)
 {
     pthread_mutex_lock(&image->lock);
-    if (image->through && (image->no_range || image->unproven) && !TAILQ_EMPTY(&image->ranges))
-        keep_pace_locked(image, TAILQ_FIRST(&image->ranges));
+    if (image->through && (image->no_range || image->unproven) && !TAILQ_EMPTY(&image->ranges) &&
+        keep_pace_locked(image, TAILQ_FIRST(&image->ranges)))
+        fetch_visit_locked(image); /* it is past whoever waits: through_turn_back() */
     if (image->through && chunkmap_present(image->map) > THROUGH_WINDOW) {
         drop_chunks_locked(image, false);
         if (chunkmap_present(image->map) > 2 * THROUGH_WINDOW)
