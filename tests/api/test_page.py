@@ -203,6 +203,59 @@ def test_server_gone(folder, make_api, browser):
     browser.trouble.clear()  # the browser notes each connection that was refused
 
 
+@pytest.mark.deadline(240)
+def test_what_is_wrong_stands_above_all(cache, origin, make_api, browser):
+    """A backend that fails, an image that failed: in the banner and in the title; one press tries the image again."""
+    origin.put("good", blob(100 * KIB, 1))
+    cache.configure(origin.config(retries=0)).mount()
+    api = make_api(cache)
+    api.get("/images/good")
+    cache.wait_cached("good")
+    browser.go(api.url + "/")
+    browser.wait("document.title.endsWith(' · ok')", "a title that says that all is well")
+    assert browser.eval("document.getElementById('banner').hidden")
+    os.rename(cache.path("cached", "good"), cache.path("invalid", "good"))
+    fault = origin.fault(status=503)
+    api.get("/images/other")
+    browser.wait("document.getElementById('banner').innerText.includes('the backend answered 503')", "the backend in the banner")
+    browser.wait("document.getElementById('banner').innerText.includes('1 image failed')", "the image in the banner")
+    assert "503" in browser.eval("document.title") or "failed" in browser.eval("document.title")
+    top = "document.getElementById('%s').getBoundingClientRect().top"
+    assert browser.eval(f"{top % 'banner'} < {top % 'cached'} && {top % 'invalid'} < {top % 'cached'} && {top % 'backend'} < {top % 'cached'}")
+    browser.shot(shown("degraded"))
+    origin.clear_faults()
+    assert fault.taken > 0
+    browser.tab_to("Retry good")
+    browser.key("Enter")
+    cache.wait_cached("good")
+    browser.wait("document.activeElement.id === 'fetch-title'", "the focus to go on where the image is now")
+    browser.wait("document.getElementById('banner').hidden && document.title.endsWith(' · ok')", "the banner to go")
+
+
+@pytest.mark.deadline(240)
+def test_many_images(folder, api, browser):
+    """A page of them at a time, those used last first; found by a part of the name, in another order."""
+    names = [f"image-{i:03}" for i in range(120)]
+    for i, name in enumerate(names):
+        folder.put(name, blob(KIB * (i + 1), i))
+        api.get("/images/" + name)
+    wait_until(lambda: len(folder.ls("cached")) == len(names), what="all of them to be cached")
+    browser.go(api.url + "/")
+    rows = "[...document.querySelectorAll('#cached tbody td.id')].map((e) => e.textContent)"
+    browser.wait(rows + ".length === 50", "the first page")
+    assert browser.eval(rows + "[0]") == names[-1]
+    browser.tab_to("Next", most=200)
+    browser.key("Enter")
+    browser.wait(rows + f"[0] === '{names[-51]}'", "the second page")
+    browser.eval("(e => { e.value = 'GE-04'; e.dispatchEvent(new Event('input')); })(document.getElementById('cached-filter'))")
+    browser.wait(rows + ".join() === " + json.dumps(",".join(sorted((n for n in names if "ge-04" in n), reverse=True))), "what was looked for")
+    browser.eval("(e => { e.value = 'id'; e.dispatchEvent(new Event('input')); })(document.getElementById('cached-sort'))")
+    browser.wait(rows + "[0] === 'image-040'", "the other order")
+    # what the backend has is offered
+    browser.tab_to("Image id", most=300)
+    browser.wait("document.querySelectorAll('#available option').length === 120", "the offer")
+
+
 def test_behind_nginx(folder, make_api, tmp_path):
     """The example in conf/: nginx asks who may, and sends the bytes from the mount."""
     from server import free_port

@@ -3,13 +3,16 @@
 #include "config-auto.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/cache/mount.h"
 #include "api/calls/history.h"
 #include "api/http/api.h"
 #include "base/json_text.h"
+#include "common/troubles.h"
 
 enum { SHOWN_MAX = 500 }; /* entries of each list; the page says when there are more */
 
@@ -28,14 +31,61 @@ static bool add(struct list *l, json_t *entry)
     return entry != NULL && json_array_append_new(l->entries, entry) == 0 && json_array_size(l->entries) < SHOWN_MAX;
 }
 
-static bool take_cached(void *context, const char *id)
+/* Of many cached images those used last, the one used longest ago first. */
+struct recent {
+    const char *mount;
+    size_t count;
+    struct {
+        char *name;
+        double accessed;
+    } image[SHOWN_MAX];
+};
+
+static bool take_recent(void *context, const char *id)
 {
-    struct list *l = context;
+    struct recent *r = context;
     struct facts f;
-    if (mount_facts(l->r->api->mount, FOLDER_CACHED, id, FACT_HITS | FACT_PINNED | FACT_NAME, &f) < 0)
+    if (mount_facts(r->mount, FOLDER_CACHED, id, 0, &f) < 0 || (r->count == SHOWN_MAX && f.accessed <= r->image[0].accessed))
         return true;
-    return add(l, json_pack("{s:o, s:o, s:I, s:I, s:f, s:f, s:b}", "id", json_text(id), "name", name_of(&f), "size", (json_int_t)f.size,
-                            "hits", (json_int_t)f.hits, "last_accessed", f.accessed, "last_modified", f.modified, "pinned", f.pinned));
+    char *name = strdup(id);
+    size_t place = 0;
+    if (name == NULL)
+        return true;
+    if (r->count == SHOWN_MAX) {
+        free(r->image[0].name);
+        memmove(&r->image[0], &r->image[1], --r->count * sizeof(r->image[0]));
+    }
+    while (place < r->count && r->image[place].accessed <= f.accessed)
+        place++;
+    memmove(&r->image[place + 1], &r->image[place], (r->count - place) * sizeof(r->image[0]));
+    r->image[place].name = name;
+    r->image[place].accessed = f.accessed;
+    r->count++;
+    return true;
+}
+
+static void add_cached(struct list *l, const char *id)
+{
+    struct facts f;
+    if (mount_facts(l->r->api->mount, FOLDER_CACHED, id, FACT_HITS | FACT_PINNED | FACT_NAME, &f) == 0)
+        add(l, json_pack("{s:o, s:o, s:I, s:I, s:f, s:f, s:b}", "id", json_text(id), "name", name_of(&f), "size", (json_int_t)f.size,
+                         "hits", (json_int_t)f.hits, "last_accessed", f.accessed, "last_modified", f.modified, "pinned", f.pinned));
+}
+
+static json_t *cached(const struct request *r)
+{
+    struct list l = {.r = r, .entries = json_array()};
+    struct recent *recent = calloc(1, sizeof(*recent));
+    if (recent == NULL)
+        return l.entries;
+    recent->mount = r->api->mount;
+    mount_each(r->api->mount, FOLDER_CACHED, take_recent, recent);
+    while (recent->count-- > 0) {
+        add_cached(&l, recent->image[recent->count].name);
+        free(recent->image[recent->count].name);
+    }
+    free(recent);
+    return l.entries;
 }
 
 static bool take_incomplete(void *context, const char *id)
@@ -77,16 +127,21 @@ static json_t *entries(const struct request *r, enum mount_folder folder, mount_
 enum MHD_Result status_show(struct request *r)
 {
     json_t *status = NULL;
-    char brief[8];
+    char brief[8], host[HOST_NAME_MAX + 1] = "";
     int error = mount_status(r->api->mount, &status);
     if (error < 0)
         return reply_errno(r, error, "read the status of the cache");
     history_sample(r->api->history, status);
-    if (request_argument(r, "brief", brief, sizeof(brief)) != 0)
-        return reply_json(r, 200, json_pack("{s:s, s:b, s:o}", "mount", r->api->mount, "may_manage", r->who.admin, "cache", status));
-    return reply_json(r, 200, json_pack("{s:s, s:b, s:i, s:o, s:o, s:o, s:o, s:o, s:o}",
-        "mount", r->api->mount, "may_manage", r->who.admin, "shown_at_most", SHOWN_MAX, "cache", status,
-        "cached", entries(r, FOLDER_CACHED, take_cached), "incomplete", entries(r, FOLDER_INCOMPLETE, take_incomplete),
+    gethostname(host, sizeof(host) - 1);
+    json_t *document = json_pack("{s:s, s:o, s:b, s:o, s:o}", "mount", r->api->mount, "host", json_text(host), "may_manage", r->who.admin,
+                                 "troubles", troubles_of(status), "cache", status);
+    if (document == NULL || request_argument(r, "brief", brief, sizeof(brief)) != 0)
+        return reply_json(r, 200, document);
+    json_t *lists = json_pack("{s:i, s:o, s:o, s:o, s:o, s:o}",
+        "shown_at_most", SHOWN_MAX, "cached", cached(r), "incomplete", entries(r, FOLDER_INCOMPLETE, take_incomplete),
         "queued", entries(r, FOLDER_QUEUED, take_queued), "invalid", entries(r, FOLDER_INVALID, take_invalid),
-        "history", history_document(r->api->history)));
+        "history", history_document(r->api->history));
+    json_object_update(document, lists);
+    json_decref(lists);
+    return reply_json(r, 200, document);
 }

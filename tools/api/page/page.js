@@ -28,7 +28,8 @@ function bytes(n) {
 
 function ago(seconds) {
   const s = Math.max(0, Date.now() / 1000 - seconds);
-  if (s < 60) return "just now";
+  if (s < 2) return "just now";
+  if (s < 60) return Math.floor(s) + " s ago";
   if (s < 3600) return Math.floor(s / 60) + " min ago";
   if (s < 86400) return Math.floor(s / 3600) + " h ago";
   return Math.floor(s / 86400) + " d ago";
@@ -41,9 +42,10 @@ function lasting(seconds) {
   return (seconds / 3600).toFixed(1) + " h left";
 }
 
-function say(text) {
+function say(text, refused) {
   const box = $("message");
   box.textContent = text;
+  box.classList.toggle("refused", !!refused);
   box.hidden = false;
   clearTimeout(say.timer);
   say.timer = setTimeout(() => { box.hidden = true; }, 6000);
@@ -66,11 +68,14 @@ async function change(method, id, rest, done) {
   try {
     const path = "/v2/cache/" + encodeURIComponent(id) + rest;
     const response = await fetch(path, {method, headers: headers({"X-Glance-Cache": "page"})});
-    say(response.ok ? done : "Not done: " + await reason(response));
+    say(response.ok ? done : "Not done: " + await reason(response), !response.ok);
+    ask();
+    return response.ok;
   } catch (e) {
-    say("Not done: the server does not answer.");
+    say("Not done: the server does not answer.", true);
+    ask();
+    return false;
   }
-  ask();
 }
 
 // A button that asks "Sure?" first when it takes something away. KEY: which button of the image it is, whatever it is called now.
@@ -162,7 +167,6 @@ function showSpace(cache) {
   const percent = limit > 0 ? Math.min(100, 100 * used / limit) : 0;
   const meter = $("space-meter");
   meter.firstElementChild.style.width = percent + "%";
-  meter.classList.toggle("full", percent > 95);
   meter.setAttribute("aria-valuenow", Math.round(percent));
   $("space-text").textContent = bytes(used) + " of " + bytes(limit) + " used (" + percent.toFixed(percent < 10 ? 1 : 0) + " %), " +
     bytes(available) + " free on the disk";
@@ -184,30 +188,37 @@ function polyline(points, name) {
   return line;
 }
 
+// One chart: a line, its greatest value above, the times below. POINTS: [time, value]; FORMAT makes a value a text.
+function chart(title, name, points, top, format) {
+  const from = points[0][0], span = Math.max(1, points[points.length - 1][0] - from), last = points[points.length - 1][1];
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 1000 100");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", title + ": now " + format(last) + ", at most " + format(top));
+  svg.append(polyline(points.map(([t, v]) => [1000 * (t - from) / span, 98 - 96 * Math.min(1, v / top)]), name));
+  return make("figure", {}, make("figcaption", {class: "soft"}, title + ": " + format(last), make("span", {class: "top"}, format(top))), svg,
+    make("div", {class: "soft times"}, make("span", {}, "−" + Math.max(1, Math.round(span / 60)) + " min"), make("span", {}, "now")));
+}
+
+// Samples: [time, hits, misses, bytes fetched], each counted since the server or the mount began.
 function showHistory(samples) {
   if (samples.length < 2) {
     $("history").replaceChildren(nothing("The first samples are being taken."));
     return;
   }
-  const rates = [];
+  const fetched = [], hits = [];
+  let rate = 100;
   for (let i = 1; i < samples.length; i++) {
-    const minutes = Math.max(1, samples[i][0] - samples[i - 1][0]) / 60;
-    const rate = (k) => Math.max(0, samples[i][k] - samples[i - 1][k]) / minutes;
-    rates.push([samples[i][0], rate(1), rate(2)]);
+    const [before, now] = [samples[i - 1], samples[i]], seconds = Math.max(1, now[0] - before[0]);
+    const hit = Math.max(0, now[1] - before[1]), miss = Math.max(0, now[2] - before[2]);
+    fetched.push([now[0], Math.max(0, now[3] - before[3]) / seconds]);
+    if (hit + miss > 0) rate = 100 * hit / (hit + miss);
+    hits.push([now[0], rate]);
   }
-  const top = Math.max(1, ...rates.map((r) => Math.max(r[1], r[2])));
-  const from = samples[0][0], span = Math.max(1, samples[samples.length - 1][0] - from);
-  const points = (k) => rates.map((r) => [1000 * (r[0] - from) / span, 98 - 96 * r[k] / top]);
-  const last = rates[rates.length - 1];
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 1000 100");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label",
-    "now " + last[1].toFixed(0) + " hits and " + last[2].toFixed(0) + " misses a minute, at most " + top.toFixed(0));
-  svg.append(polyline(points(2), "miss"), polyline(points(1), "hit"));
-  $("history").replaceChildren(svg, make("p", {class: "soft"}, make("span", {class: "key hit"}), "hits a minute  ",
-    make("span", {class: "key miss"}), "misses a minute; the last " + Math.ceil(span / 60) + " min, at most " + top.toFixed(0)));
+  const top = Math.max(1024, ...fetched.map((p) => p[1]));
+  $("history").replaceChildren(chart("Fetched from the backend", "miss", fetched, top, (n) => bytes(n) + "/s"),
+    chart("Opens that were hits", "hit", hits, 100, (n) => n.toFixed(0) + " %"));
 }
 
 // What is being fetched: the rows stay in place while it is, so that their bars move.
@@ -260,9 +271,11 @@ function showQueued(list) {
     : nothing("The queue is empty."));
 }
 
-function showCached(status) {
-  const list = status.cached.slice().sort((a, b) => b.last_accessed - a.last_accessed);
-  const rows = list.map((image) => make("tr", {}, idCell(image.id, image.name, image.pinned ? "pinned" : ""),
+const ROWS = 50;
+let page = 0, lastStatus = null;
+
+function cachedRow(image) {
+  return make("tr", {}, idCell(image.id, image.name, image.pinned ? "pinned" : ""),
     make("td", {"data-name": "Size", class: "number"}, bytes(image.size)),
     make("td", {"data-name": "Hits", class: "number"}, String(image.hits)),
     make("td", {"data-name": "Last used"}, ago(image.last_accessed)),
@@ -272,22 +285,51 @@ function showCached(status) {
         : action("Pin", "pin", image.id, false,
           () => change("PUT", image.id, "/pin", "Pinned " + image.id + ": it is never evicted to make room.")),
       " ", action("Evict", "evict", image.id, true,
-        () => change("DELETE", image.id, "", "Evicted " + image.id + ".")))));
+        () => change("DELETE", image.id, "", "Evicted " + image.id + "."))));
+}
+
+// Which of N images are shown, with a way to the others.
+function pages(n) {
+  const last = Math.max(0, Math.ceil(n / ROWS) - 1);
+  page = Math.min(page, last);
+  if (last === 0) return null;
+  const turn = (label, to) => {
+    const button = make("button", {type: "button", "data-key": "turn " + label}, label);
+    if (to < 0 || to > last) button.setAttribute("aria-disabled", "true");
+    else button.addEventListener("click", () => { page = to; showCached(lastStatus); });
+    return button;
+  };
+  return make("p", {class: "turn"}, turn("Before", page - 1),
+    " " + (page * ROWS + 1) + "–" + Math.min(n, (page + 1) * ROWS) + " of " + n + " ", turn("Next", page + 1));
+}
+
+function showCached(status) {
+  lastStatus = status;
+  const key = $("cached-sort").value, text = $("cached-filter").value.trim().toLowerCase();
+  const order = key === "id" ? (a, b) => a.id < b.id ? -1 : a.id > b.id ? 1 : 0 : (a, b) => b[key] - a[key];
+  const list = status.cached.filter((i) => !text || (i.id + " " + (i.name || "")).toLowerCase().includes(text)).sort(order);
+  $("cached-form").hidden = status.cached.length < 10;
+  const turning = pages(list.length);
   const parts = [list.length
     ? table([{text: "Image"}, {text: "Size", class: "number"}, {text: "Hits", class: "number"}, {text: "Last used"},
-      {text: "", class: "actions"}], rows)
-    : nothing("Nothing is cached yet.")];
-  if (status.cache.images.cached > list.length)
-    parts.push(nothing("… and " + (status.cache.images.cached - list.length) + " more."));
+      {text: "", class: "actions"}], list.slice(page * ROWS, (page + 1) * ROWS).map(cachedRow))
+    : nothing(status.cached.length ? "No cached image is called so." : "Nothing is cached yet.")];
+  if (turning) parts.push(turning);
+  if (status.cache.images.cached > status.cached.length)
+    parts.push(nothing("… and " + (status.cache.images.cached - status.cached.length) + " more, used longer ago."));
   replace($("cached"), ...parts);
 }
 
 function showInvalid(list) {
+  if (list.length === 0 && $("invalid-section").contains(document.activeElement)) $("fetch-title").focus();
   $("invalid-section").hidden = list.length === 0;
   const rows = list.map((image) => make("tr", {}, idCell(image.id), make("td", {class: "bad wide"}, image.reason || ""),
     make("td", {"data-name": "When"}, ago(image.since)),
-    make("td", {class: "actions"}, action("Forget", "forget", image.id, false,
-      () => change("DELETE", image.id, "/invalid", "Forgotten.")))));
+    make("td", {class: "actions"},
+      action("Retry", "retry", image.id, false, async () => {
+        if (await change("DELETE", image.id, "/invalid", "Forgotten.")) change("PUT", image.id, "", "Queued " + image.id + " once more.");
+      }), " ",
+      action("Forget", "forget", image.id, false, () => change("DELETE", image.id, "/invalid", "Forgotten.")))));
   replace($("invalid"), table([{text: "Image"}, {text: "Why"}, {text: "When"}, {text: "", class: "actions"}], rows));
 }
 
@@ -302,6 +344,17 @@ function showBackend(backend) {
   $("backend").replaceChildren(make("p", {}, "Type " + backend.type + ", listing: " + backend.listing), ...rows);
 }
 
+// What is wrong, above all else; and in the title, for whoever has many of these open.
+function showBanner(status) {
+  const list = status.troubles || [], space = status.cache.space;
+  const banner = $("banner");
+  banner.hidden = list.length === 0;
+  if (list.length) replace(banner, make("strong", {}, "Degraded"), make("ul", {}, ...list.map((t) => make("li", {}, t))));
+  $("host").textContent = status.host || location.host;
+  document.title = (status.host || location.host) + " · " + (space.limit ? Math.round(100 * space.used / space.limit) : 0) + " % · " +
+    (list.length ? list[0] : "ok");
+}
+
 function show(status) {
   const cache = status.cache;
   document.body.classList.toggle("looking", !status.may_manage);
@@ -309,7 +362,9 @@ function show(status) {
   $("content").hidden = false;
   $("state").className = "";
   $("state").textContent = "glance-cache-fs " + cache.version + ", mounted " + ago(cache.mounted_at) + " at " + status.mount +
-    (cache.adopting ? ", taking over what was found" : "");
+    (cache.passthrough === "on" ? ", passed through" : "") + (cache.adopting ? ", taking over what was found" : "") +
+    (status.may_manage ? "" : "; you may look at it, not change it");
+  showBanner(status);
   showSpace(cache);
   showHistory(status.history);
   showFetches(status);
@@ -317,6 +372,20 @@ function show(status) {
   showCached(status);
   showInvalid(status.invalid);
   showBackend(cache.backend);
+}
+
+// What the backend has, for the field of the queue: asked for once, when somebody comes to it.
+async function offer() {
+  if (offer.at && Date.now() - offer.at < 60000) return;
+  offer.at = Date.now();
+  try {
+    const response = await fetch("/v2/images?limit=1000", {headers: headers()});
+    if (!response.ok) return;
+    const images = (await response.json()).images || [];
+    $("available").replaceChildren(...images.map((i) => make("option", {value: i.id, label: i.name && i.name !== i.id ? i.name : null})));
+  } catch (e) {
+    offer.at = 0;
+  }
 }
 
 function trouble(text) {
@@ -359,8 +428,11 @@ $("login").addEventListener("submit", (event) => {
 $("queue-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const id = $("queue-id").value.trim();
-  $("queue-id").value = "";
-  if (id) change("PUT", id, "", "Queued " + id + ".");
+  if (id) change("PUT", id, "", "Queued " + id + ".").then((done) => { if (done && $("queue-id").value.trim() === id) $("queue-id").value = ""; });
 });
+$("queue-id").addEventListener("focus", offer);
+$("cached-form").addEventListener("submit", (event) => event.preventDefault());
+for (const id of ["cached-filter", "cached-sort"])
+  $(id).addEventListener("input", () => { page = 0; if (lastStatus) showCached(lastStatus); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
 ask();
