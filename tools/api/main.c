@@ -43,7 +43,7 @@ static const char USAGE[] =
     "                       where the configuration is mounted now\n"
     "  -d, --debug          log every request\n"
     "  -h, --help           this text\n"
-    "      --version        the version\n";
+    "  -V, --version        the version\n";
 
 struct options {
     const char *config, *mount;
@@ -65,7 +65,7 @@ static int read_options(int argc, char **argv, struct options *ret)
     };
     int c;
     *ret = (struct options){.config = access(OWN_CONFIG, F_OK) < 0 && access(GLANCES_CONFIG, F_OK) == 0 ? GLANCES_CONFIG : OWN_CONFIG};
-    while ((c = getopt_long(argc, argv, "c:m:dh", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "c:m:dhV", longs, NULL)) != -1) {
         if (c == 'c')
             ret->config = optarg;
         else if (c == 'm')
