@@ -132,14 +132,15 @@ int backend_check_bytes(const struct transfer_head *head, const struct image_met
     return 0;
 }
 
-int backend_add_condition(struct transfer_request *request, unsigned endpoint, const struct image_meta *meta)
+int backend_add_condition(struct transfer_request *request, struct abilities *abilities, unsigned endpoint, const struct image_meta *meta)
 {
     const char *etag = image_meta_strong_etag(meta);
-    if (endpoint != meta->endpoint)
+    bool has = etag || *meta->modified;
+    if (endpoint != meta->endpoint || !has || !abilities_ask(abilities, endpoint, ABILITY_CONDITION, &request->extras))
         return 0;
     if (etag)
         return transfer_request_header(request, "If-Match", etag);
-    return *meta->modified ? transfer_request_header(request, "If-Range", meta->modified) : 0;
+    return transfer_request_header(request, "If-Range", meta->modified);
 }
 
 void backend_ask_first(struct transfer_request *request, uint64_t probe)
@@ -149,10 +150,11 @@ void backend_ask_first(struct transfer_request *request, uint64_t probe)
     request->last = probe > 0 ? probe - 1 : 0;
 }
 
-int backend_ask_part(struct transfer_request *request, unsigned endpoint, const struct image_meta *meta, uint64_t first, uint64_t last)
+int backend_ask_part(struct transfer_request *request, struct abilities *abilities, unsigned endpoint, const struct image_meta *meta, uint64_t first,
+                     uint64_t last)
 {
     assert(first <= last);
-    int r = backend_add_condition(request, endpoint, meta);
+    int r = backend_add_condition(request, abilities, endpoint, meta);
     if (r < 0) {
         transfer_request_clear(request);
         return r;

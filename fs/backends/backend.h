@@ -14,6 +14,7 @@
 #ifndef GCFS_BACKEND_H
 #define GCFS_BACKEND_H
 
+#include "backends/abilities.h"
 #include "backends/listing/listing.h"
 #include "config/config.h"
 #include "image/meta.h"
@@ -62,6 +63,14 @@ struct backend_ops {
                    enum digest_algorithm *ret_algorithm);
 
     /*
+     * Optional: ENDPOINT answered RESULT to a request with EXTRAS. True: made now it would be another one, such as without what this server
+     * does not know, and is worth it. WHY (BACKEND_WHY_MAX bytes): what was learned by it, for the log, once; "".
+     */
+    bool (*otherwise)(struct backend *b, unsigned endpoint, unsigned extras, const struct transfer_result *result, char *why);
+    /* Optional: the next of what ENDPOINT refuses, as abilities_refused(). */
+    const char *(*refuses)(struct backend *b, unsigned endpoint, unsigned *n);
+
+    /*
      * Optional, all or none: credentials that must be had first (a token of Keystone). The engine carries out one renewal at a
      * time, however many wait for it.
      */
@@ -79,6 +88,8 @@ struct backend_ops {
      * by then? */
     bool (*refused)(struct backend *b, unsigned credential);
 };
+
+enum { BACKEND_WHY_MAX = 200 };
 
 /* The backend of CONFIG's `type`. -EINVAL with MESSAGE. */
 int backend_open(const struct config *config, const struct backend_ops **ret_ops, struct backend **ret, char message[CONFIG_MESSAGE_MAX]);
@@ -115,13 +126,15 @@ int backend_meta_from_head(const struct transfer_head *head, unsigned endpoint, 
 
 /*
  * Has REQUEST, which goes to ENDPOINT, say that it is about the version META: If-Match where the etag allows it, so that a changed
- * image is an error and not a body; If-Range else, so that it comes whole, as 200. Both are for the endpoint that gave them. -ENOMEM.
+ * image is an error and not a body; If-Range else, so that it comes whole, as 200. Both are for the endpoint that gave them, and not for one that
+ * refuses them by ABILITIES. -ENOMEM.
  */
-int backend_add_condition(struct transfer_request *request, unsigned endpoint, const struct image_meta *meta);
+int backend_add_condition(struct transfer_request *request, struct abilities *abilities, unsigned endpoint, const struct image_meta *meta);
 
 /* Has REQUEST, made for all of an image, ask for its first PROBE bytes; for FIRST … LAST of version META: -ENOMEM, and it is cleared. */
 void backend_ask_first(struct transfer_request *request, uint64_t probe);
-int backend_ask_part(struct transfer_request *request, unsigned endpoint, const struct image_meta *meta, uint64_t first, uint64_t last);
+int backend_ask_part(struct transfer_request *request, struct abilities *abilities, unsigned endpoint, const struct image_meta *meta, uint64_t first,
+                     uint64_t last);
 
 /* PREFIX and ID as the path of an object, each segment escaped, the slashes of PREFIX kept. free() it; NULL: no memory. */
 char *backend_object_path(const char *prefix, const char *id);

@@ -23,11 +23,13 @@ enum { PAGE = 500 }; /* images; a service may send fewer */
 
 struct backend {
     struct openstack *cloud;
+    struct abilities *abilities;
 };
 
 static void glance_close(struct backend *b)
 {
     openstack_close(b->cloud);
+    abilities_free(b->abilities);
     free(b);
 }
 
@@ -37,6 +39,8 @@ static int glance_open(const struct config *config, struct backend **ret, char m
     if (!b)
         return setting_no_memory(message);
     int r = openstack_open(config, "image", "/v2", &b->cloud, message);
+    if (r == 0 && abilities_new(openstack_endpoints(b->cloud), &b->abilities) < 0)
+        r = setting_no_memory(message);
     if (r < 0) {
         glance_close(b);
         return r;
@@ -114,10 +118,15 @@ static int glance_bytes(struct backend *b, unsigned endpoint, const char *id, co
 static int glance_list(struct backend *b, unsigned endpoint, const char *marker, struct transfer_request *request)
 {
     char *escaped = transfer_escape(marker ? marker : ""), *path = NULL;
+    char limit[32] = "";
+    unsigned extras = 0;
     int r = -ENOMEM;
-    if (escaped && asprintf(&path, "/v2/images?status=active&sort_key=id&sort_dir=asc&limit=%d%s%s", PAGE,
-                            marker ? "&marker=" : "", escaped) >= 0)
+    if (abilities_ask(b->abilities, endpoint, ABILITY_PAGE_LIMIT, &extras)) /* else the service's own */
+        snprintf(limit, sizeof(limit), "&limit=%d", PAGE);
+    if (escaped && asprintf(&path, "/v2/images?status=active&sort_key=id&sort_dir=asc%s%s%s", limit, marker ? "&marker=" : "", escaped) >= 0)
         r = openstack_ask(b->cloud, endpoint, path, request);
+    if (r == 0)
+        request->extras = extras;
     free(escaped);
     free(path);
     return r;
@@ -168,6 +177,18 @@ static bool glance_refused(struct backend *b, unsigned credential)
     return openstack_refused(b->cloud, credential);
 }
 
+/* ---- what a server refuses */
+
+static bool glance_otherwise(struct backend *b, unsigned endpoint, unsigned extras, const struct transfer_result *result, char *why)
+{
+    return abilities_answered(b->abilities, endpoint, extras, result->status, why, BACKEND_WHY_MAX);
+}
+
+static const char *glance_refuses(struct backend *b, unsigned endpoint, unsigned *n)
+{
+    return abilities_refused(b->abilities, endpoint, n);
+}
+
 const struct backend_ops backend_glance = {
     .type = "glance",
     .ids_are_versions = true,
@@ -177,6 +198,8 @@ const struct backend_ops backend_glance = {
     .endpoint_name = glance_endpoint_name,
     .describe = glance_describe,
     .described = glance_described,
+    .otherwise = glance_otherwise,
+    .refuses = glance_refuses,
     .bytes = glance_bytes,
     .list = glance_list,
     .listing = glance_listing,

@@ -29,6 +29,7 @@ struct backend {
     bool cannot_list;
     char *user_password; /* from user_file, for every url without its own; NULL */
     char *authorization; /* "Bearer …", from token_file; NULL */
+    struct abilities *abilities;
 };
 
 /* ---- open and close */
@@ -93,6 +94,7 @@ static void http_close(struct backend *b)
     for (unsigned i = 0; i < b->url_count; i++)
         http_url_clear(&b->urls[i]);
     free(b->urls);
+    abilities_free(b->abilities);
     http_url_clear(&b->list_url);
     secret_free(b->user_password);
     secret_free(b->authorization);
@@ -112,6 +114,8 @@ static int http_open(const struct config *config, struct backend **ret, char mes
         r = backend_check_sums_names(config, message);
     if (r == 0)
         r = read_secrets(b, message);
+    if (r == 0 && abilities_new(b->url_count, &b->abilities) < 0)
+        r = setting_no_memory(message);
     if (r < 0) {
         http_close(b);
         return r;
@@ -195,7 +199,7 @@ static int http_bytes(struct backend *b, unsigned endpoint, const char *id, cons
                       uint64_t first, uint64_t last, struct transfer_request *request)
 {
     int r = ask_for(b, endpoint, id, request);
-    return r < 0 ? r : backend_ask_part(request, endpoint, meta, first, last);
+    return r < 0 ? r : backend_ask_part(request, b->abilities, endpoint, meta, first, last);
 }
 
 /* ---- the listing */
@@ -270,6 +274,18 @@ static int http_digests(struct backend *b, unsigned endpoint, unsigned n, struct
     return 0;
 }
 
+/* ---- what a server refuses */
+
+static bool http_otherwise(struct backend *b, unsigned endpoint, unsigned extras, const struct transfer_result *result, char *why)
+{
+    return abilities_answered(b->abilities, endpoint, extras, result->status, why, BACKEND_WHY_MAX);
+}
+
+static const char *http_refuses(struct backend *b, unsigned endpoint, unsigned *n)
+{
+    return abilities_refused(b->abilities, endpoint, n);
+}
+
 const struct backend_ops backend_http = {
     .type = "http",
     .describe_has_bytes = true,
@@ -280,6 +296,8 @@ const struct backend_ops backend_http = {
     .describe = http_describe,
     .described = http_described,
     .describe_again = http_describe_again,
+    .otherwise = http_otherwise,
+    .refuses = http_refuses,
     .bytes = http_bytes,
     .list = http_list,
     .listing = http_listing,

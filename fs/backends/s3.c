@@ -32,6 +32,7 @@ struct backend {
     unsigned bucket_count;
     char *sigv4;        /* "aws:amz:REGION:s3" */
     struct s3_credentials credentials;
+    struct abilities *abilities;
 };
 
 /* ---- open and close */
@@ -43,6 +44,7 @@ static void s3_close(struct backend *b)
     free(b->buckets);
     free(b->sigv4);
     s3_credentials_clear(&b->credentials);
+    abilities_free(b->abilities);
     free(b);
 }
 
@@ -137,6 +139,8 @@ static int s3_open(const struct config *config, struct backend **ret, char messa
     b->config = config;
     b->prefix = config->prefix ? config->prefix : "";
     int r = read_settings(b, message);
+    if (r == 0 && abilities_new(b->bucket_count, &b->abilities) < 0)
+        r = setting_no_memory(message);
     if (r < 0) {
         s3_close(b);
         return r;
@@ -199,7 +203,8 @@ static int ask_for(const struct backend *b, unsigned endpoint, const char *id, s
 static int ask_about(const struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
 {
     int r = ask_for(b, endpoint, id, request);
-    if (r == 0 && (r = transfer_request_header(request, "x-amz-checksum-mode", "ENABLED")) < 0)
+    if (r == 0 && abilities_ask(b->abilities, endpoint, ABILITY_CHECKSUM_MODE, &request->extras) &&
+        (r = transfer_request_header(request, "x-amz-checksum-mode", "ENABLED")) < 0)
         transfer_request_clear(request);
     return r;
 }
@@ -273,24 +278,53 @@ static int s3_bytes(struct backend *b, unsigned endpoint, const char *id, const 
                     uint64_t last, struct transfer_request *request)
 {
     int r = ask_for(b, endpoint, id, request);
-    return r < 0 ? r : backend_ask_part(request, endpoint, meta, first, last);
+    return r < 0 ? r : backend_ask_part(request, b->abilities, endpoint, meta, first, last);
 }
 
 /* ---- the listing, and digests beside the images */
 
+/* MARKER as a parameter of the query: V2's token, or the key behind which a server goes on that knows V1 only. NULL: no memory. */
+static char *continuation(const char *marker)
+{
+    bool key = marker && strncmp(marker, LISTING_S3_KEY, strlen(LISTING_S3_KEY)) == 0;
+    char *text = NULL, *escaped = transfer_escape(marker ? marker + (key ? strlen(LISTING_S3_KEY) : 0) : "");
+    if (escaped && asprintf(&text, "%s%s%s", !marker ? "" : key ? "marker=" : "continuation-token=", escaped, marker ? "&" : "") < 0)
+        text = NULL;
+    free(escaped);
+    return text;
+}
+
 /* The query's parts in the order of their names, as the signature has them. */
+static char *list_query(struct backend *b, unsigned endpoint, const char *marker, unsigned *extras)
+{
+    char *from = continuation(marker), *prefix = transfer_escape(b->prefix), *query = NULL, limit[32] = "";
+    bool key = marker && strncmp(marker, LISTING_S3_KEY, strlen(LISTING_S3_KEY)) == 0;
+    bool encoded = abilities_ask(b->abilities, endpoint, ABILITY_URL_ENCODING, extras);
+    bool v2 = !key && abilities_ask(b->abilities, endpoint, ABILITY_LIST_V2, extras);
+    if (abilities_ask(b->abilities, endpoint, ABILITY_PAGE_LIMIT, extras))
+        snprintf(limit, sizeof(limit), "max-keys=%d&", PAGE);
+    if (!from || !prefix ||
+        asprintf(&query, "%sdelimiter=%%2F&%s%s%s%sprefix=%s", key ? "" : from, encoded ? "encoding-type=url&" : "",
+                 v2 ? "list-type=2&" : "", key ? from : "", limit, prefix) < 0)
+        query = NULL;
+    free(from);
+    free(prefix);
+    return query;
+}
+
 static int s3_list(struct backend *b, unsigned endpoint, const char *marker, struct transfer_request *request)
 {
     assert(endpoint < b->bucket_count);
-    char *token = transfer_escape(marker ? marker : ""), *prefix = transfer_escape(b->prefix), *url = NULL;
-    if (!token || !prefix ||
-        asprintf(&url, "%s%s?%s%s%sdelimiter=%%2F&list-type=2&max-keys=%d&prefix=%s", b->buckets[endpoint],
-                 strchr(strstr(b->buckets[endpoint], "://") + 3, '/') ? "" : "/", marker ? "continuation-token=" : "", token,
-                 marker ? "&" : "", PAGE, prefix) < 0)
+    unsigned extras = 0;
+    const char *bucket = b->buckets[endpoint];
+    char *query = list_query(b, endpoint, marker, &extras), *url = NULL;
+    if (!query || asprintf(&url, "%s%s?%s", bucket, strchr(strstr(bucket, "://") + 3, '/') ? "" : "/", query) < 0)
         url = NULL;
-    free(token);
-    free(prefix);
-    return ask(b, url, request);
+    free(query);
+    int r = ask(b, url, request);
+    if (r == 0)
+        request->extras = extras;
+    return r;
 }
 
 static int s3_listing(struct backend *b, const struct transfer_head *head, listing_fn *fn, void *context,
@@ -316,6 +350,18 @@ static int s3_digests(struct backend *b, unsigned endpoint, unsigned n, struct t
     return 0;
 }
 
+/* ---- what a server refuses */
+
+static bool s3_otherwise(struct backend *b, unsigned endpoint, unsigned extras, const struct transfer_result *result, char *why)
+{
+    return abilities_answered(b->abilities, endpoint, extras, result->status, why, BACKEND_WHY_MAX);
+}
+
+static const char *s3_refuses(struct backend *b, unsigned endpoint, unsigned *n)
+{
+    return abilities_refused(b->abilities, endpoint, n);
+}
+
 const struct backend_ops backend_s3 = {
     .type = "s3",
     .etag_may_be_md5 = true,
@@ -327,6 +373,8 @@ const struct backend_ops backend_s3 = {
     .describe = s3_describe,
     .described = s3_described,
     .describe_again = s3_describe_again,
+    .otherwise = s3_otherwise,
+    .refuses = s3_refuses,
     .bytes = s3_bytes,
     .list = s3_list,
     .listing = s3_listing,

@@ -24,11 +24,13 @@ struct backend {
     const char *prefix; /* of the names; "" */
     char *container;    /* escaped */
     struct openstack *cloud;
+    struct abilities *abilities;
 };
 
 static void swift_close(struct backend *b)
 {
     openstack_close(b->cloud);
+    abilities_free(b->abilities);
     free(b->container);
     free(b);
 }
@@ -47,6 +49,8 @@ static int swift_open(const struct config *config, struct backend **ret, char me
         r = setting_no_memory(message);
     if (r == 0)
         r = openstack_open(config, "object-store", NULL, &b->cloud, message);
+    if (r == 0 && abilities_new(openstack_endpoints(b->cloud), &b->abilities) < 0)
+        r = setting_no_memory(message);
     if (r < 0) {
         swift_close(b);
         return r;
@@ -122,7 +126,7 @@ static int swift_bytes(struct backend *b, unsigned endpoint, const char *id, con
                        uint64_t first, uint64_t last, struct transfer_request *request)
 {
     int r = ask_for(b, endpoint, id, request);
-    return r < 0 ? r : backend_ask_part(request, endpoint, meta, first, last);
+    return r < 0 ? r : backend_ask_part(request, b->abilities, endpoint, meta, first, last);
 }
 
 /* ---- the listing, and digests beside the images */
@@ -130,10 +134,15 @@ static int swift_bytes(struct backend *b, unsigned endpoint, const char *id, con
 static int swift_list(struct backend *b, unsigned endpoint, const char *marker, struct transfer_request *request)
 {
     char *escaped = transfer_escape(marker ? marker : ""), *prefix = transfer_escape(b->prefix), *path = NULL;
+    char limit[32] = "";
+    unsigned extras = 0;
     int r = -ENOMEM;
-    if (escaped && prefix && asprintf(&path, "/%s?format=json&delimiter=%%2F&limit=%d&prefix=%s&marker=%s", b->container,
-                                      PAGE, prefix, escaped) >= 0)
+    if (abilities_ask(b->abilities, endpoint, ABILITY_PAGE_LIMIT, &extras)) /* else the server's own, which may be any */
+        snprintf(limit, sizeof(limit), "limit=%d&", PAGE);
+    if (escaped && prefix && asprintf(&path, "/%s?format=json&delimiter=%%2F&%sprefix=%s&marker=%s", b->container, limit, prefix, escaped) >= 0)
         r = openstack_ask(b->cloud, endpoint, path, request);
+    if (r == 0)
+        request->extras = extras;
     free(escaped);
     free(prefix);
     free(path);
@@ -200,6 +209,18 @@ static bool swift_refused(struct backend *b, unsigned credential)
     return openstack_refused(b->cloud, credential);
 }
 
+/* ---- what a server refuses */
+
+static bool swift_otherwise(struct backend *b, unsigned endpoint, unsigned extras, const struct transfer_result *result, char *why)
+{
+    return abilities_answered(b->abilities, endpoint, extras, result->status, why, BACKEND_WHY_MAX);
+}
+
+static const char *swift_refuses(struct backend *b, unsigned endpoint, unsigned *n)
+{
+    return abilities_refused(b->abilities, endpoint, n);
+}
+
 const struct backend_ops backend_swift = {
     .type = "swift",
     .describe_has_bytes = true,
@@ -210,6 +231,8 @@ const struct backend_ops backend_swift = {
     .describe = swift_describe,
     .described = swift_described,
     .describe_again = swift_describe_again,
+    .otherwise = swift_otherwise,
+    .refuses = swift_refuses,
     .bytes = swift_bytes,
     .list = swift_list,
     .listing = swift_listing,

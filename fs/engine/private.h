@@ -60,6 +60,7 @@ struct range {
     struct auth_waiter auth;
     unsigned credential, auth_tries; /* that it was asked with; with how many since it got somewhere */
     unsigned streams_lost; /* since it got somewhere, by no fault that the endpoint is blamed for */
+    unsigned extras, others; /* of the request; how often it was made otherwise since it got somewhere */
     struct image_file *file; /* where its bytes go */
     int64_t asked_at, first_at; /* monotonic */
     uint64_t asked_pos; /* pos when it was asked last */
@@ -195,6 +196,7 @@ struct lookup {
     int64_t pause_least; /* monotonic; as image->retry_least */
     struct auth_waiter auth;
     unsigned credential, auth_tries, streams_lost;
+    unsigned extras, others; /* of the request; how often it was made otherwise, at this endpoint */
     unsigned endpoint, tries, tried_endpoints;
     int64_t asked_at; /* monotonic */
     bool known; /* there is a row to go on with when the backend cannot be asked; set before it is asked */
@@ -445,6 +447,9 @@ void origin_ok(struct engine *e, unsigned endpoint);
 void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsigned retry_after);
 json_t *origin_status(struct engine *e);
 
+/* ENDPOINT answered RESULT to a request with EXTRAS, after *OTHERS of it that were made otherwise: true, and one more of these: it is worth to
+ * be made again at once, for it would be another one. Any thread. */
+bool origin_otherwise(struct engine *e, unsigned endpoint, unsigned extras, const struct transfer_result *result, unsigned *others);
 /* NAME was not had because ENDPOINT answered STATUS (401, 403): said in the log, once a minute. */
 void origin_denied(struct engine *e, unsigned endpoint, const char *name, int status);
 /* ENDPOINT does not send parts of NAME, and maybe of no image: said in the log, once. Any thread. */

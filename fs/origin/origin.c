@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "engine/private.h"
 
-enum { DENIED_PAUSE_S = 60 };
+enum { DENIED_PAUSE_S = 60, OTHERS_MAX = 8 };
 
 static const char *endpoint_name(struct engine *e, unsigned endpoint)
 {
@@ -99,6 +99,17 @@ void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsign
         log_warning("backend %s: %s; trying again, what is cached goes on being served", endpoint_name(e, endpoint), what);
 }
 
+bool origin_otherwise(struct engine *e, unsigned endpoint, unsigned extras, const struct transfer_result *result, unsigned *others)
+{
+    char why[BACKEND_WHY_MAX] = "";
+    if (e->ops->otherwise == NULL || result->status == 0)
+        return false;
+    bool again = e->ops->otherwise(e->backend, endpoint, extras, result, why);
+    if (why[0] != '\0')
+        log_notice("backend %s %s", endpoint_name(e, endpoint), why);
+    return again && (*others)++ < OTHERS_MAX;
+}
+
 void origin_denied(struct engine *e, unsigned endpoint, const char *name, int status)
 {
     int64_t now = clock_monotonic();
@@ -124,16 +135,27 @@ void origin_sends_whole(struct engine *e, unsigned endpoint, const char *name)
                    endpoint_name(e, endpoint), name);
 }
 
+static json_t *refused_by(struct engine *e, unsigned endpoint)
+{
+    json_t *list = json_array();
+    const char *name;
+    unsigned n = 0;
+    while (e->ops->refuses != NULL && endpoint != ENDPOINT_AUTH && (name = e->ops->refuses(e->backend, endpoint, &n)) != NULL)
+        json_array_append_new(list, json_string(name));
+    return list;
+}
+
 static void add_status(struct engine *e, unsigned i, json_t *list)
 {
     pthread_mutex_lock(&e->lock);
     struct endpoint_health h = e->endpoints[i];
     pthread_mutex_unlock(&e->lock);
     const char *state = h.fails > 0 ? "failing" : h.last_ok ? "ok" : "not asked yet";
-    json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:s}", "endpoint", endpoint_name(e, i), "state", state,
+    json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:s, s:o}", "endpoint", endpoint_name(e, i), "state", state,
                                           "failures_in_a_row", (json_int_t)h.fails, "last_ok",
                                           (double)h.last_ok / (double)NS_PER_S, "last_error_at",
-                                          (double)h.last_error / (double)NS_PER_S, "last_error", h.error));
+                                          (double)h.last_error / (double)NS_PER_S, "last_error", h.error, "refuses",
+                                          refused_by(e, i)));
 }
 
 json_t *origin_status(struct engine *e)

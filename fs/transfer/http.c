@@ -88,6 +88,25 @@ static void give_handle_back(struct transfers *t, CURL *easy)
 
 enum { REFUSED = 0 };
 
+/* What is refused is said in words only in the body, which S3 makes of XML: that much is read, though nobody takes it for an answer. */
+static bool keep_document(struct transfer *transfer)
+{
+    const char *type = transfer_headers_get(&transfer->headers, "content-type");
+    if (transfer->head.status < 400 || !type || !strcasestr(type, "xml") || strcmp(transfer_method(transfer), "HEAD") == 0) {
+        return false;
+    }
+    transfer->document = calloc(1, TRANSFER_DOCUMENT_MAX + 1);
+    return transfer->document;
+}
+
+static bool add_to_document(struct transfer *transfer, const char *data, size_t length)
+{
+    size_t room = TRANSFER_DOCUMENT_MAX - transfer->document_length, n = length < room ? length : room;
+    memcpy(transfer->document + transfer->document_length, data, n);
+    transfer->document_length += n;
+    return n == length;
+}
+
 static int head_complete(struct transfer *transfer)
 {
     if (transfer->head.status < 200) { /* 1xx: the answer is still to come */
@@ -102,7 +121,7 @@ static int head_complete(struct transfer *transfer)
         transfer->error = r;
     }
     transfer->head_done = true;
-    return r < 0 ? r : 0;
+    return r < 0 && !keep_document(transfer) ? r : 0;
 }
 
 static size_t on_header(char *line, size_t size, size_t count, void *context)
@@ -177,6 +196,9 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
 {
     struct transfer *transfer = context;
     size_t length = size * count;
+    if (transfer->place != TRANSFER_DEAD && transfer->document) {
+        return add_to_document(transfer, data, length) ? length : REFUSED;
+    }
     if (transfer->place == TRANSFER_DEAD || transfer->error < 0) {
         return REFUSED;
     }
@@ -380,7 +402,7 @@ static void end_refused(struct transfers *t)
         t->refused = false;
         struct transfer *transfer;
         TAILQ_FOREACH(transfer, &t->http, link) {
-            if (transfer->error < 0) {
+            if (transfer->error < 0 && !transfer->document) {
                 t->refused = true; /* look again: on_done may have changed the list */
                 transfer_finish(transfer, transfer->error);
                 break;

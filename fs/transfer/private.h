@@ -39,6 +39,7 @@ enum {
     TRANSFER_BUFFER = 1024 * 1024,  /* bytes of a loop's buffer, and of a slice of a local file */
     TRANSFER_HEADERS_MAX = 64 * 1024, /* bytes of headers kept of one answer; one that does not fit is dropped */
     TRANSFER_REDIRECTS_MAX = 5,
+    TRANSFER_DOCUMENT_MAX = 4096, /* bytes of a refusal that are kept */
     TRANSFER_STREAMS_MAX = 2, /* times that a request is made anew when its stream is given up without an answer */
 };
 
@@ -100,6 +101,8 @@ struct transfer {
     unsigned redirects;         /* followed so far */
     unsigned begun_again;       /* how often it was, after its stream was given up */
     uint64_t dropped;           /* bytes of body of an answer that only redirects */
+    char *document;             /* TRANSFER_DOCUMENT_MAX bytes and a NUL: of a refusal, whose error is set already; NULL */
+    size_t document_length;
 
     /* a local file */
     int fd;                     /* -1: not open yet */

@@ -151,8 +151,15 @@ static void release(struct transfer *transfer)
     transfer_http_end(transfer);
     transfer_local_end(transfer);
     transfer_wipe_free(transfer->redirect);
-    transfer_headers_clear(&transfer->headers);
     transfer_request_clear(&transfer->request);
+}
+
+/* After its release: what on_done could still look at. */
+static void destroy(struct transfer *transfer)
+{
+    transfer_headers_clear(&transfer->headers);
+    free(transfer->document);
+    free(transfer);
 }
 
 void transfer_finish(struct transfer *transfer, int error)
@@ -165,11 +172,13 @@ void transfer_finish(struct transfer *transfer, int error)
     }
     t->last_error = error;
     t->current = transfer;
+    transfer->result.head = transfer->result.status > 0 ? &transfer->head : NULL;
+    transfer->result.document = transfer->document ? transfer->document : "";
     if (transfer->ops->on_done) {
         transfer->ops->on_done(transfer->context, error, &transfer->result);
     }
     t->current = NULL;
-    free(transfer);
+    destroy(transfer);
 }
 
 void transfer_count_rate(struct transfer *transfer, size_t length)
@@ -206,7 +215,7 @@ void transfers_bury_dead(struct transfers *t)
     while ((transfer = TAILQ_FIRST(&t->dead))) {
         TAILQ_REMOVE(&t->dead, transfer, link);
         release(transfer);
-        free(transfer);
+        destroy(transfer);
     }
 }
 

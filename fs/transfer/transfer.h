@@ -46,6 +46,7 @@ struct transfer_request {
     void *body;          /* sent with POST or PUT; NULL: none */
     size_t body_length;
     uint64_t max_rate;   /* bytes a second; 0: no limit */
+    unsigned extras;     /* its maker's note, see backends/abilities.h */
 };
 
 void transfer_request_clear(struct transfer_request *request); /* frees the members, zeroes it; secrets are wiped */
@@ -76,6 +77,8 @@ struct transfer_result {
     uint64_t received;    /* bytes of body given to on_data */
     bool stream_only;     /* an HTTP/2 server gave up this stream, or told its connection to end: nothing is said against it */
     char message[256];    /* of libcurl or the system, for the log; "" */
+    const struct transfer_head *head; /* of the answer, as long as on_done runs; NULL: there was none */
+    const char *document; /* likewise: how the XML of a refusal (4xx, 5xx) begins that on_head would not have; "" */
 };
 
 struct transfer_ops {

@@ -371,7 +371,7 @@ static void s3_asks(void **state)
     assert_non_null(header_of(&q, "x-amz-content-sha256"));
     transfer_request_clear(&q);
     assert_int_equal(o.ops->list(o.b, 0, "a=b", &q), 0);
-    assert_string_equal(q.url, "http://s:1/images?continuation-token=a%3Db&delimiter=%2F&list-type=2&max-keys=1000&prefix=p%2F");
+    assert_string_equal(q.url, "http://s:1/images?continuation-token=a%3Db&delimiter=%2F&encoding-type=url&list-type=2&max-keys=1000&prefix=p%2F");
     transfer_request_clear(&q);
 
     static const struct { const char *head; enum digest_algorithm algorithm; } cases[] = {
@@ -398,7 +398,7 @@ static void s3_asks(void **state)
     assert_null(q.aws_sigv4);
     transfer_request_clear(&q);
     assert_int_equal(o.ops->list(o.b, 0, NULL, &q), 0);
-    assert_string_equal(q.url, "https://images.s3.us-east-1.amazonaws.com/?delimiter=%2F&list-type=2&max-keys=1000&prefix=");
+    assert_string_equal(q.url, "https://images.s3.us-east-1.amazonaws.com/?delimiter=%2F&encoding-type=url&list-type=2&max-keys=1000&prefix=");
     transfer_request_clear(&q);
     closed(&o);
     drop_file("secret");

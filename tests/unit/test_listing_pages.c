@@ -248,10 +248,31 @@ static void s3_made_up(void **state)
                                    CONTENTS("i/SHA256SUMS", "1") "<Contents><Owner><Key>i/owner</Key></Owner></Contents>"
                                    "<IsTruncated>false</IsTruncated>"), &t, &marker), 0);
     assert_int_equal(t.count, 3);
-    assert_string_equal(t.names[0], "a & b+%<");
-    assert_string_equal(t.names[1], "\xc3\xbc");
-    assert_int_equal(t.sizes[1], 8);
-    assert_true(t.sizes[2] == IMAGE_SIZE_UNKNOWN);
+    assert_string_equal(t.names[0], "\xc3\xbc");
+    assert_int_equal(t.sizes[0], 8);
+    assert_true(t.sizes[1] == IMAGE_SIZE_UNKNOWN);
+    assert_string_equal(t.names[2], "a & b+%<"); /* told when it is known that it is not encoded */
+
+    for (int late = 0; late < 2; late++) {
+        static const char encoded[] = "<EncodingType>url</EncodingType>";
+        char text[600];
+        snprintf(text, sizeof(text), RESULT("%s" CONTENTS("a%%01b", "1") CONTENTS("c+d%%2Be", "2") CONTENTS("f%%00g", "3") CONTENTS("h", "4")
+                                            "<NextMarker>i+j</NextMarker><IsTruncated>true</IsTruncated>%s"),
+                 late ? "" : encoded, late ? encoded : "");
+        t = (struct told){ 0 };
+        assert_int_equal(run_s3("", 5, text, &t, &marker), 1);
+        assert_string_equal(marker, LISTING_S3_KEY "i j");
+        free(marker);
+        bool found = false;
+        for (size_t i = 0; i < t.count; i++)
+            found = found || strcmp(t.names[i], "c d+e") == 0;
+        assert_true(found);
+    }
+    t = (struct told){ 0 };
+    assert_int_equal(run_s3("", 5, RESULT("<IsTruncated>true</IsTruncated>" CONTENTS("a", "1") "<CommonPrefixes><Prefix>b/</Prefix></CommonPrefixes>"),
+                            &t, &marker), 1);
+    assert_string_equal(marker, LISTING_S3_KEY "b/");
+    free(marker);
 
     static const char *const bad[] = {
         "",

@@ -24,7 +24,11 @@ int listing_new_glance(listing_fn *fn, void *context, struct listing **ret);
 int listing_new_swift(const char *prefix, bool no_content, char *const *not_images, listing_fn *fn, void *context,
                       struct listing **ret);
 
-/* ListBucketResult of S3 (ListObjectsV2); prefix and names as above. The marker is the continuation token. */
+/*
+ * ListBucketResult of S3 (ListObjectsV2, and V1 where the server knows no other), keys encoded or not as it says; prefix and names as above.
+ * The marker is the continuation token; without one, LISTING_S3_KEY and the key that the next page follows.
+ */
+#define LISTING_S3_KEY "\n"
 int listing_new_s3(const char *prefix, char *const *not_images, listing_fn *fn, void *context, struct listing **ret);
 
 /* NAME without PREFIX, when it has that, is a valid id and none of NOT_IMAGES; NULL. */

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * S3's listing (ListObjectsV2), the only room that knows expat. Elements are told apart by their depth and name; namespaces are
- * not looked at, as services differ there. No document type is read, so that no entity can grow.
+ * S3's listing (ListObjectsV2, and V1 of servers that know no other), the only room that knows expat. Elements are told apart by their depth
+ * and name; namespaces are not looked at, as services differ there. No document type is read, so that no entity can grow.
  *
  *     <ListBucketResult>  <IsTruncated> <NextContinuationToken>  <Contents> <Key> <Size> </Contents> …
  *     depth 1              2              2                        2          3     3
+ *
+ * With <EncodingType>url, keys are percent-encoded; some services say so behind the keys only (MinIO). Until it is known, a key that would
+ * read differently waits: HELD_MAX of them, as many as a page has.
  *
  * No lock: a parser belongs to one thread.
  */
@@ -18,8 +21,10 @@
 #include <string.h>
 
 #include "image/id.h"
+#include "transfer/transfer.h"
 
 enum {
+    HELD_MAX = 1000,
     TEXT_MAX = 4096, /* of an element: a key has 1024 bytes at most */
     DEPTH_MAX = 32,
     TOKEN_MAX = 256 << 10, /* bytes of a tag or comment, which expat holds whole */
@@ -33,9 +38,13 @@ struct s3 {
     const char *prefix;
     char *const *not_images;
     unsigned depth;
-    bool is_result, in_contents, collecting, truncated;
+    bool is_result, in_contents, in_prefixes, collecting, truncated, has_token;
+    bool encoded; /* keys are */
     int error; /* why the parser was stopped */
-    char *marker;
+    char *marker;    /* the token; LISTING_S3_KEY and V1's next marker */
+    char *last;      /* the last key or folder, as it stands there, where the page tells no marker */
+    struct { char *key; uint64_t size; } held[HELD_MAX];
+    unsigned held_count;
     uint64_t size;
     char key[TEXT_MAX + 1], text[TEXT_MAX + 1];
     size_t length; /* of text */
@@ -65,7 +74,10 @@ static bool note_name(struct s3 *s, const char *name)
 static bool is_wanted(const struct s3 *s, const char *name)
 {
     if (s->depth == 2)
-        return strcmp(name, "IsTruncated") == 0 || strcmp(name, "NextContinuationToken") == 0;
+        return strcmp(name, "IsTruncated") == 0 || strcmp(name, "NextContinuationToken") == 0 || strcmp(name, "NextMarker") == 0 ||
+               strcmp(name, "EncodingType") == 0;
+    if (s->depth == 3 && s->in_prefixes)
+        return strcmp(name, "Prefix") == 0;
     return s->depth == 3 && s->in_contents && (strcmp(name, "Key") == 0 || strcmp(name, "Size") == 0);
 }
 
@@ -86,6 +98,8 @@ static void on_start(void *context, const char *name, const char **attributes)
         s->key[0] = '\0';
         s->size = IMAGE_SIZE_UNKNOWN;
     }
+    if (s->depth == 2)
+        s->in_prefixes = strcmp(name, "CommonPrefixes") == 0;
     s->collecting = is_wanted(s, name);
     s->length = 0;
 }
@@ -103,11 +117,77 @@ static void on_text(void *context, const char *text, int length)
     s->length += (size_t) length;
 }
 
+static void set_text(struct s3 *s, char **to, const char *mark)
+{
+    char *text = NULL;
+    if (asprintf(&text, "%s%s", mark, s->text) < 0) {
+        stop(s, -ENOMEM);
+        return;
+    }
+    free(*to);
+    *to = text;
+}
+
+/* As HTML's forms encode: a plus is a blank. */
+static void decode(char *text)
+{
+    for (char *c = text; (c = strchr(c, '+'));)
+        *c = ' ';
+    transfer_unescape(text); /* one with an escaped NUL is left as it is, and no id */
+}
+
+/* The greater of both, as keys and folders are listed apart. */
+static void note_last(struct s3 *s)
+{
+    if (!s->last || strcmp(s->text, s->last) > 0)
+        set_text(s, &s->last, "");
+}
+
+static int tell(struct s3 *s, char *key, uint64_t size)
+{
+    if (s->encoded)
+        decode(key);
+    const char *id = listing_id_of(key, s->prefix, s->not_images);
+    struct listed_image image = { .name = id, .size = size };
+    return id ? s->base.fn(s->base.context, &image) : 0;
+}
+
+static int tell_held(struct s3 *s)
+{
+    int r = 0;
+    for (unsigned i = 0; i < s->held_count; i++) {
+        if (r == 0)
+            r = tell(s, s->held[i].key, s->held[i].size);
+        free(s->held[i].key);
+    }
+    s->held_count = 0;
+    return r;
+}
+
+/* A key whose meaning depends on what is not known yet. */
+static int hold(struct s3 *s)
+{
+    if (s->held_count == HELD_MAX) { /* no service sends so many that encodes them */
+        int r = tell_held(s);
+        if (r != 0)
+            return r;
+    }
+    char *key = strdup(s->key);
+    if (!key)
+        return -ENOMEM;
+    s->held[s->held_count].key = key;
+    s->held[s->held_count++].size = s->size;
+    return 0;
+}
+
 static void take_text(struct s3 *s, const char *name)
 {
     s->text[s->length] = '\0';
     if (strcmp(name, "Key") == 0) {
         memcpy(s->key, s->text, s->length + 1);
+        note_last(s);
+    } else if (strcmp(name, "Prefix") == 0) {
+        note_last(s);
     } else if (strcmp(name, "Size") == 0) {
         char *end;
         errno = 0;
@@ -116,11 +196,13 @@ static void take_text(struct s3 *s, const char *name)
             s->size = size;
     } else if (strcmp(name, "IsTruncated") == 0) {
         s->truncated = strcmp(s->text, "true") == 0;
-    } else {
-        free(s->marker);
-        s->marker = strdup(s->text);
-        if (!s->marker)
-            stop(s, -ENOMEM);
+    } else if (strcmp(name, "EncodingType") == 0) {
+        s->encoded = strcmp(s->text, "url") == 0;
+    } else if (strcmp(name, "NextContinuationToken") == 0) {
+        s->has_token = true;
+        set_text(s, &s->marker, "");
+    } else if (!s->has_token) {
+        set_text(s, &s->marker, LISTING_S3_KEY);
     }
 }
 
@@ -131,9 +213,7 @@ static void on_end(void *context, const char *name)
         take_text(s, name);
     s->collecting = false;
     if (s->depth == 2 && s->in_contents) {
-        const char *id = listing_id_of(s->key, s->prefix, s->not_images);
-        struct listed_image image = { .name = id, .size = s->size };
-        int r = id ? s->base.fn(s->base.context, &image) : 0;
+        int r = !s->encoded && strpbrk(s->key, "%+") ? hold(s) : tell(s, s->key, s->size);
         if (r != 0)
             stop(s, r);
         s->in_contents = false;
@@ -186,10 +266,17 @@ static int s3_end(struct listing *l, const char **ret_marker)
     int r = parse(s, "", 0, true);
     if (r != 0)
         return r;
-    if (!s->is_result || (s->truncated && !s->marker))
+    if (!s->is_result || (s->truncated && !s->marker && !s->last))
         return -EPROTO;
-    if (!s->truncated)
-        return 0;
+    r = tell_held(s);
+    if (r != 0 || !s->truncated)
+        return r;
+    if (!s->marker && asprintf(&s->marker, LISTING_S3_KEY "%s", s->last) < 0) {
+        s->marker = NULL;
+        return -ENOMEM;
+    }
+    if (s->encoded && !s->has_token)
+        decode(s->marker);
     *ret_marker = s->marker;
     return 1;
 }
@@ -199,7 +286,10 @@ static void s3_free(struct listing *l)
     struct s3 *s = (struct s3 *) l;
     if (s->parser)
         XML_ParserFree(s->parser);
+    for (unsigned i = 0; i < s->held_count; i++)
+        free(s->held[i].key);
     free(s->marker);
+    free(s->last);
     free(s);
 }
 

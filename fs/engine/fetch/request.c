@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backends/abilities.h"
 #include "base/log.h"
 #include "engine/private.h"
 #include "store/prefault.h"
@@ -78,6 +79,8 @@ static int on_head(void *context, const struct transfer_head *head)
     range->first_at = clock_monotonic();
     pace_waited(range->image, range->first_at - range->asked_at);
     range->retry_after = head->retry_after;
+    if (range->others == 0 && abilities_doubted(range->extras, head->status)) /* asked once more without that, before a range is doubted */
+        return -EPROTO;
     if (whole_is_suspected(range, head)) {
         snprintf(range->why, sizeof(range->why), "the server may send whole images only");
         return -ENOTSUP;
@@ -394,7 +397,7 @@ static void range_failed(struct range *range, int error, const struct transfer_r
     char what[160];
 
     if (range->pos > range->asked_pos)
-        range->auth_tries = range->streams_lost = 0;
+        range->auth_tries = range->streams_lost = range->others = 0;
     if (result->stream_only && range->streams_lost++ < STREAMS_LOST_MAX) {
         image->tried &= ~(1u << range->endpoint);
         log_debug("%s: the server ended a stream (%s); the rest is asked for again", image->name, result->message);
@@ -402,6 +405,11 @@ static void range_failed(struct range *range, int error, const struct transfer_r
             return;
     }
     if (auth_again(e, result->status, range->credential, &range->auth_tries)) {
+        image->tried &= ~(1u << range->endpoint);
+        if (range_again(range) == 0)
+            return;
+    }
+    if (result->status >= 300 && origin_otherwise(e, range->endpoint, range->extras, result, &range->others)) {
         image->tried &= ~(1u << range->endpoint);
         if (range_again(range) == 0)
             return;
@@ -482,6 +490,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
         range_failed(range, error, result);
     } else {
         origin_ok(e, range->endpoint);
+        origin_otherwise(e, range->endpoint, range->extras, result, &range->others);
         if (range->pos == range->end)
             range_complete(range);
         else if (range_again(range) < 0) /* the server cut the answer short, as it may */
@@ -544,6 +553,7 @@ static int ask_endpoint(struct range *range)
     range->credential = auth_credential(e);
     range->asked_at = clock_monotonic();
     int r = e->ops->bytes(e->backend, range->endpoint, image->name, &version, whole ? 0 : range->pos, range->end - 1, &request);
+    range->extras = request.extras;
     if (r == 0 && whole) {
         request.ranged = false;
         range->skip = range->pos;

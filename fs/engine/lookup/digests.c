@@ -82,6 +82,8 @@ struct document {
     struct document_validator fresh; /* of the answer */
     bool unchanged;
     int status; /* of the answer */
+    unsigned extras, others; /* of its request; how often it was made otherwise */
+    bool otherwise;
     size_t n;
     struct published_digest batch[BATCH];
 };
@@ -193,10 +195,15 @@ static int end_document(struct document *d)
     return r;
 }
 
-static int ask_document(void *context)
+static void on_sums_done(void *context, int error, const struct transfer_result *result)
 {
-    static const struct transfer_ops ops = {.on_head = on_sums_head, .on_data = on_sums_data};
     struct document *d = context;
+    d->otherwise = origin_otherwise(d->e, d->endpoint, d->extras, result, &d->others) && error < 0;
+}
+
+static int ask_document_once(struct document *d)
+{
+    static const struct transfer_ops ops = {.on_head = on_sums_head, .on_data = on_sums_data, .on_done = on_sums_done};
     struct engine *e = d->e;
     struct transfer_request request = {0};
 
@@ -204,6 +211,7 @@ static int ask_document(void *context)
     if (r < 0)
         return r == -ENOENT ? NO_DOCUMENT : r;
     d->n = 0;
+    d->extras = request.extras;
     r = ask_if_changed(d, &request);
     if (r == 0)
         r = transfer_perform(e->transfers, &request, &ops, d);
@@ -214,6 +222,18 @@ static int ask_document(void *context)
     catalogue_digests_free(d->update);
     d->parser = NULL;
     d->update = NULL;
+    return r;
+}
+
+static int ask_document(void *context)
+{
+    struct document *d = context;
+    int r;
+    d->others = 0;
+    do {
+        d->otherwise = false;
+        r = ask_document_once(d);
+    } while (d->otherwise);
     return r;
 }
 

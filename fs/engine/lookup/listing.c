@@ -49,6 +49,8 @@ struct reading {
     bool full;          /* it has more than list_max images */
     char *next;         /* what it says of the next one; free() it */
     int status;         /* of the page's answer */
+    unsigned extras, others; /* of its request; how often it was made otherwise */
+    bool otherwise;     /* it is worth to be */
 };
 
 static int write_batch(struct reading *r)
@@ -92,15 +94,22 @@ static int on_list_data(void *context, const struct transfer_head *head, const v
     return listing_feed(r->parser, data, length);
 }
 
-static int ask_page(void *context)
+static void on_list_done(void *context, int error, const struct transfer_result *result)
 {
-    static const struct transfer_ops ops = {.on_head = on_list_head, .on_data = on_list_data};
     struct reading *r = context;
+    r->otherwise = origin_otherwise(r->e, r->endpoint, r->extras, result, &r->others) && error < 0;
+}
+
+static int ask_page_once(struct reading *r)
+{
+    static const struct transfer_ops ops = {.on_head = on_list_head, .on_data = on_list_data, .on_done = on_list_done};
     struct engine *e = r->e;
     struct transfer_request request = {0};
     const char *next = NULL;
 
+    r->otherwise = false;
     int error = e->ops->list(e->backend, r->endpoint, r->marker, &request);
+    r->extras = request.extras;
     if (error == 0)
         error = transfer_perform(e->transfers, &request, &ops, r);
     transfer_request_clear(&request);
@@ -110,6 +119,17 @@ static int ask_page(void *context)
         error = -ENOMEM;
     listing_free(r->parser);
     r->parser = NULL;
+    return error;
+}
+
+static int ask_page(void *context)
+{
+    struct reading *r = context;
+    int error;
+    r->others = 0;
+    do
+        error = ask_page_once(r);
+    while (r->otherwise);
     return error;
 }
 

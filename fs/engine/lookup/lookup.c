@@ -222,6 +222,7 @@ static void ask_again(struct lookup *l)
     l->again = true;
     l->length = 0;
     int r = e->ops->describe_again(e->backend, l->endpoint, l->name, &request);
+    l->extras = request.extras;
     if (r == 0)
         r = transfer_start(e->transfers, &request, &lookup_ops, l, &l->transfer);
     transfer_request_clear(&request);
@@ -238,6 +239,10 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     l->transfer = NULL;
     if (error == ENOUGH)
         error = 0;
+    if (origin_otherwise(e, l->endpoint, l->extras, result, &l->others) && error < 0) {
+        ask_it(l);
+        return;
+    }
     if (error == 0 && !e->ops->describe_has_bytes)
         error = e->ops->described(e->backend, l->endpoint, l->name, &l->head, l->body ? (const void *)l->body : "", l->length, &l->meta);
     if (error == 0) {
@@ -288,6 +293,7 @@ static void ask_it(struct lookup *l)
     int r = e->ops->describe(e->backend, l->endpoint, l->name, l->probe, &request);
     l->ranged = request.ranged && !l->plain;
     request.ranged = l->ranged;
+    l->extras = request.extras;
     if (r == 0)
         r = transfer_start(e->transfers, &request, &lookup_ops, l, &l->transfer);
     l->asked_at = clock_monotonic();
@@ -300,6 +306,7 @@ static void ask_endpoint(struct lookup *l)
 {
     l->endpoint = origin_choose(l->engine, &l->tried_endpoints);
     l->plain = false;
+    l->others = 0;
     ask_it(l);
 }
 
