@@ -178,6 +178,53 @@ def test_a_blocked_read_survives(cache, origin):
     os.close(fd)
 
 
+# No byte of a partial image becomes durable while the file $NO_CHECKPOINT is there: fdatasync(2) does not return.
+NO_CHECKPOINT = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+int fdatasync(int fd)
+{
+    int (*real)(int) = dlsym(RTLD_NEXT, "fdatasync");
+    char link[64], path[4096];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof(path) - 1);
+    path[n > 0 ? n : 0] = 0;
+    while (strstr(path, "/incomplete/") != NULL && access(getenv("NO_CHECKPOINT"), F_OK) == 0)
+        usleep(1000);
+    return real(fd);
+}
+"""
+
+
+def test_before_the_first_checkpoint(cache, origin, shim, monkeypatch):
+    """An image that only the listing told of: what was fetched since its first answer is gone on with, whatever of it is durable."""
+    content = origin.put("image", blob(4 * MIB, 1))
+    hold = origin.fault("image", hold_from=2 * MIB)
+    flag = os.path.join(shim(NO_CHECKPOINT), "flag")
+    monkeypatch.setenv("NO_CHECKPOINT", flag)
+    open(flag, "w").close()
+    cache.configure(origin.config(stall_timeout=600), fetch_whole_after="64K").mount()
+    try:
+        assert cache.ls("images") == ["image"]
+        fd = os.open(cache.image("image"), os.O_RDONLY)
+        assert origin.requests("image") == []
+        same(os.pread(fd, MIB, 0), content[:MIB])
+        wait_until(lambda: cache.sql("SELECT etag FROM images")[0][0], what="the version to be in the catalogue")
+        os.kill(worker_of(cache), signal.SIGKILL)
+        wait_served(cache)
+        hold.release()
+        origin.clear_faults()
+        same(pread(fd), content)
+        assert all(r.range[0] > 0 for r in origin.requests("image")[1:])
+        os.close(fd)
+    finally:
+        os.unlink(flag)
+
+
 def test_open_files_and_folders_survive(cache, origin):
     content = origin.put("image", blob(MIB, 1))
     for i in range(300):

@@ -55,20 +55,15 @@ static void write_version(void *context)
 }
 
 /*
- * What the answer told of the version goes to the catalogue with the next checkpoint. What goes straight through has none; but the kernel may
- * keep some of it, which is of this version.
+ * What the answer told of the version goes to the catalogue at once, not with the next checkpoint: what arrived outlives this process, and
+ * is worth nothing to the next one when it cannot say of which version it is.
  */
 static void keep_version(struct image *image)
 {
     if (!image->version_told)
         return;
     image->version_told = false;
-    pthread_mutex_lock(&image->lock);
-    if (!image->through)
-        image_dirty_locked(image);
-    pthread_mutex_unlock(&image->lock);
-    if (image->through)
-        tasks_add(image->engine->rows, write_version, image_ref(image));
+    tasks_add(image->engine->rows, write_version, image_ref(image));
 }
 
 static int on_head(void *context, const struct transfer_head *head)
