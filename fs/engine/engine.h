@@ -67,6 +67,7 @@ void engine_stop(struct engine *e);
  */
 int engine_lookup(struct engine *e, const char *name, struct waiter *w, struct image_row *ret);
 int engine_lookup_result(struct engine *e, const char *name, int status, struct image_row *ret);
+bool engine_lookup_waits(struct engine *e, const char *name); /* does the backend still owe somebody the answer? */
 
 /*
  * `revalidate`: must the backend be asked whether the cached image of ROW is still its own? 0: no. ENGINE_PARKED: then

@@ -145,7 +145,10 @@ class Quiet:
         self.descriptors()
 
     def _views(self):
-        return {view: set(os.listdir(self.cache.path(view))) for view in ("cached", "incomplete", "queued", "invalid")}
+        try:
+            return {view: set(os.listdir(self.cache.path(view))) for view in ("cached", "incomplete", "queued", "invalid")}
+        except OSError as e:
+            raise Failure("errno", f"ls of a view: {e}, alive: {self.cache.alive()}: {self.cache.logged()[-1500:]}") from None
 
     def _differs(self):
         """What does not agree, as the arguments of a Failure, or None."""

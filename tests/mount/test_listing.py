@@ -3,11 +3,12 @@
 import errno
 import os
 import sqlite3
+import subprocess
 
 import pytest
 
 from harness import MIB, blob, error_of, name_of, same, sha
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 PAGES = {
     "apache": ('text/html;charset=UTF-8', """<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
@@ -246,3 +247,20 @@ def test_why_it_cannot_be_listed(cache, origin, status):
     assert "listing" in said and str(status) in said
     assert said in cache.logged() and "Stale file handle" not in cache.logged() and "Protocol error" not in cache.logged()
     assert cache.read("image") == b"image"
+
+
+def test_ls_waits_for_no_look_up(cache, origin):
+    """Linux would wait for the answer where a name is listed that somebody looks up, and no signal ends that."""
+    for name in ("slow", "other"):
+        origin.put(name, blob(1000, 1))
+    hold = origin.fault("slow", hold_head=True)
+    cache.configure(origin.config(stall_timeout=600), list_ttl=0).mount()
+    stat = cache.spawn("stat", cache.image("slow"), stdout=subprocess.DEVNULL)
+    wait_until(lambda: hold.waiting, what="the look-up to be held back")
+    for how in ("-1", "-U"):
+        ls = cache.spawn("ls", how, cache.path("images"), stdout=subprocess.PIPE, text=True)
+        assert sorted(ls.communicate(timeout=20 * PATIENCE)[0].split()) == ["other", "slow"]
+    assert stat.poll() is None and hold.waiting
+    hold.release()
+    assert stat.wait(20 * PATIENCE) == 0
+    assert cache.ls("images") == ["other", "slow"]

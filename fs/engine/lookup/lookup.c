@@ -414,6 +414,15 @@ int lookup_park(struct engine *e, const char *name, size_t probe, bool known, st
     return r;
 }
 
+bool engine_lookup_waits(struct engine *e, const char *name)
+{
+    struct lookup *l;
+    pthread_mutex_lock(&e->lock);
+    HASH_FIND_STR(e->lookups, name, l);
+    pthread_mutex_unlock(&e->lock);
+    return l != NULL;
+}
+
 void lookup_stop(struct engine *e)
 {
     struct waiters all = TAILQ_HEAD_INITIALIZER(all);
