@@ -21,9 +21,10 @@
 
 #include "catalogue/catalogue.h"
 #include "config/config.h"
-#include "engine/waiter.h"
+#include "image/waiters.h"
 #include "process/arrivals.h"
 #include "process/ledger.h"
+#include "store/file.h"
 #include "store/store.h"
 
 struct engine;
@@ -104,12 +105,9 @@ const char *image_name(const struct image *image);
  * end), until engine_release_fd(). ENGINE_PARKED: after wake(0) ask again by engine_read_ready(). -EIO: they cannot be had, the reason
  * is in the image's error. Never blocks on the network.
  */
-struct image_file;
 int engine_read(struct image *image, uint64_t offset, uint64_t length, struct waiter *w, struct image_file **ret_file, uint64_t *ret_length);
 /* The file behind IMAGE for a woken reader. */
 struct image_file *engine_read_ready(struct image *image);
-int image_file_fd(const struct image_file *file);
-void image_file_put(struct image_file *file);
 
 /* W's reader does not want to wait any more: it is woken with -EINTR soon, if it still waits. Any thread, any lock. */
 void engine_interrupt(struct engine *e, struct waiter *w);

@@ -26,12 +26,6 @@ enum { PAUSE_MAX_S = 10 };
 enum { STREAMS_LOST_MAX = 3 }; /* HTTP/2 streams that the server gave up in a row, until it counts as a failure */
 enum { HOLD_SLACK = 16 << 20, THROUGH_AHEAD = 2 << 20 };
 
-/* An open file of the store, closed with its last user. */
-struct image_file {
-    int fd;
-    atomic_uint refs;
-};
-
 /* Somebody who waits for a credential, on the fetch thread. Zeroed but for ready and context. */
 struct auth_waiter {
     TAILQ_ENTRY(auth_waiter) link;
@@ -341,8 +335,6 @@ int teller_tail(struct teller *t, int64_t row, uint64_t offset, uint64_t length,
 
 /* ---- image.c: images in memory */
 
-struct image_file *image_file_new(int fd); /* takes FD; on no memory closes it and returns NULL */
-struct image_file *image_file_ref(struct image_file *file);
 /* Is FD the file that ROW was made with? 0; -ESTALE: another one of its name; -EBADMSG: its size is wrong. One that was copied, and lost its
  * tag, is believed when it was whole. */
 int image_check_file(int fd, const struct image_row *row);
@@ -380,7 +372,6 @@ void image_untrack_locked(struct image *image);
 /* At the start: images that a worker which died had fetched more of than the catalogue knows go there. Blocks on the disk. */
 void image_take_over(struct engine *e);
 void image_discard(struct image *image); /* at the end, with no thread left: whatever its references */
-void wake_all(struct waiters *list);
 void image_set_error_locked(struct image *image, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- fetch.c: the fetch thread */

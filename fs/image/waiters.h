@@ -6,8 +6,8 @@
  * belongs to the engine, until wake() is called: exactly once, on one of the engine's threads, with no lock held; from there on it
  * is the owner's again (to free). STATUS is 0 or a negative errno; -EINTR after engine_interrupt().
  */
-#ifndef GCFS_WAITER_H
-#define GCFS_WAITER_H
+#ifndef GCFS_IMAGE_WAITERS_H
+#define GCFS_IMAGE_WAITERS_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -25,6 +25,9 @@ struct waiter {
 };
 
 TAILQ_HEAD(waiters, waiter);
+
+/* Takes each off LIST and wakes it with its status, in their order. No lock is held: wake() may do anything, also free its waiter. */
+void wake_all(struct waiters *list);
 
 enum { ENGINE_PARKED = 1, ENGINE_CACHED = 2 };
 

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening and closing: one reference for all handles that the ledger has of a row. */
+#include "config-auto.h"
+
+#include <errno.h>
+
+#include "engine/private.h"
+
+int engine_open(struct engine *e, int64_t row, struct image **ret)
+{
+    struct image *image;
+    int r = image_load(e, row, &image);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&image->lock);
+    bool gone = image->state == IMAGE_RETIRED || image->dead != 0;
+    bool passed = image->through && image->unproven && image->shown > 0; /* and cannot be had again, see version.c */
+    pthread_mutex_unlock(&image->lock);
+    if (passed) {
+        r = evict_from_name(image);
+        image_put(image);
+        return r < 0 ? r : -ESTALE;
+    }
+    if (gone) {
+        /* To look the name up again helps once the row of what is dead has been replaced; until then it leads here. */
+        struct image_row now;
+        bool replaced = catalogue_get(e->catalogue, row, &now) < 0 || now.state == IMAGE_RETIRED;
+        image_put(image);
+        return replaced ? -ESTALE : -EIO;
+    }
+    pthread_mutex_lock(&e->lock);
+    if (!image->opened) {
+        image->opened = true;
+        image->refs++;
+    }
+    pthread_mutex_unlock(&e->lock);
+    /* An empty image is never read from: the kernel knows its end. */
+    pthread_mutex_lock(&image->lock);
+    bool published = image->state != IMAGE_KNOWN && image->state != IMAGE_PARTIAL;
+    if (image->meta.size == 0 && !published && !image->whole && !image->finishing) {
+        image->whole = true;
+        image->unfinished_at = 0; /* if it could not be published before: nothing else has that tried again */
+        fetch_visit_locked(image);
+    }
+    pthread_mutex_unlock(&image->lock);
+    *ret = image;
+    return 0;
+}
+
+int engine_get(struct engine *e, int64_t row, struct image **ret)
+{
+    return image_load(e, row, ret);
+}
+
+void engine_put(struct image *image)
+{
+    image_put(image);
+}
+
+void engine_close(struct engine *e, int64_t row)
+{
+    struct image *image;
+    pthread_mutex_lock(&e->lock);
+    HASH_FIND(hh, e->images, &row, sizeof(row), image);
+    /* Another open may have come meanwhile; then it keeps the reference. */
+    if (image != NULL && (!image->opened || ledger_handles(e->ledger, row) > 0))
+        image = NULL;
+    if (image != NULL)
+        image->opened = false;
+    pthread_mutex_unlock(&e->lock);
+    if (image != NULL) {
+        pthread_mutex_lock(&image->lock);
+        if (image->through) /* what is under way for it waits for its readers */
+            fetch_visit_locked(image);
+        pthread_mutex_unlock(&image->lock);
+        image_put(image);
+    }
+    else
+        evict_reap(e, row);
+}
+
+const char *image_name(const struct image *image)
+{
+    return image->name;
+}
+
+bool image_is_known(struct image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    bool known = image->state == IMAGE_KNOWN;
+    pthread_mutex_unlock(&image->lock);
+    return known;
+}
+
+bool image_is_complete(struct image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    bool complete = image->state == IMAGE_COMPLETE;
+    pthread_mutex_unlock(&image->lock);
+    return complete;
+}
