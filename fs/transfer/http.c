@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP transfers: libcurl's easy handles and what they hand out. What is asked of them, see options.c.
- *
- * A handle belongs to one transfer from begin to end, then goes back to a small pool of its loop, reset: connections,
- * names and TLS sessions are the loop's and stay. libcurl frees the receive buffer of a handle when its transfer ends.
+ * HTTP transfers: what libcurl's easy handles hand out. Where handles come from, see handles.c; what is asked of them, options.c.
  *
  * libcurl hands out a body in pieces of 16 KiB, however much it received at once. They are gathered in the loop's
  * buffer, for one transfer at a time, and passed on when libcurl has no more for now: users write few large pieces to
@@ -28,62 +25,6 @@
 /* Bytes read of the body of an answer that redirects, so that its connection can be used again. */
 enum { REDIRECT_BODY_MAX = 64 * 1024 };
 
-/* ---- the multi handle */
-
-static void global_init(void)
-{
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-int transfer_http_open(struct transfers *t)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, global_init);
-    t->multi = curl_multi_init();
-    t->share = curl_share_init();
-    if (!t->multi || !t->share) {
-        return -ENOMEM;
-    }
-    /* No lock functions: all handles of this share are used by one thread. */
-    if (curl_share_setopt(t->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) != CURLSHE_OK ||
-        curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, 64L) != CURLM_OK ||
-        curl_multi_setopt(t->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) != CURLM_OK) {
-        return -EIO;
-    }
-    return 0;
-}
-
-void transfer_http_close(struct transfers *t)
-{
-    while (t->idle_count > 0) {
-        curl_easy_cleanup(t->idle[--t->idle_count]);
-    }
-    curl_multi_cleanup(t->multi);
-    if (t->share) {
-        curl_share_cleanup(t->share);
-    }
-}
-
-static CURL *take_handle(struct transfers *t)
-{
-    return t->idle_count > 0 ? t->idle[--t->idle_count] : curl_easy_init();
-}
-
-/*
- * A handle whose connection went on with the streams of others keeps its receive buffer, whose size libcurl then refuses to change: such
- * a one would receive in small pieces for ever, and is not kept.
- */
-static void give_handle_back(struct transfers *t, CURL *easy)
-{
-    curl_easy_reset(easy); /* now, so that it holds no secrets and no pointers while it waits */
-    if (t->idle_count < TRANSFER_IDLE_HANDLES &&
-        curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)TRANSFER_RECEIVE_MAX) == CURLE_OK) {
-        t->idle[t->idle_count++] = easy;
-    } else {
-        curl_easy_cleanup(easy);
-    }
-}
-
 /* ---- callbacks of libcurl: what they return, when it is not the length, makes libcurl end the transfer */
 
 enum { REFUSED = 0 };
@@ -92,7 +33,7 @@ enum { REFUSED = 0 };
 static bool keep_document(struct transfer *transfer)
 {
     const char *type = transfer_headers_get(&transfer->headers, "content-type");
-    if (transfer->head.status < 400 || !type || !strcasestr(type, "xml") || strcmp(transfer_method(transfer), "HEAD") == 0) {
+    if (transfer->head.status < 400 || !type || !strcasestr(type, "xml") || strcmp(transfer_method(&transfer->request), "HEAD") == 0) {
         return false;
     }
     transfer->document = calloc(1, TRANSFER_DOCUMENT_MAX + 1);
@@ -107,13 +48,24 @@ static bool add_to_document(struct transfer *transfer, const char *data, size_t 
     return n == length;
 }
 
+/* Is the head that just came to be followed? 1: yes, to transfer->redirect; 0: it is the answer; or an error. */
+static int look_for_redirect(struct transfer *transfer)
+{
+    const char *why = NULL;
+    int r = transfer_redirect_plan(&transfer->request, &transfer->head, &transfer->headers, transfer->redirects, &transfer->redirect, &why);
+    if (why) {
+        transfer_message(transfer, "%s", why);
+    }
+    return r;
+}
+
 static int head_complete(struct transfer *transfer)
 {
     if (transfer->head.status < 200) { /* 1xx: the answer is still to come */
         return 0;
     }
     transfer_head_fill(&transfer->head, &transfer->headers);
-    int r = transfer_plan_redirect(transfer);
+    int r = look_for_redirect(transfer);
     if (r == 0) {
         r = transfer_give_head(transfer);
     }
@@ -232,7 +184,7 @@ static void free_headers(struct curl_slist *list)
 static void let_go(struct transfer *transfer)
 {
     curl_multi_remove_handle(transfer->loop->multi, transfer->easy); /* one never added is fine */
-    give_handle_back(transfer->loop, transfer->easy);
+    transfer_handle_give_back(transfer->loop, transfer->easy);
     transfer->easy = NULL;
     free_headers(transfer->header_list);
     transfer->header_list = NULL;
@@ -281,9 +233,9 @@ static int begin_with(struct transfer *transfer, CURL *easy)
     return r;
 }
 
-int transfer_http_begin(struct transfer *transfer)
+static int begin(struct transfer *transfer)
 {
-    CURL *easy = take_handle(transfer->loop);
+    CURL *easy = transfer_handle_take(transfer->loop);
     int r = easy ? begin_with(transfer, easy) : -ENOMEM;
     if (r == -EINVAL) { /* the fault of a handle that was used before? A new one tells. */
         easy = curl_easy_init();
@@ -295,7 +247,7 @@ int transfer_http_begin(struct transfer *transfer)
     return r;
 }
 
-void transfer_http_end(struct transfer *transfer)
+static void end(struct transfer *transfer)
 {
     if (transfer->easy) {
         let_go(transfer);
@@ -309,7 +261,7 @@ static bool body_is_short(const struct transfer *transfer)
 {
     const struct transfer_head *head = &transfer->head;
     return head->length != TRANSFER_LENGTH_UNKNOWN && transfer->result.received < head->length && head->status != 304 &&
-           head->status != 204 && strcmp(transfer_method(transfer), "HEAD") != 0;
+           head->status != 204 && strcmp(transfer_method(&transfer->request), "HEAD") != 0;
 }
 
 /*
@@ -319,7 +271,7 @@ static bool body_is_short(const struct transfer *transfer)
  */
 static bool may_begin_again(const struct transfer *transfer, CURLcode code)
 {
-    const char *method = transfer_method(transfer);
+    const char *method = transfer_method(&transfer->request);
     long connects = 1;
     curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
     bool kept = connects == 0 && (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
@@ -330,10 +282,22 @@ static bool may_begin_again(const struct transfer *transfer, CURLcode code)
 static void begin_again(struct transfer *transfer)
 {
     transfer->curl_message[0] = '\0';
-    int r = transfer_http_begin(transfer);
+    int r = begin(transfer);
     if (r < 0) {
         transfer_finish(transfer, r);
     }
+}
+
+static void follow_redirect(struct transfer *transfer)
+{
+    transfer_redirect_apply(&transfer->request, transfer->head.status, transfer->redirect);
+    transfer->redirect = NULL;
+    transfer->redirects++;
+    transfer->dropped = 0;
+    transfer->head_done = false;
+    transfer->head.status = 0;
+    transfer_headers_reset(&transfer->headers);
+    begin_again(transfer);
 }
 
 static void done(struct transfer *transfer, CURLcode code)
@@ -344,15 +308,14 @@ static void done(struct transfer *transfer, CURLcode code)
     }
     int error = transfer_error(transfer->easy, code, transfer->socket_error);
     bool again = may_begin_again(transfer, code);
-    transfer_http_end(transfer);
+    end(transfer);
     if (again) {
         transfer->begun_again++;
         begin_again(transfer);
         return;
     }
     if (transfer->redirect && transfer->error == 0) { /* whatever became of the body of this answer */
-        transfer_apply_redirect(transfer);
-        begin_again(transfer);
+        follow_redirect(transfer);
         return;
     }
     if (error == 0 && (!transfer->head_done || body_is_short(transfer))) {
@@ -372,7 +335,7 @@ static void done(struct transfer *transfer, CURLcode code)
 static struct transfer *next_to_resume(const struct transfers *t, uint64_t now)
 {
     struct transfer *transfer;
-    TAILQ_FOREACH(transfer, &t->http, link) {
+    TAILQ_FOREACH(transfer, &t->at[TRANSFER_HTTP], link) {
         if (transfer->paused && !transfer->held && transfer->due <= now) {
             return transfer;
         }
@@ -401,7 +364,7 @@ static void end_refused(struct transfers *t)
     while (t->refused) {
         t->refused = false;
         struct transfer *transfer;
-        TAILQ_FOREACH(transfer, &t->http, link) {
+        TAILQ_FOREACH(transfer, &t->at[TRANSFER_HTTP], link) {
             if (transfer->error < 0 && !transfer->document) {
                 t->refused = true; /* look again: on_done may have changed the list */
                 transfer_finish(transfer, transfer->error);
@@ -430,7 +393,7 @@ static void collect_done(struct transfers *t)
     }
 }
 
-void transfer_http_perform(struct transfers *t)
+static void step(struct transfers *t)
 {
     int running;
     resume_paused(t);
@@ -440,6 +403,14 @@ void transfer_http_perform(struct transfers *t)
     collect_done(t);
 }
 
-int transfers_set_up(void) { return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -ENOMEM; }
+static uint64_t due(const struct transfers *t)
+{
+    uint64_t first = UINT64_MAX;
+    const struct transfer *transfer;
+    TAILQ_FOREACH(transfer, &t->at[TRANSFER_HTTP], link) {
+        first = transfer->paused && !transfer->held && transfer->due < first ? transfer->due : first;
+    }
+    return first;
+}
 
-void transfers_clean_up(void) { curl_global_cleanup(); }
+const struct transfer_driver transfer_http = {.place = TRANSFER_HTTP, .begin = begin, .end = end, .step = step, .due = due};

@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,7 +66,7 @@ static void describe_file(struct transfer *transfer, const char *etag)
     }
 }
 
-/* The status for the file that is open, and which bytes follow: .position to .end. */
+/* The status for the file that is open, which bytes follow (.position to .end), and what the head says of them. */
 static int choose_bytes(struct transfer *transfer, const char *etag)
 {
     const struct transfer_request *request = &transfer->request;
@@ -82,14 +81,16 @@ static int choose_bytes(struct transfer *transfer, const char *etag)
         transfer->end = size;
         return 200;
     }
+    struct transfer_head *head = &transfer->head;
+    head->ranged = true;
+    head->total = size;
     if (request->first >= size) {
-        add_header(transfer, "Content-Range", "bytes */%" PRIu64, size);
+        head->first = 1; /* unsatisfied */
         return 416;
     }
-    const uint64_t last = request->last < size ? request->last : size - 1;
-    add_header(transfer, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, request->first, last, size);
-    transfer->position = request->first;
-    transfer->end = last + 1;
+    head->first = transfer->position = request->first;
+    head->last = request->last < size ? request->last : size - 1;
+    transfer->end = head->last + 1;
     return 206;
 }
 
@@ -144,6 +145,7 @@ static int open_file(struct transfer *transfer)
 static void answer(struct transfer *transfer)
 {
     char etag[128];
+    transfer->head.total = TRANSFER_LENGTH_UNKNOWN;
     int status = open_file(transfer);
     if (status < 0) {
         transfer_message(transfer, "%s", error_text(status));
@@ -155,9 +157,8 @@ static void answer(struct transfer *transfer)
         describe_file(transfer, etag);
         status = choose_bytes(transfer, etag);
     }
-    add_header(transfer, "Content-Length", "%" PRIu64, transfer->end - transfer->position);
     transfer->head.status = status;
-    transfer_head_fill(&transfer->head, &transfer->headers);
+    transfer->head.length = transfer->end - transfer->position;
     if (transfer->request.method && strcmp(transfer->request.method, "HEAD") == 0) {
         transfer->end = transfer->position;
     }
@@ -233,7 +234,7 @@ static void pass_slice(struct transfer *transfer)
 static struct transfer *next_due(const struct transfers *t, uint64_t now)
 {
     struct transfer *transfer;
-    TAILQ_FOREACH(transfer, &t->local, link) {
+    TAILQ_FOREACH(transfer, &t->at[TRANSFER_LOCAL], link) {
         if (transfer->due <= now) {
             return transfer;
         }
@@ -241,14 +242,14 @@ static struct transfer *next_due(const struct transfers *t, uint64_t now)
     return NULL;
 }
 
-void transfer_local_step(struct transfers *t)
+/* Reads one slice of one file that is due. */
+static void step(struct transfers *t)
 {
     struct transfer *transfer = next_due(t, transfers_clock_ns());
     if (!transfer) {
         return;
     }
-    TAILQ_REMOVE(&t->local, transfer, link);
-    TAILQ_INSERT_TAIL(&t->local, transfer, link);
+    transfer_move(transfer, TRANSFER_LOCAL); /* behind the others */
     if (transfer->head_done) {
         pass_slice(transfer);
     } else {
@@ -256,10 +257,29 @@ void transfer_local_step(struct transfers *t)
     }
 }
 
-void transfer_local_end(struct transfer *transfer)
+static uint64_t due(const struct transfers *t)
+{
+    uint64_t first = UINT64_MAX;
+    const struct transfer *transfer;
+    TAILQ_FOREACH(transfer, &t->at[TRANSFER_LOCAL], link) {
+        first = transfer->due < first ? transfer->due : first;
+    }
+    return first;
+}
+
+/* Opening is left to its first turn. */
+static int begin(struct transfer *transfer)
+{
+    (void)transfer;
+    return 0;
+}
+
+static void end(struct transfer *transfer)
 {
     if (transfer->fd >= 0) {
         close(transfer->fd);
         transfer->fd = -1;
     }
 }
+
+const struct transfer_driver transfer_local = {.place = TRANSFER_LOCAL, .begin = begin, .end = end, .step = step, .due = due};

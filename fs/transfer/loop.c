@@ -14,14 +14,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
+#include <string.h>
 
-uint64_t transfers_clock_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
+static const struct transfer_driver *const drivers[] = {&transfer_http, &transfer_local};
+
+enum { DRIVERS = sizeof drivers / sizeof *drivers };
 
 static uint64_t clock_ms(void)
 {
@@ -35,10 +32,9 @@ int transfers_new(const struct config *config, struct transfers **ret)
         return -ENOMEM;
     }
     t->config = config;
-    TAILQ_INIT(&t->starting);
-    TAILQ_INIT(&t->http);
-    TAILQ_INIT(&t->local);
-    TAILQ_INIT(&t->dead);
+    for (size_t i = 0; i < TRANSFER_PLACES; i++) {
+        TAILQ_INIT(&t->at[i]);
+    }
     TAILQ_INIT(&t->timers);
     STAILQ_INIT(&t->posts);
     LIST_INIT(&t->performing);
@@ -147,18 +143,102 @@ static void run_timers(struct transfers *t)
     }
 }
 
+/* ---- transfers that begin and end */
+
+static int check_request(const struct transfer_request *request)
+{
+    if ((request->url != NULL) == (request->path != NULL) || (request->ranged && request->first > request->last)) {
+        return -EINVAL;
+    }
+    if (request->url) {
+        return transfer_http_check_url(request->url);
+    }
+    const char *method = request->method;
+    return !method || strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ? 0 : -EINVAL;
+}
+
+int transfer_start(struct transfers *t, const struct transfer_request *request, const struct transfer_ops *ops,
+                   void *context, struct transfer **ret)
+{
+    if (t->ending) {
+        return -ECANCELED;
+    }
+    int r = check_request(request);
+    if (r < 0) {
+        return r;
+    }
+    struct transfer *transfer = calloc(1, sizeof *transfer);
+    if (!transfer) {
+        return -ENOMEM;
+    }
+    r = transfer_request_copy(request, &transfer->request);
+    if (r < 0) {
+        free(transfer);
+        return r;
+    }
+    transfer->loop = t;
+    transfer->driver = request->path ? &transfer_local : &transfer_http;
+    transfer->ops = ops;
+    transfer->context = context;
+    transfer->head.transfer = transfer;
+    transfer->fd = -1;
+    transfer->place = TRANSFER_STARTING;
+    TAILQ_INSERT_TAIL(&t->at[TRANSFER_STARTING], transfer, link);
+    *ret = transfer;
+    return 0;
+}
+
+static void begin_waiting(struct transfers *t)
+{
+    struct transfer *transfer;
+    while ((transfer = TAILQ_FIRST(&t->at[TRANSFER_STARTING]))) {
+        transfer_move(transfer, transfer->driver->place);
+        int r = transfer->driver->begin(transfer);
+        if (r < 0) {
+            transfer_finish(transfer, r);
+        }
+    }
+}
+
+static void bury_dead(struct transfers *t)
+{
+    struct transfer *transfer;
+    while ((transfer = TAILQ_FIRST(&t->at[TRANSFER_DEAD]))) {
+        TAILQ_REMOVE(&t->at[TRANSFER_DEAD], transfer, link);
+        transfer_release(transfer);
+    }
+}
+
+void transfers_end_all(struct transfers *t, int error)
+{
+    for (size_t place = 0; place < TRANSFER_DEAD; place++) {
+        struct transfer *transfer;
+        while ((transfer = TAILQ_FIRST(&t->at[place]))) {
+            transfer_finish(transfer, error);
+        }
+    }
+    bury_dead(t);
+}
+
+bool transfers_empty(const struct transfers *t)
+{
+    for (size_t place = 0; place < TRANSFER_DEAD; place++) {
+        if (!TAILQ_EMPTY(&t->at[place])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- the loop */
 
-/* Milliseconds until a local file is to be read, or a paused transfer to go on; UINT64_MAX: none is. */
+/* Milliseconds until a driver wants to go on by itself; UINT64_MAX: none does. */
 static uint64_t time_until_due(const struct transfers *t)
 {
     uint64_t due = UINT64_MAX;
-    const struct transfer *transfer;
-    TAILQ_FOREACH(transfer, &t->local, link) {
-        due = transfer->due < due ? transfer->due : due;
-    }
-    TAILQ_FOREACH(transfer, &t->http, link) {
-        due = transfer->paused && !transfer->held && transfer->due < due ? transfer->due : due;
+    for (size_t i = 0; i < DRIVERS; i++) {
+        uint64_t wanted = drivers[i]->due(t);
+        due = wanted < due ? wanted : due;
     }
     uint64_t now = due == UINT64_MAX || due == 0 ? 0 : transfers_clock_ns();
     if (due == UINT64_MAX || due <= now) {
@@ -171,7 +251,7 @@ static uint64_t time_until_due(const struct transfers *t)
 static int time_to_wait(const struct transfers *t)
 {
     enum { LONGEST = 60 * 1000 };
-    if (!TAILQ_EMPTY(&t->starting) || !TAILQ_EMPTY(&t->dead) || atomic_load(&t->stop)) {
+    if (!TAILQ_EMPTY(&t->at[TRANSFER_STARTING]) || !TAILQ_EMPTY(&t->at[TRANSFER_DEAD]) || atomic_load(&t->stop)) {
         return 0;
     }
     if (t->performer && transfers_empty(t)) {
@@ -187,22 +267,15 @@ static int time_to_wait(const struct transfers *t)
     return wait < LONGEST ? (int)wait : LONGEST;
 }
 
-char *transfers_buffer(struct transfers *t)
-{
-    if (!t->buffer) {
-        t->buffer = malloc(TRANSFER_BUFFER);
-    }
-    return t->buffer;
-}
-
 void transfers_round(struct transfers *t)
 {
     run_posts(t);
     run_timers(t);
-    transfers_bury_dead(t);
-    transfers_begin_waiting(t);
-    transfer_http_perform(t);
-    transfer_local_step(t);
+    bury_dead(t);
+    begin_waiting(t);
+    for (size_t i = 0; i < DRIVERS; i++) {
+        drivers[i]->step(t);
+    }
     if (transfers_empty(t)) {
         free(t->buffer);
         t->buffer = NULL;

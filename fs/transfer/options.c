@@ -112,7 +112,7 @@ static struct curl_slist *list_headers(const struct transfer_request *request, b
 static void set_method(struct setting *s, const struct transfer *transfer)
 {
     const struct transfer_request *request = &transfer->request;
-    const char *method = transfer_method(transfer);
+    const char *method = transfer_method(request);
     if (strcmp(method, "HEAD") == 0) {
         MUST(s, CURLOPT_NOBODY, 1L);
     } else if (request->body || strcmp(method, "POST") == 0) {

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the transfer room share with each other, and with nobody else:
- *   transfer.c  the life of a transfer: start, cancel, its callbacks, its end; transfer_perform()
- *   loop.c      the loop: rounds, posted calls, timers
- *   http.c      libcurl's easy handles
- *   options.c   what is asked of libcurl
- *   error.c     what its errors mean
- *   redirect.c  urls, redirects
- *   local.c     local files
  *   head.c      headers of an answer
  *   request.c   requests as values
+ *   url.c       urls: which are taken, whose server they are of
+ *   redirect.c  where an answer sends a request, and what of it goes there; pure
+ *   error.c     what libcurl's errors mean
+ *   options.c   what is asked of libcurl
+ *   transfer.c  the life of a transfer: its callbacks, cancelling, its end
+ *   handles.c   libcurl's handles of a loop
+ *   http.c      driver: over libcurl
+ *   local.c     driver: local files
+ *   loop.c      the loop: starting, rounds, posted calls, timers
+ *   perform.c   transfer_perform(): a loop on the caller's thread
+ * Each calls those above it only.
  *
  * A transfer stands in exactly one list of its loop, told by its place:
  *
@@ -70,14 +74,45 @@ const char *transfer_request_find(const struct transfer_request *request, const 
  * those that say which bytes are wanted. */
 void transfer_request_strip(struct transfer_request *request);
 void transfer_wipe_free(char *secret); /* NULL is fine */
-const char *transfer_method(const struct transfer *transfer);
+const char *transfer_method(const struct transfer_request *request);
+void transfer_request_drop_body(struct transfer_request *request);
+
+/* ---- urls (url.c) */
+
+int transfer_http_check_url(const char *url); /* -EINVAL: neither http nor https, or no url; -ENOMEM */
+bool transfer_same_origin(CURLU *a, CURLU *b); /* scheme, host and port */
+void transfer_inherit_userinfo(CURLU *from, CURLU *to); /* FROM's into TO, when it has one and TO has not */
+
+/* ---- redirects (redirect.c) */
+
+/*
+ * Is the answer whose HEAD (its status counts) and HEADERS came to be followed? 1: yes, to *RET_TARGET, which the caller frees, and what of
+ * REQUEST is not for that server is gone from it; 0: it is the answer; -EPROTO: it leads nowhere, or -ELOOP: FOLLOWED were followed already
+ * and that is enough, *RET_WHY tells (a string that is never freed); -ENOMEM.
+ */
+int transfer_redirect_plan(struct transfer_request *request, const struct transfer_head *head, const struct transfer_headers *headers,
+                           unsigned followed, char **ret_target, const char **ret_why);
+/* REQUEST is now for TARGET, which belongs to it, after an answer with STATUS. */
+void transfer_redirect_apply(struct transfer_request *request, int status, char *target);
 
 /* ---- a transfer */
 
-enum transfer_place { TRANSFER_STARTING, TRANSFER_HTTP, TRANSFER_LOCAL, TRANSFER_DEAD };
+enum transfer_place { TRANSFER_STARTING, TRANSFER_HTTP, TRANSFER_LOCAL, TRANSFER_DEAD, TRANSFER_PLACES };
+
+/* One way of carrying transfers out. All is called on the loop's thread. */
+struct transfer_driver {
+    enum transfer_place place; /* where its transfers stand */
+    int (*begin)(struct transfer *transfer);       /* it has just come there; an error ends it */
+    void (*end)(struct transfer *transfer);        /* gives back what it holds; also one that did not begin */
+    void (*step)(struct transfers *t);             /* goes on with all of them that can, ends those that are done */
+    uint64_t (*due)(const struct transfers *t);    /* when step is next wanted (monotonic ns), but for what libcurl waits for; UINT64_MAX: not */
+};
+
+extern const struct transfer_driver transfer_http, transfer_local;
 
 struct transfer {
     struct transfers *loop;
+    const struct transfer_driver *driver;
     TAILQ_ENTRY(transfer) link; /* in the list of its place */
     enum transfer_place place;
     const struct transfer_ops *ops;
@@ -136,7 +171,7 @@ struct transfers {
     CURL *idle[TRANSFER_IDLE_HANDLES];
     unsigned idle_count;
 
-    struct transfer_list starting, http, local, dead;
+    struct transfer_list at[TRANSFER_PLACES]; /* by place */
     struct transfer_timers timers; /* sorted by due */
     struct transfer *current;      /* whose callback is being made; for assertions */
     char *buffer;                  /* TRANSFER_BUFFER bytes, for one on_data at a time; NULL while not needed */
@@ -157,30 +192,6 @@ struct transfers {
     LIST_ENTRY(transfers) performer_link;  /* of a performer: protected by the lock of the loop it belongs to */
 };
 
-/* transfer.c */
-int transfer_give_head(struct transfer *transfer); /* calls on_head; its error is kept in the transfer, too */
-int transfer_give_data(struct transfer *transfer, const void *data, size_t length);
-void transfer_count_rate(struct transfer *transfer, size_t length); /* moves .due on for LENGTH bytes */
-/* Takes it out of its list, calls on_done with the callback's error if there was one, else with ERROR, and frees it. */
-void transfer_finish(struct transfer *transfer, int error);
-void transfer_message(struct transfer *transfer, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void transfers_begin_waiting(struct transfers *t); /* starting → http, local */
-void transfers_bury_dead(struct transfers *t);
-bool transfers_empty(const struct transfers *t);
-void transfers_end_all(struct transfers *t, int error);
-
-/* loop.c */
-void transfers_round(struct transfers *t); /* does what there is to do, and waits when there is nothing */
-uint64_t transfers_clock_ns(void);
-char *transfers_buffer(struct transfers *t); /* t->buffer; NULL: no memory */
-
-/* http.c */
-int transfer_http_open(struct transfers *t); /* makes multi and share; -ENOMEM, -EIO */
-void transfer_http_close(struct transfers *t);
-int transfer_http_begin(struct transfer *transfer); /* -ENOMEM; -EINVAL, with a message */
-void transfer_http_end(struct transfer *transfer); /* takes the handle back */
-void transfer_http_perform(struct transfers *t); /* lets libcurl work, ends the transfers it has done with */
-
 /* options.c */
 /* Has EASY ask for the transfer's request. -ENOMEM; -EINVAL: libcurl refuses what cannot be done without, which the message tells. */
 int transfer_http_configure(struct transfer *transfer, CURL *easy);
@@ -191,14 +202,27 @@ void transfer_http_set_rate(struct transfer *transfer);
 int transfer_error(CURL *easy, CURLcode code, int socket_error);
 bool transfer_error_is_of_stream(CURLcode code); /* HTTP/2: of one stream, or of a connection that was told to end */
 
-/* redirect.c */
-int transfer_http_check_url(const char *url); /* -EINVAL: neither http nor https, or no url; -ENOMEM */
-/* Is the head that just came to be followed? 1: yes, to transfer->redirect; 0: it is the answer; or an error. */
-int transfer_plan_redirect(struct transfer *transfer);
-void transfer_apply_redirect(struct transfer *transfer); /* the request is now for transfer->redirect */
+/* transfer.c */
+void transfer_move(struct transfer *transfer, enum transfer_place place); /* to the end of the list there */
+int transfer_give_head(struct transfer *transfer); /* calls on_head; its error is kept in the transfer, too */
+int transfer_give_data(struct transfer *transfer, const void *data, size_t length);
+void transfer_count_rate(struct transfer *transfer, size_t length); /* moves .due on for LENGTH bytes */
+void transfer_release(struct transfer *transfer); /* gives everything back that one holds which is in no list, and frees it, without a callback */
+/* Takes it out of its list, calls on_done with the callback's error if there was one, else with ERROR, and frees it. */
+void transfer_finish(struct transfer *transfer, int error);
+void transfer_message(struct transfer *transfer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+uint64_t transfers_clock_ns(void);
+char *transfers_buffer(struct transfers *t); /* t->buffer; NULL: no memory */
 
-/* local.c */
-void transfer_local_step(struct transfers *t); /* reads one slice of one file that is due */
-void transfer_local_end(struct transfer *transfer);
+/* handles.c */
+int transfer_http_open(struct transfers *t); /* makes multi and share; -ENOMEM, -EIO */
+void transfer_http_close(struct transfers *t);
+CURL *transfer_handle_take(struct transfers *t); /* NULL: no memory */
+void transfer_handle_give_back(struct transfers *t, CURL *easy); /* it is in no multi handle */
+
+/* loop.c */
+void transfers_round(struct transfers *t); /* does what there is to do, and waits when there is nothing */
+bool transfers_empty(const struct transfers *t);
+void transfers_end_all(struct transfers *t, int error);
 
 #endif

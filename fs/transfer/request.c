@@ -20,6 +20,16 @@ void transfer_wipe_free(char *secret)
     }
 }
 
+void transfer_request_drop_body(struct transfer_request *request)
+{
+    if (request->body) {
+        explicit_bzero(request->body, request->body_length);
+        free(request->body);
+    }
+    request->body = NULL;
+    request->body_length = 0;
+}
+
 void transfer_request_clear(struct transfer_request *request)
 {
     transfer_wipe_free(request->url);
@@ -30,10 +40,7 @@ void transfer_request_clear(struct transfer_request *request)
     free(request->headers);
     transfer_wipe_free(request->user_password);
     free(request->aws_sigv4);
-    if (request->body) {
-        explicit_bzero(request->body, request->body_length);
-        free(request->body);
-    }
+    transfer_request_drop_body(request);
     *request = (struct transfer_request){0};
 }
 
@@ -126,9 +133,9 @@ const char *transfer_request_find(const struct transfer_request *request, const 
     return NULL;
 }
 
-const char *transfer_method(const struct transfer *transfer)
+const char *transfer_method(const struct transfer_request *request)
 {
-    return transfer->request.method ? transfer->request.method : "GET";
+    return request->method ? request->method : "GET";
 }
 
 void transfer_request_strip(struct transfer_request *request)

@@ -39,12 +39,11 @@ static void fill(struct transfer_request *q, const char *url, bool post)
     }
 }
 
-static void follow(struct transfer *t, const char *url, bool post)
+static void follow(struct transfer_request *q, int status, char *target, const char *url, bool post)
 {
     char *before = origin_of(url);
-    transfer_apply_redirect(t);
-    const struct transfer_request *q = &t->request;
-    assert(q->url && !t->redirect && transfer_http_check_url(q->url) == 0);
+    transfer_redirect_apply(q, status, target);
+    assert(q->url && transfer_http_check_url(q->url) == 0);
     for (const char *c = q->url; *c; c++)
         assert((unsigned char) *c > ' ' && *c != 0x7f);
     char *after = origin_of(q->url);
@@ -60,22 +59,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const int statuses[] = {301, 302, 303, 307, 308, 300, 200, 304};
     struct input in = {data, size};
-    struct transfer t = {.fd = -1, .head.status = statuses[fuzz_number(&in, 1) % 8]};
+    struct transfer_head head = {.status = statuses[fuzz_number(&in, 1) % 8]};
+    struct transfer_request request = {0};
+    struct transfer_headers headers = {0};
+    char *target = NULL;
+    const char *why = NULL;
     bool post = size % 2;
     char *url = fuzz_line(&in);
     if (transfer_http_check_url(url) == 0) {
-        fill(&t.request, url, post);
-        transfer_headers_add(&t.headers, (const char *) in.data, in.size);
-        int r = transfer_plan_redirect(&t);
+        fill(&request, url, post);
+        transfer_headers_add(&headers, (const char *) in.data, in.size);
+        int r = transfer_redirect_plan(&request, &head, &headers, 0, &target, &why);
         assert(r == 1 || r == 0 || r == -EPROTO);
+        assert((r == 1) == (target != NULL) && (r == -EPROTO) == (why != NULL));
         if (r == 1)
-            follow(&t, url, post);
+            follow(&request, head.status, target, url, post);
         else if (r == 0) /* the answer: what comes next may be the same request once more */
-            assert(t.request.user_password && !t.redirect);
+            assert(request.user_password);
     }
-    free(t.redirect);
-    transfer_request_clear(&t.request);
-    transfer_headers_clear(&t.headers);
+    transfer_request_clear(&request);
+    transfer_headers_clear(&headers);
     free(url);
     return 0;
 }
