@@ -9,7 +9,8 @@
 #include <stdatomic.h>
 #include <uthash.h>
 
-#include "fuse/ops.h"
+#include "fuse/handles.h"
+#include "fuse/session.h"
 #include "view/view.h"
 
 /* An open document: what it said when it was opened. Lost with the worker; a read then renders it anew. */
@@ -31,8 +32,7 @@ struct document_user {
 struct fuse_world {
     struct fuse_session *session;
     struct view view;
-    struct ledger *ledger;
-    struct passthrough *passthrough; /* NULL: off */
+    struct handles handles;
     struct kernel_notify notify;
     atomic_bool handing_over;
     pthread_mutex_t lock;       /* a leaf */
@@ -59,6 +59,7 @@ struct parked {
     char name[IMAGE_ID_MAX + 1];
 };
 
+/* parked.c */
 struct fuse_world *world_of(fuse_req_t request);
 
 /* A request about to be handed to the engine: Ctrl-C is listened for from here on. NULL: no memory, answered already. */
@@ -66,18 +67,40 @@ struct parked *park_new(fuse_req_t request, void (*answer)(struct parked *p, int
 /* The engine did not park it after all: RESULT is the caller's to answer. */
 void park_free(struct parked *p);
 
-void reply_entry(fuse_req_t request, const struct view_entry *entry);
+/* names.c */
 struct fuse_entry_param to_entry_param(const struct view_entry *entry);
+void names_lookup(fuse_req_t request, fuse_ino_t parent, const char *name);
+void names_getattr(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);
+void names_setattr(fuse_req_t request, fuse_ino_t node, struct stat *attr, int to_set, struct fuse_file_info *file);
+void names_statfs(fuse_req_t request, fuse_ino_t node);
+void names_create(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *file);
+void names_unlink(fuse_req_t request, fuse_ino_t parent, const char *name);
+void names_rename(fuse_req_t request, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name, unsigned flags);
+/* refused */
+void names_write(fuse_req_t request, fuse_ino_t node, const char *bytes, size_t size, off_t offset, struct fuse_file_info *file);
+void names_mknod(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode, dev_t device);
+void names_mkdir(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode);
+void names_rmdir(fuse_req_t request, fuse_ino_t parent, const char *name);
+void names_symlink(fuse_req_t request, const char *target, fuse_ino_t parent, const char *name);
+void names_link(fuse_req_t request, fuse_ino_t node, fuse_ino_t parent, const char *name);
+
+/* xattrs.c */
+void xattrs_get(fuse_req_t request, fuse_ino_t node, const char *name, size_t size);
+void xattrs_list(fuse_req_t request, fuse_ino_t node, size_t size);
+void xattrs_set(fuse_req_t request, fuse_ino_t node, const char *name, const char *value, size_t size, int flags);
+void xattrs_remove(fuse_req_t request, fuse_ino_t node, const char *name);
 
 /* files.c: open, read, release */
 void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);
 void files_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *file);
 void files_release(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);
-void files_free_documents(struct fuse_world *w);
-/* CONTEXT is the world: images are closed that a dead worker was asked to open by who does not ask any more. */
-void files_drop_orphans(void *context);
+
+/* documents.c */
 /* Opens the document NODE for a handle of USER: *file is set up for it. -EMFILE: he has too many, others may go on. */
-int files_open_document(struct fuse_world *w, uint64_t node, uid_t user, struct fuse_file_info *file);
+int documents_open(struct fuse_world *w, uint64_t node, uid_t user, struct fuse_file_info *file);
+void documents_read(fuse_req_t request, uint64_t node, size_t size, off_t offset, uint64_t handle);
+void documents_close(struct fuse_world *w, uint64_t handle);
+void documents_free(struct fuse_world *w); /* all that are open */
 
 /* folders.c: readdir and readdirplus */
 void folders_opendir(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);

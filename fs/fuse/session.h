@@ -3,8 +3,8 @@
  * The view, spoken to the kernel: libfuse's low-level operations. Handlers run on libfuse's threads; those that must wait are parked and
  * answered by the engine's threads.
  */
-#ifndef GCFS_FUSE_OPS_H
-#define GCFS_FUSE_OPS_H
+#ifndef GCFS_FUSE_SESSION_H
+#define GCFS_FUSE_SESSION_H
 
 #include <stdbool.h>
 #include <sys/types.h>
