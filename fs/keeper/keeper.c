@@ -6,7 +6,7 @@
  * configuration is good, the cache directory is locked and given to the worker's user, and the mount made; then the
  * worker is told to go.
  *
- * Then events, one at a time: a worker says something or dies, a signal comes, the mount goes. After each, advance()
+ * Then events, one at a time: a worker says something or dies, a signal comes, the mount goes. After each, keeper_advance()
  * does what there is to do: a worker that died is replaced; one that is to be replaced (SIGHUP, SIGUSR2) is told to
  * stop when the next is PREPARED; the next is told to go when the one before is gone, so that the catalogue never has
  * two writers. Meanwhile the kernel keeps all requests.
@@ -16,8 +16,6 @@
 #include "keeper/keeper.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -30,138 +28,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/notify.h"
-#include "fuse/io.h"
 #include "keeper/private.h"
 #include "process/link.h"
 
-enum {
-    HAND_OVER_MS = 120,        /* a worker that is to hand over and takes longer is killed: nothing is lost by that but time */
-    STOP_MS = 60 * 1000,       /* at the end */
-    AT_ONCE_MS = 1000,         /* a worker that lived shorter died at once */
-    EARLY_DEATHS_MAX = 8,      /* without serving anything */
-    EARLY_DELAY_MS = 10, EARLY_DELAY_MAX_MS = 5000,
-    REAP_MS = 30,              /* between a worker's socket being closed and its end */
-    QUICK_DEATHS_FREE = 3, QUICK_DELAY_MAX_MS = 100,
-};
-
-/* ---- the mount */
-
-/* Can another worker go on with this mount where the one before ended? */
-static bool can_go_on(struct keeper *k)
-{
-    unsigned char init[LEDGER_INIT_MAX];
-    uint64_t agreed;
-    size_t length = ledger_get_init(k->ledger, init, sizeof(init), &agreed);
-    return length == 0 ? !k->told_go : fuse_io_can_resend(init, length);
-}
-
-static int mount_afresh(struct keeper *k)
-{
-    k->afresh = k->told_go = false;
-    log_notice("%s is unmounted and mounted afresh; files that were open give errors", k->path);
-    keeper_take_down(k);
-    int r = mount_new(k->line, k->config_path, &k->mount);
-    return r == 0 ? keeper_put_up(k) : r;
-}
-
-/* ---- workers */
-
-static void give_up(struct keeper *k, int exit_code)
-{
-    k->ending = true;
-    k->exit_code = exit_code;
-    child_kill(&k->next);
-    if (k->current.state != CHILD_NONE)
-        child_stop(&k->current, false, STOP_MS);
-}
-
-/* The next worker becomes the one that serves. */
-static void promote(struct keeper *k)
-{
-    struct ledger *now; /* with the handles as they are now */
-    if ((k->afresh || !can_go_on(k)) && mount_afresh(k) < 0) {
-        give_up(k, 1);
-        return;
-    }
-    if (ledger_open(k->ledger_fd, &now) == 0) {
-        backings_sweep(k->backings, now);
-        ledger_close(now);
-    }
-    k->current = k->next;
-    k->next = (struct child){.state = CHILD_NONE, .control_fd = -1, .backing_fd = -1};
-    k->told_go = true;
-    if (child_go(k, &k->current) < 0)
-        child_kill(&k->current);
-}
-
-static void start_next(struct keeper *k, struct edition *edition)
-{
-    if (child_spawn(k, edition, &k->next) < 0)
-        k->restart_at = clock_monotonic() + EARLY_DELAY_MAX_MS * NS_PER_MS;
-}
-
-static void told_ready(struct keeper *k)
-{
-    char text[PATH_MAX + 64];
-    snprintf(text, sizeof(text), "%s is mounted, worker %d serves it", k->path, (int)k->current.pid);
-    notify_ready(text);
-}
-
-/* Leaves the terminal to who waits for us. */
-static void detach(struct keeper *k)
-{
-    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int to = 0; fd >= 0 && to <= 2; to++)
-        dup2(fd, to);
-    if (fd > 2)
-        close(fd);
-    if (chdir("/") < 0)
-        errno = 0; /* it only keeps a folder busy */
-    log_to_syslog("glance-cache-fs");
-    if (write(k->ready_fd, "", 1) < 0)
-        errno = 0; /* nobody waits any more */
-    close(k->ready_fd);
-    k->ready_fd = -1;
-}
-
-static void now_serving(struct keeper *k)
-{
-    int64_t now = clock_monotonic();
-    if (k->ready_fd >= 0)
-        detach(k);
-    edition_ref(k->current.edition);
-    edition_unref(k->edition);
-    k->edition = k->current.edition;
-    log_set_level(k->line->debug ? LOG_DEBUG : log_level_by_name(k->edition->config->log_level));
-    if (k->handed_over_at != 0)
-        log_notice("worker %d serves %s now; the hand-over took %" PRIi64 " ms", (int)k->current.pid, k->path,
-                   (now - k->handed_over_at) / NS_PER_MS);
-    else if (!k->ready)
-        log_info("%s is mounted", k->path);
-    else
-        log_notice("worker %d serves %s now", (int)k->current.pid, k->path);
-    k->handed_over_at = 0;
-    mount_read_ahead(k->mount);
-    told_ready(k);
-    k->ready = true;
-}
-
-static void advance(struct keeper *k)
-{
-    if (k->ending)
-        return;
-    if (k->current.state == CHILD_NONE && k->next.state == CHILD_NONE && clock_monotonic() >= k->restart_at)
-        start_next(k, k->edition);
-    if (k->next.state != CHILD_PREPARED)
-        return;
-    if (k->current.state == CHILD_NONE) {
-        promote(k);
-    } else if (k->current.state == CHILD_SERVING) {
-        bool resend = can_go_on(k);
-        k->handed_over_at = clock_monotonic();
-        child_stop(&k->current, resend, resend ? HAND_OVER_MS : STOP_MS);
-    }
-}
+enum { REAP_MS = 30 }; /* between a worker's socket being closed and its end */
 
 /* ---- a worker's end */
 
@@ -178,29 +48,22 @@ static const char *describe_end(int status, char *text, size_t size)
 static void count_death(struct keeper *k, const struct child *c, int status)
 {
     char how[80];
-    int64_t delay = 0, lived = clock_monotonic() - c->since;
-    bool at_once = lived < AT_ONCE_MS * NS_PER_MS;
-    bool served = c->served && ledger_counter(k->ledger, COUNT_ANSWERS) != c->answers;
-    bool by_hand = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    int64_t now = clock_monotonic(), delay;
+    struct death death = {
+        .lived = now - c->since,
+        .served = c->served,
+        .answered = ledger_counter(k->ledger, COUNT_ANSWERS) != c->answers,
+        .by_hand = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+    };
 
     describe_end(status, how, sizeof(how));
-    if (!c->served || (at_once && !served && !by_hand)) {
-        k->early_deaths++;
-        delay = EARLY_DELAY_MS << (k->early_deaths - 1);
-        delay = delay < EARLY_DELAY_MAX_MS ? delay : EARLY_DELAY_MAX_MS;
-    } else {
-        k->early_deaths = 0;
-        k->quick_deaths = at_once ? k->quick_deaths + 1 : 0;
-        if (k->quick_deaths > QUICK_DEATHS_FREE)
-            delay = k->quick_deaths < QUICK_DELAY_MAX_MS / EARLY_DELAY_MS ? k->quick_deaths * EARLY_DELAY_MS : QUICK_DELAY_MAX_MS;
-    }
-    if (k->early_deaths >= EARLY_DEATHS_MAX) {
+    if (!deaths_count(&k->deaths, &death, &delay)) {
         log_error("worker %d %s, the %uth in a row that served nothing: %s is unmounted; the lines above tell why, mount again when "
-                  "that is mended", (int)c->pid, how, k->early_deaths, k->path);
-        give_up(k, 1);
+                  "that is mended", (int)c->pid, how, k->deaths.early, k->path);
+        keeper_give_up(k, 1);
         return;
     }
-    k->restart_at = clock_monotonic() + delay * NS_PER_MS;
+    k->restart_at = now + delay;
     log_warning("worker %d %s; another one goes on in its place", (int)c->pid, how);
 }
 
@@ -216,7 +79,7 @@ static void current_ended(struct keeper *k, int status)
         k->ending = true;
         child_kill(&k->next); /* there is nothing left to take over */
     } else if (!k->ready && !WIFSIGNALED(status)) {
-        give_up(k, 1); /* it said why */
+        keeper_give_up(k, 1); /* it said why */
     } else if (c.state == CHILD_STOPPING) {
         k->restart_at = 0;
     } else if (code == WORKER_AFRESH) {
@@ -237,10 +100,10 @@ static void next_ended(struct keeper *k, int status)
         char how[80];
         if (WIFSIGNALED(status) && !k->ending)
             log_error("worker %d %s before anything was mounted", (int)c.pid, describe_end(status, how, sizeof(how)));
-        give_up(k, 1);
+        keeper_give_up(k, 1);
     } else if (!k->ending && c.edition != k->edition) {
         log_error("the new worker could not be started: the old one, with its configuration, stays in force");
-        told_ready(k);
+        keeper_told_ready(k);
     } else if (!k->ending) {
         count_death(k, &c, status);
     }
@@ -295,7 +158,7 @@ static void end_by_signal(struct keeper *k, uint32_t number)
     /* First of all nobody finds the mount any more; who has a file open is served until the worker has ended. */
     mount_down(k->mount);
     k->mount = NULL;
-    give_up(k, 0);
+    keeper_give_up(k, 0);
 }
 
 /* Another worker, with the configuration (or the program) that is on disk now. */
@@ -312,15 +175,15 @@ static void replace(struct keeper *k, bool program)
     int r = program ? edition_upgrade(k->edition, k->program_path, &edition) : edition_reload(k->edition, k->config_path, &edition);
     if (r < 0) {
         log_error("the old worker, with its configuration, stays in force");
-        told_ready(k);
+        keeper_told_ready(k);
         return;
     }
     log_notice("a worker with %s is being started", program ? "the program now on disk" : "the configuration as it is now");
-    start_next(k, edition);
+    keeper_start_next(k, edition);
     edition_unref(edition);
     if (k->next.state == CHILD_NONE) { /* no process could be had; said already */
         log_error("the old worker stays in force");
-        told_ready(k);
+        keeper_told_ready(k);
     }
 }
 
@@ -377,7 +240,7 @@ static void hear(struct keeper *k, struct child *c)
 {
     while (c->control_fd >= 0 && child_hear(c)) {
         if (c->state == CHILD_SERVING)
-            now_serving(k);
+            keeper_now_serving(k);
     }
 }
 
@@ -419,7 +282,7 @@ static void wait_for_events(struct keeper *k)
     if (fds[EVENT_KERNEL].revents & (POLLERR | POLLHUP | POLLNVAL)) {
         k->unmounted = true; /* a worker that serves sees it, too, and ends in order */
         if (k->current.state != CHILD_GOING && k->current.state != CHILD_SERVING)
-            give_up(k, 0);
+            keeper_give_up(k, 0);
     }
     if (fds[EVENT_SIGNAL].revents != 0)
         take_signals(k);
@@ -433,7 +296,7 @@ static bool is_over(const struct keeper *k)
 static void run(struct keeper *k)
 {
     while (!is_over(k)) {
-        advance(k);
+        keeper_advance(k);
         replace_again(k);
         wait_for_events(k);
         reap(k);

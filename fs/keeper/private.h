@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "keeper/backing.h"
+#include "keeper/deaths.h"
 #include "keeper/mount.h"
 #include "keeper/mountpoint.h"
 #include "process/arrivals.h"
@@ -71,7 +72,7 @@ struct keeper {
 
     pid_t ghosts[KEEPER_GHOSTS]; /* dead workers that the kernel does not let go yet; 0: none */
 
-    unsigned early_deaths, quick_deaths; /* in a row */
+    struct deaths deaths;
     int64_t restart_at;                  /* monotonic */
     int64_t handed_over_at;              /* monotonic; 0: no hand-over is under way */
     bool afresh;                         /* the next worker gets a new mount */
@@ -88,6 +89,16 @@ int keeper_mount_first(struct keeper *k);
 /* The mount, from k->mount made by mount_new(), with what belongs to it; and its end. */
 int keeper_put_up(struct keeper *k);
 void keeper_take_down(struct keeper *k);
+
+/* ---- succession.c */
+
+/* What there is to do after an event: a worker started, told to go, or told to stop for the next. */
+void keeper_advance(struct keeper *k);
+void keeper_start_next(struct keeper *k, struct edition *edition); /* when there is none */
+void keeper_now_serving(struct keeper *k); /* the current one began to */
+void keeper_told_ready(struct keeper *k); /* tells the service manager that all is as it should be */
+/* Ends all; the mount goes, and keeper_run() returns EXIT_CODE. */
+void keeper_give_up(struct keeper *k, int exit_code);
 
 /* ---- edition.c */
 
