@@ -65,6 +65,7 @@ class Cloud:
     def __init__(self, count, model):
         self.model = model
         self.endpoints = [Endpoint() for _ in range(count)]
+        self.in_the_file = set()  # numbers of versions whose wrong digest only the file beside the images tells, which soon tells of the next
         self.untold = set()  # images of which a version was ever offered with nothing that tells it from others
         self.current = {}  # image: (version, how it is offered), the newest
 
@@ -74,7 +75,11 @@ class Cloud:
     def publish(self, image, size, at, endpoints, etag="strong", dated=True, digest="none"):
         """DIGEST: "none"; "file", "header": published with it; "wrong-file", "wrong-header": a wrong one; "late": not yet."""
         wrong = digest.startswith("wrong")
+        for old in self.model.versions(image):
+            old.digest = "none" if old.digest == "wrong" and old.number in self.in_the_file else old.digest
         version = self.model.publish(image, size, at, "wrong" if wrong else "right" if digest != "none" else "none")
+        if digest == "wrong-file":
+            self.in_the_file.add(version.number)
         said = sha(b"something else") if wrong else version.sha256()
         if etag != "strong" and not dated:
             self.untold.add(image)

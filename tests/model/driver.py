@@ -444,9 +444,9 @@ class Run:
         if self.dead_disk():
             return
         self._again()
-        before = self.cache.logged().count("the hand-over took")
+        before = self.cache.logged().count("serves " + self.cache.mnt + " now")  # also when the old one dies before it has handed over
         self.cache.process.send_signal(how)
-        self._wait(lambda: self.cache.logged().count("the hand-over took") > before, self.bound, "the hand-over")
+        self._wait(lambda: self.cache.logged().count("serves " + self.cache.mnt + " now") > before, self.bound, "the hand-over")
 
     def do_kill_worker(self):
         if self.dead_disk():

@@ -140,7 +140,8 @@ class Quiet:
             if name in self.model.images:
                 self.model.whole(name, store_of(self.cache, name), "the cache directory")
         used, disk = status["space"]["used"], allocated(self.cache)
-        if disk > used + len(here | partial | images["invalid"]) * (64 * KIB + 4096) + MIB // 4:
+        # what arrived in the last second before the disk failed is on it, and in no map
+        if not self.run.setup.get("shim") and disk > used + len(here | partial | images["invalid"]) * (64 * KIB + 4096) + MIB // 4:
             raise Failure("space", f"{disk} bytes on the disk, .status says {used}")
         self.descriptors()
 
