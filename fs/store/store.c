@@ -180,6 +180,8 @@ static int open_regular(int dir, const char *name, int flags, int *ret_fd)
 {
     /* O_NONBLOCK: a FIFO that somebody put there must not stop us. */
     int fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 && errno == EBADF) /* a folder of a disk that is lost */
+        return -EIO;
     if (fd < 0)
         return errno == ELOOP || errno == EISDIR || errno == ENXIO ? -EINVAL : -errno;
     struct stat st;

@@ -360,6 +360,20 @@ static void test_labels(void **state)
     store_close(store);
 }
 
+/* The disk is gone: an error that a reader may get, not that of a descriptor. */
+static void test_lost(void **state)
+{
+    const struct scratch *s = *state;
+    struct store *store;
+    int fd = -1;
+    assert_int_equal(store_open_lost(s->dir, &store), 0);
+    assert_int_equal(store_open_image(store, STORE_COMPLETE, "image", &fd), -EIO);
+    assert_int_equal(store_open_image(store, STORE_PARTIAL, "image", &fd), -EIO);
+    assert_int_equal(store_open_retired(store, 1, &fd), -EIO);
+    assert_int_equal(fd, -1);
+    store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +387,7 @@ int main(void)
         scratch_test(test_set_aside),
         scratch_test(test_space),
         scratch_test(test_labels),
+        scratch_test(test_lost),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }
