@@ -125,7 +125,8 @@ int engine_forget_invalid(struct engine *e, const char *name);
 
 /*
  * touch queued/NAME. 0: queued, *ret filled; ENGINE_CACHED: nothing to do. -ENOENT; ENGINE_PARKED: ask again with the wake's status by
- * engine_queue_result(): a backend that cannot be reached does not keep a name from the queue.
+ * engine_queue_result(): a backend that cannot be reached does not keep a name from the queue, nor does one that takes long: the kernel has the
+ * folder locked meanwhile.
  */
 int engine_queue(struct engine *e, const char *name, struct waiter *w, struct queue_row *ret);
 int engine_queue_result(struct engine *e, const char *name, int status, struct queue_row *ret);

@@ -192,6 +192,7 @@ struct lookup {
     unsigned credential, auth_tries, streams_lost;
     unsigned extras, others; /* of the request; how often it was made otherwise, at this endpoint */
     unsigned endpoint, tries, tried_endpoints;
+    int64_t began; /* monotonic */
     int64_t asked_at; /* monotonic */
     bool known; /* there is a row to go on with when the backend cannot be asked; set before it is asked */
     bool again; /* asked by describe_again() */
@@ -280,6 +281,7 @@ struct engine {
     uint64_t probe_clock;
     struct waiters list_waiters; /* protected by lock */
     bool listing;                /* protected by lock */
+    atomic_bool slow;            /* the last look-up took longer than who is in a hurry waits */
     int64_t listed_at;           /* wall clock; when the last listing ended well; protected by lock */
     int64_t list_failed_at;      /* monotonic; protected by lock */
     int list_status;             /* of the last try; protected by lock */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "engine/lookup/lookup.h"
 #include "engine/private.h"
 
 struct prefetch {
@@ -274,7 +275,7 @@ int engine_queue(struct engine *e, const char *name, struct waiter *w, struct qu
     struct image_row row;
     if (catalogue_queue_find(e->catalogue, name, ret) == 0)
         return 0;
-    int r = engine_lookup(e, name, w, &row);
+    int r = lookup_in_a_hurry(e, name, w, &row);
     return r == ENGINE_PARKED ? r : engine_queue_result(e, name, r, ret);
 }
 

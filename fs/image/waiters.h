@@ -17,6 +17,7 @@
 struct waiter {
     void (*wake)(struct waiter *w, int status);
     uint32_t user; /* the owner's, too: who waits, so that many of one user's look-ups do not hold up another's */
+    int64_t until; /* the owner's, too, of a look-up: monotonic; it is woken with -ETIMEDOUT then, and the look-up goes on. 0: it waits */
     atomic_bool interrupted; /* set by engine_interrupt(), at any time before wake() */
     /* the engine's, while parked; protected by the lock of what it is parked on */
     TAILQ_ENTRY(waiter) link;

@@ -114,6 +114,29 @@ def test_unknown_is_enoent_at_once(cache, origin):
     assert cache.shell("touch queued/nobody", check=False).returncode != 0
 
 
+@pytest.mark.parametrize("what", ["there", "unknown"])
+def test_a_backend_that_takes_long(cache, origin, what):
+    """The kernel has queued/ locked while a name is made there: it is accepted, and looked up later. Nobody waits for the server's answer."""
+    for name in ("slow", "slower", "cached"):
+        origin.put(name, blob(SIZE, 71))
+    cache.configure(origin.config(stall_timeout=600), **SOON).mount()
+    cache.read("cached")
+    cache.wait_cached("cached")
+    status = {} if what == "there" else {"status": 404}
+    holds = [origin.fault(name, hold_head=True, **status) for name in ("slow", "slower")]
+    touching = [cache.spawn("touch", cache.path("queued", name)) for name in ("slow", "slower")]
+    wait_until(lambda: any(h.waiting for h in holds), what="a look-up to be held back")
+    cache.touch("queued", "cached")  # by somebody else
+    assert [t.wait(60) for t in touching] == [0, 0]
+    assert cache.ls("queued") == ["slow", "slower"]
+    for hold in holds:
+        hold.release()
+    wait_until(lambda: cache.ls("queued") == [], what="the queue to empty")
+    expected = ["cached", "slow", "slower"] if what == "there" else ["cached"]
+    assert sorted(cache.ls("cached")) == expected
+    assert sorted(cache.ls("invalid")) == ([] if what == "there" else ["slow", "slower"])
+
+
 def test_cached_already(cache, origin):
     origin.put("image", blob(SIZE, 71))
     cache.configure(origin).mount()

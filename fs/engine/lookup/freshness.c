@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For the view: must the backend be asked before a name is shown or opened, and what holds when it was. */
+/* For the view: must the backend be asked before a name is shown, opened or queued, how long is it waited for, and what holds when it was. */
 #include "config-auto.h"
 
 #include <errno.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "engine/lookup/lookup.h"
 #include "engine/private.h"
 
@@ -40,6 +42,63 @@ int engine_lookup_result(struct engine *e, const char *name, int status, struct 
         return 0; /* found now, or known from before while the backend cannot be asked */
     return status < 0 ? status : r < 0 ? r : -EIO;
 }
+
+/* ---- not longer than a while */
+
+/* On the rows thread: who has waited long enough. */
+static void let_go(void *context)
+{
+    struct engine *e = context;
+    struct waiters out = TAILQ_HEAD_INITIALIZER(out);
+    struct lookup *l, *next_lookup;
+    int64_t now = clock_monotonic();
+    pthread_mutex_lock(&e->lock);
+    HASH_ITER(hh, e->lookups, l, next_lookup) {
+        struct waiter *w, *next;
+        for (w = TAILQ_FIRST(&l->waiters); w != NULL; w = next) {
+            next = TAILQ_NEXT(w, link);
+            if (w->until == 0 || w->until > now)
+                continue;
+            TAILQ_REMOVE(&l->waiters, w, link);
+            w->status = -ETIMEDOUT;
+            TAILQ_INSERT_TAIL(&out, w, link);
+        }
+    }
+    pthread_mutex_unlock(&e->lock);
+    if (!TAILQ_EMPTY(&out))
+        atomic_store(&e->slow, true);
+    wake_all(&out);
+}
+
+static void on_time(void *context)
+{
+    struct engine *e = context;
+    tasks_add(e->rows, let_go, e);
+}
+
+/* On the fetch thread. Without memory for the timer the look-up's own bounds hold. */
+static void set_timer(void *context)
+{
+    struct engine *e = context;
+    struct transfer_timer *timer;
+    int r = transfers_timer(e->transfers, LOOKUP_HURRY_MS, on_time, e, &timer);
+    if (r < 0)
+        log_errno(r, "who waits for the backend with a folder locked waits for its answer");
+}
+
+int lookup_in_a_hurry(struct engine *e, const char *name, struct waiter *w, struct image_row *ret)
+{
+    w->until = clock_monotonic() + LOOKUP_HURRY_MS * NS_PER_MS;
+    bool slow = atomic_load(&e->slow);
+    int r = slow ? catalogue_find(e->catalogue, name, ret) : engine_lookup(e, name, w, ret);
+    if (slow && (r == -ENOENT || (r == 0 && is_stale(e, ret))))
+        return -ETIMEDOUT;
+    if (r == ENGINE_PARKED)
+        engine_post(e, set_timer, e);
+    return r;
+}
+
+/* ---- cached images */
 
 bool engine_revalidates(struct engine *e)
 {

@@ -81,6 +81,7 @@ static void finish(struct lookup *l, int status)
 {
     give_turn_on(l);
     l->status = status;
+    atomic_store(&l->engine->slow, clock_monotonic() - l->began > LOOKUP_HURRY_MS * NS_PER_MS);
     pthread_mutex_lock(&l->engine->lock);
     l->settling = true;
     pthread_mutex_unlock(&l->engine->lock);
@@ -391,6 +392,7 @@ int lookup_park(struct engine *e, const char *name, size_t probe, bool known, st
     new->engine = e;
     new->probe = probe;
     new->known = known;
+    new->began = clock_monotonic();
     snprintf(new->name, sizeof(new->name), "%s", name);
     TAILQ_INIT(&new->waiters);
     pthread_mutex_lock(&e->lock);
