@@ -3,7 +3,7 @@
  * The backend `s3`: the objects of one bucket. Requests are signed (Signature Version 4) by libcurl, which wants the query sorted
  * and, before 8.x, x-amz-content-sha256 sent by its caller.
  *
- * Nothing changes after open(), which also reads the files of secrets; no lock.
+ * What changes after open() is who we are (s3_identity.h) and what the servers refuse (abilities.h).
  */
 #include "config-auto.h"
 
@@ -17,21 +17,18 @@
 
 #include "backends/head_digest.h"
 #include "backends/listing/pages.h"
-#include "backends/s3_credentials.h"
+#include "backends/s3_identity.h"
 #include "backends/setting.h"
 
 enum { PAGE = 1000 }; /* keys; the most that S3 sends */
-
-/* Of the empty body that every request here has. */
-static const char empty_sha256[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 struct backend {
     const struct config *config;
     const char *prefix; /* of the keys; "" */
     char **buckets;     /* urls without a slash at the end, one an endpoint */
     unsigned bucket_count;
-    char *sigv4;        /* "aws:amz:REGION:s3" */
-    struct s3_credentials credentials;
+    const char *region; /* of the configuration */
+    struct s3_identity *identity;
     struct abilities *abilities;
 };
 
@@ -42,8 +39,7 @@ static void s3_close(struct backend *b)
     for (unsigned i = 0; b->buckets && i < b->bucket_count; i++)
         free(b->buckets[i]);
     free(b->buckets);
-    free(b->sigv4);
-    s3_credentials_clear(&b->credentials);
+    s3_identity_close(b->identity);
     abilities_free(b->abilities);
     free(b);
 }
@@ -123,11 +119,8 @@ static int read_settings(struct backend *b, char *message)
     if (r == 0)
         r = backend_check_sums_names(config, message);
     if (r == 0)
-        r = s3_credentials_read(config, &b->credentials, message);
-    if (r == 0 && asprintf(&b->sigv4, "aws:amz:%s:s3", region) < 0) {
-        b->sigv4 = NULL;
-        r = setting_no_memory(message);
-    }
+        r = s3_identity_open(config, region, b->bucket_count, &b->identity, message);
+    b->region = region;
     return r;
 }
 
@@ -162,25 +155,33 @@ static const char *s3_endpoint_name(const struct backend *b, unsigned endpoint)
 
 /* ---- requests */
 
-static int sign(const struct backend *b, struct transfer_request *q)
+/* A copy of TEXT with NEW in place of the first OLD; NULL: no memory. */
+static char *replaced(const char *text, const char *old, const char *new)
 {
-    if (!b->credentials.user_password)
-        return 0;
-    q->user_password = strdup(b->credentials.user_password);
-    q->aws_sigv4 = strdup(b->sigv4);
-    int r = q->user_password && q->aws_sigv4 ? 0 : -ENOMEM;
-    if (r == 0)
-        r = transfer_request_header(q, "x-amz-content-sha256", empty_sha256);
-    if (r == 0 && b->credentials.session_token)
-        r = transfer_request_header(q, "x-amz-security-token", b->credentials.session_token);
-    return r;
+    const char *at = strstr(text, old);
+    char *copy = NULL;
+    if (!at)
+        return strdup(text);
+    return asprintf(&copy, "%.*s%s%s", (int) (at - text), text, new, at + strlen(old)) < 0 ? NULL : copy;
+}
+
+/* The url of the bucket. Amazon's hosts name their region, which may have been learned to be another. NULL: no memory. */
+static char *bucket_at(struct backend *b, unsigned endpoint)
+{
+    char region[S3_REGION_MAX], old[S3_REGION_MAX + 32], new[S3_REGION_MAX + 32];
+    s3_identity_region(b->identity, endpoint, region);
+    if (strcmp(region, b->region) == 0)
+        return strdup(b->buckets[endpoint]);
+    snprintf(old, sizeof(old), "s3.%.63s.amazonaws.com", b->region);
+    snprintf(new, sizeof(new), "s3.%.63s.amazonaws.com", region);
+    return replaced(b->buckets[endpoint], old, new);
 }
 
 /* A signed request for URL, which it takes over; NULL: no memory. */
-static int ask(const struct backend *b, char *url, struct transfer_request *request)
+static int ask(struct backend *b, unsigned endpoint, char *url, struct transfer_request *request)
 {
     struct transfer_request q = { .url = url };
-    int r = url ? sign(b, &q) : -ENOMEM;
+    int r = url ? s3_identity_sign(b->identity, endpoint, &q) : -ENOMEM;
     if (r < 0) {
         transfer_request_clear(&q);
         return r;
@@ -189,18 +190,19 @@ static int ask(const struct backend *b, char *url, struct transfer_request *requ
     return 0;
 }
 
-static int ask_for(const struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
+static int ask_for(struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
 {
     assert(endpoint < b->bucket_count);
-    char *path = backend_object_path(b->prefix, id), *url = NULL;
-    if (path && asprintf(&url, "%s/%s", b->buckets[endpoint], path) < 0)
+    char *path = backend_object_path(b->prefix, id), *bucket = bucket_at(b, endpoint), *url = NULL;
+    if (path && bucket && asprintf(&url, "%s/%s", bucket, path) < 0)
         url = NULL;
     free(path);
-    return ask(b, url, request);
+    free(bucket);
+    return ask(b, endpoint, url, request);
 }
 
 /* Also for the checksums that the service keeps, where it has any: it sends them with whole objects only. */
-static int ask_about(const struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
+static int ask_about(struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
 {
     int r = ask_for(b, endpoint, id, request);
     if (r == 0 && abilities_ask(b->abilities, endpoint, ABILITY_CHECKSUM_MODE, &request->extras) &&
@@ -316,12 +318,12 @@ static int s3_list(struct backend *b, unsigned endpoint, const char *marker, str
 {
     assert(endpoint < b->bucket_count);
     unsigned extras = 0;
-    const char *bucket = b->buckets[endpoint];
-    char *query = list_query(b, endpoint, marker, &extras), *url = NULL;
-    if (!query || asprintf(&url, "%s%s?%s", bucket, strchr(strstr(bucket, "://") + 3, '/') ? "" : "/", query) < 0)
+    char *bucket = bucket_at(b, endpoint), *query = list_query(b, endpoint, marker, &extras), *url = NULL;
+    if (!query || !bucket || asprintf(&url, "%s%s?%s", bucket, strchr(strstr(bucket, "://") + 3, '/') ? "" : "/", query) < 0)
         url = NULL;
     free(query);
-    int r = ask(b, url, request);
+    free(bucket);
+    int r = ask(b, endpoint, url, request);
     if (r == 0)
         request->extras = extras;
     return r;
@@ -354,7 +356,8 @@ static int s3_digests(struct backend *b, unsigned endpoint, unsigned n, struct t
 
 static bool s3_otherwise(struct backend *b, unsigned endpoint, unsigned extras, const struct transfer_result *result, char *why)
 {
-    return abilities_answered(b->abilities, endpoint, extras, result->status, why, BACKEND_WHY_MAX);
+    return s3_identity_learn(b->identity, endpoint, result, why, BACKEND_WHY_MAX) ||
+           abilities_answered(b->abilities, endpoint, extras, result->status, why, BACKEND_WHY_MAX);
 }
 
 static const char *s3_refuses(struct backend *b, unsigned endpoint, unsigned *n)

@@ -117,6 +117,7 @@ struct config {
     char *access_key;        /* s3; default: AWS_ACCESS_KEY_ID */
     char *secret_key_file;   /* file with one line; default: AWS_SECRET_ACCESS_KEY */
     char *credentials_file;  /* a shared-credentials file; default: AWS_SHARED_CREDENTIALS_FILE */
+    bool request_payer;      /* s3: we pay for what we read; default no */
     char *profile;           /* its section; default: AWS_PROFILE, default */
     char *ca_file;
     char *client_cert_file;

@@ -186,6 +186,8 @@ static const struct config_option options[] = {
      .text = "A shared-credentials file, as other programs for S3 have it in ~/.aws/credentials."},
     {BACKEND(profile), .type = CONFIG_STRING, .example = "images",
      .text = "The section of credentials_file. Without it, AWS_PROFILE, and default."},
+    {BACKEND(request_payer), .type = CONFIG_BOOL, .fallback = "no",
+     .text = "With type = s3: agree to be charged for what is read of a bucket whose readers pay (x-amz-request-payer)."},
     {BACKEND(ca_file), .type = CONFIG_PATH, .example = "/etc/ssl/certs/ca-certificates.crt",
      .text = "The certificates (PEM) of the authorities to trust, instead of the system's."},
     {BACKEND(client_cert_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/client.crt",

@@ -443,8 +443,8 @@ json_t *origin_status(struct engine *e);
 /* ENDPOINT answered RESULT to a request with EXTRAS, after *OTHERS of it that were made otherwise: true, and one more of these: it is worth to
  * be made again at once, for it would be another one. Any thread. */
 bool origin_otherwise(struct engine *e, unsigned endpoint, unsigned extras, const struct transfer_result *result, unsigned *others);
-/* NAME was not had because ENDPOINT answered STATUS (401, 403): said in the log, once a minute. */
-void origin_denied(struct engine *e, unsigned endpoint, const char *name, int status);
+/* NAME was not had because ENDPOINT answered 401 or 403, which WHAT tells: said in the log, once a minute. */
+void origin_denied(struct engine *e, unsigned endpoint, const char *name, const char *what);
 /* ENDPOINT does not send parts of NAME, and maybe of no image: said in the log, once. Any thread. */
 void origin_sends_whole(struct engine *e, unsigned endpoint, const char *name);
 

@@ -7,6 +7,7 @@
 #include "config-auto.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "engine/private.h"
@@ -110,7 +111,7 @@ bool origin_otherwise(struct engine *e, unsigned endpoint, unsigned extras, cons
     return again && (*others)++ < OTHERS_MAX;
 }
 
-void origin_denied(struct engine *e, unsigned endpoint, const char *name, int status)
+void origin_denied(struct engine *e, unsigned endpoint, const char *name, const char *what)
 {
     int64_t now = clock_monotonic();
     pthread_mutex_lock(&e->lock);
@@ -120,8 +121,8 @@ void origin_denied(struct engine *e, unsigned endpoint, const char *name, int st
         h->denied_at = now;
     pthread_mutex_unlock(&e->lock);
     if (tell)
-        log_warning("%s: backend %s answered %d: check the credentials and what their user may read (not said again for a minute)",
-                    name, endpoint_name(e, endpoint), status);
+        log_warning("%s: backend %s: %s%s (not said again for a minute)", name, endpoint_name(e, endpoint), what,
+                    strchr(what, ':') ? "" : ": check the credentials and what their user may read");
 }
 
 void origin_sends_whole(struct engine *e, unsigned endpoint, const char *name)

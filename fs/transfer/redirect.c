@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 /* 303 always, and 301 and 302 by long custom, turn a POST into a GET (RFC 9110, section 15.4). */
 static bool becomes_get(const struct transfer_request *request, int status)
@@ -16,6 +17,40 @@ static bool becomes_get(const struct transfer_request *request, int status)
     const char *method = transfer_method(request);
     return (status == 303 && strcmp(method, "HEAD") != 0) ||
            ((status == 301 || status == 302) && strcmp(method, "POST") == 0);
+}
+
+static bool ends_in(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n > m && strcasecmp(text + n - m, end) == 0;
+}
+
+/* Does host B belong to the service at A: within it, beside it in a domain of three names or more, or both Amazon's? */
+static bool hosts_are_kin(const char *a, const char *b)
+{
+    static const char amazon[] = ".amazonaws.com";
+    const char *parent = strchr(a, '.'), *second = parent ? strchr(parent + 1, '.') : NULL;
+    bool address = strspn(a, "0123456789.") == strlen(a);
+    bool within = ends_in(b, a) && b[strlen(b) - strlen(a) - 1] == '.';
+    bool beside = second && strchr(second + 1, '.') && !address && ends_in(b, parent);
+    return within || beside || (ends_in(a, amazon) && ends_in(b, amazon));
+}
+
+/*
+ * May what is signed for FROM be signed for TO? A service that sends us to another of its hosts, as S3 does to the one that has the bucket. Never
+ * from https to http, and not to a stranger: the token of a session would be told to him.
+ */
+static bool may_be_signed_for(CURLU *from, CURLU *to)
+{
+    char *a = NULL, *b = NULL, *x = NULL, *y = NULL;
+    bool good = curl_url_get(from, CURLUPART_HOST, &a, 0) == CURLUE_OK && curl_url_get(to, CURLUPART_HOST, &b, 0) == CURLUE_OK &&
+                curl_url_get(from, CURLUPART_SCHEME, &x, 0) == CURLUE_OK && curl_url_get(to, CURLUPART_SCHEME, &y, 0) == CURLUE_OK &&
+                (strcasecmp(x, "http") == 0 || strcasecmp(y, "https") == 0) && hosts_are_kin(a, b);
+    curl_free(a);
+    curl_free(b);
+    curl_free(x);
+    curl_free(y);
+    return good;
 }
 
 /* The url of TO, when it is one that is taken. */
@@ -54,7 +89,7 @@ static int plan(struct transfer_request *request, int status, CURLU *from, CURLU
         transfer_inherit_userinfo(from, to);
     } else if (request->body && !becomes_get(request, status)) {
         return 0; /* a body, such as a password for Keystone, is for the server it was made for */
-    } else {
+    } else if (!request->aws_sigv4 || !may_be_signed_for(from, to)) {
         transfer_request_strip(request);
     }
     return take_target(to, ret_target, ret_why);

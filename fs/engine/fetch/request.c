@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "backends/abilities.h"
+#include "backends/refusal.h"
 #include "base/log.h"
 #include "engine/private.h"
 #include "store/prefault.h"
@@ -379,7 +380,7 @@ static void describe_failure(const struct range *range, int error, const struct 
 {
     const char *text = range->why[0] ? range->why : result->message[0] ? result->message : error_text(error);
     if (result->status >= 400)
-        snprintf(what, size, "the backend answered %d", result->status);
+        refusal_text(result->status, result->document, what, size);
     else
         snprintf(what, size, "%.150s", text);
 }

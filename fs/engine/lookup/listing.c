@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "backends/listing/listing.h"
+#include "backends/refusal.h"
 #include "base/log.h"
 #include "engine/private.h"
 
@@ -51,6 +52,7 @@ struct reading {
     int status;         /* of the page's answer */
     unsigned extras, others; /* of its request; how often it was made otherwise */
     bool otherwise;     /* it is worth to be */
+    char refusal[100];  /* in words; "" */
 };
 
 static int write_batch(struct reading *r)
@@ -98,6 +100,7 @@ static void on_list_done(void *context, int error, const struct transfer_result 
 {
     struct reading *r = context;
     r->otherwise = origin_otherwise(r->e, r->endpoint, r->extras, result, &r->others) && error < 0;
+    refusal_text(result->status, result->document, r->refusal, sizeof(r->refusal));
 }
 
 static int ask_page_once(struct reading *r)
@@ -165,13 +168,13 @@ static int read_pages(struct reading *r)
     return error == 1 ? -ECANCELED : error;
 }
 
-enum { WHAT_MAX = 100 };
+enum { WHAT_MAX = 160 };
 
 /* What was asked, and what came of it. */
 static void describe(const struct reading *r, int error, char what[WHAT_MAX])
 {
     if (r->status >= 400)
-        snprintf(what, WHAT_MAX, "the question for its listing was answered %d", r->status);
+        snprintf(what, WHAT_MAX, "asked for its listing, %s", r->refusal);
     else if (r->status >= 200 && error == -EPROTO)
         snprintf(what, WHAT_MAX, "its listing, answered %d, cannot be understood", r->status);
     else

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/refusal.h"
 #include "base/log.h"
 #include "engine/lookup/learn.h"
 #include "engine/lookup/lookup.h"
@@ -135,7 +136,7 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
     }
     if (error == -ENOENT || error == -EACCES || (refused && !l->known)) {
         if (error == -EACCES && status != 0)
-            origin_denied(e, l->endpoint, l->name, status);
+            origin_denied(e, l->endpoint, l->name, what);
         if ((l->tried_endpoints & all) == all)
             finish(l, error);
         else
@@ -276,7 +277,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
         return;
     }
     if (result->status >= 400)
-        snprintf(what, sizeof(what), "the backend answered %d", result->status);
+        refusal_text(result->status, result->document, what, sizeof(what));
     else
         snprintf(what, sizeof(what), "%.150s", result->message[0] ? result->message : error_text(error));
     lookup_failed(l, error, result->status, what);
