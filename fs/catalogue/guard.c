@@ -2,7 +2,9 @@
 /*
  * The memory of the log's index (-shm) is a mapped file. A write to it on a disk that has no block for the page, or whose quota is used up
  * (btrfs asks for a new one each time the page has been written back), is SIGBUS, the end of the process. So before SQLite writes there,
- * which it does with an exclusive lock of that file only, the pages are made writable, and the lack of room is an error as any other.
+ * which it does with an exclusive lock of that file only, the pages are made writable, and the lack of room is an error as any other. All of
+ * them before a writer's lock; with the others, which each read takes after a write, only the first page is written, where the marks of
+ * readers and the progress of checkpoints stand (sqlite.org/walformat.html), and to look at more of them would be most of what such a read costs.
  *
  * SQLite's own methods of the file are called; all connections to one file share its mappings. The table of them is filled under a lock that
  * is a leaf, and emptied when the last connection is closed.
@@ -19,13 +21,13 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { REGIONS = 64, FIRST_READ_LOCK = 3 };
+enum { REGIONS = 64, CHECKPOINT_LOCK = 1, FIRST_READ_LOCK = 3, MARKS_END = 136 };
 
 static struct {
     pthread_mutex_t lock;
     const sqlite3_io_methods *methods; /* SQLite's own */
     sqlite3_io_methods guarded;
-    struct { void *at; size_t size; } region[REGIONS];
+    struct { void *at; size_t size; int number; } region[REGIONS];
     int regions;
 } guard = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -35,7 +37,7 @@ static bool make_writable(void *at, size_t size)
     return madvise(at, size, MADV_POPULATE_WRITE) == 0 || (errno != EFAULT && errno != ENOSPC && errno != EDQUOT);
 }
 
-static void note_region(void *at, size_t size)
+static void note_region(void *at, size_t size, int number)
 {
     pthread_mutex_lock(&guard.lock);
     int i = 0;
@@ -44,19 +46,31 @@ static void note_region(void *at, size_t size)
     if (i == guard.regions && i < REGIONS) {
         guard.region[i].at = at;
         guard.region[i].size = size;
+        guard.region[i].number = number;
         guard.regions++;
     }
     pthread_mutex_unlock(&guard.lock);
 }
 
-static bool all_writable(void)
+/* Of all regions all, or of the first one the page with the marks. */
+static bool regions_writable(bool marks_only)
 {
     bool writable = true;
     pthread_mutex_lock(&guard.lock);
-    for (int i = 0; i < guard.regions && writable; i++)
-        writable = make_writable(guard.region[i].at, guard.region[i].size);
+    for (int i = 0; i < guard.regions && writable; i++) {
+        if (!marks_only)
+            writable = make_writable(guard.region[i].at, guard.region[i].size);
+        else if (guard.region[i].number == 0)
+            writable = make_writable(guard.region[i].at, MARKS_END);
+    }
     pthread_mutex_unlock(&guard.lock);
     return writable;
+}
+
+/* N locks from OFFSET on: do they allow to write marks only? A recovery takes several at once, and writes all. */
+static bool is_of_marks(int offset, int n)
+{
+    return n == 1 && (offset == CHECKPOINT_LOCK || offset >= FIRST_READ_LOCK);
 }
 
 static int shm_map(sqlite3_file *file, int number, int size, int extend, void volatile **ret)
@@ -67,14 +81,14 @@ static int shm_map(sqlite3_file *file, int number, int size, int extend, void vo
     void *at = (void *)(uintptr_t)*ret;
     if (extend && !make_writable(at, (size_t)size))
         return SQLITE_FULL;
-    note_region(at, (size_t)size);
+    note_region(at, (size_t)size, number);
     return SQLITE_OK;
 }
 
 static int shm_lock(sqlite3_file *file, int offset, int n, int flags)
 {
     int code = guard.methods->xShmLock(file, offset, n, flags);
-    if (code != SQLITE_OK || flags != (SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE) || all_writable())
+    if (code != SQLITE_OK || flags != (SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE) || regions_writable(is_of_marks(offset, n)))
         return code;
     guard.methods->xShmLock(file, offset, n, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
     return offset >= FIRST_READ_LOCK && n == 1 ? SQLITE_BUSY : SQLITE_FULL; /* a reader takes a mark that is there */
