@@ -172,7 +172,7 @@ struct hiding {
 struct turn_user;
 struct turns {
     TAILQ_HEAD(, turn_user) users;
-    unsigned under_way;
+    unsigned under_way, waiting; /* look-ups of all users */
 };
 
 /* A look-up under way: one for a name, however many ask. */

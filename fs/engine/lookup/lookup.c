@@ -74,7 +74,7 @@ static void give_turn_on(struct lookup *l)
 {
     struct engine *e = l->engine;
     turns_end(&e->turns, l);
-    if (!engine_post(e, make_next, e)) /* not from here: one that fails at once gives its turn on, too */
+    if (e->turns.waiting > 0 && !engine_post(e, make_next, e)) /* not from here: one that fails at once gives its turn on, too */
         log_debug("%s: the look-ups that wait end with the loop", l->name);
 }
 

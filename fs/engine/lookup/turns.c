@@ -59,6 +59,7 @@ int turns_wait(struct turns *t, struct lookup *l, uint32_t id)
     turns_end(t, l);
     l->turn_of = user;
     l->turn = TURN_WAITING;
+    t->waiting++;
     TAILQ_INSERT_TAIL(&user->waiting, l, turn_link);
     return 0;
 }
@@ -79,6 +80,7 @@ struct lookup *turns_next(struct turns *t)
     TAILQ_REMOVE(&t->users, user, link);
     TAILQ_INSERT_TAIL(&t->users, user, link);
     l->turn = TURN_UNDER_WAY;
+    t->waiting--;
     user->under_way++;
     t->under_way++;
     return l;
@@ -87,8 +89,10 @@ struct lookup *turns_next(struct turns *t)
 void turns_end(struct turns *t, struct lookup *l)
 {
     struct turn_user *user = l->turn_of;
-    if (l->turn == TURN_WAITING)
+    if (l->turn == TURN_WAITING) {
         TAILQ_REMOVE(&user->waiting, l, turn_link);
+        t->waiting--;
+    }
     if (l->turn == TURN_UNDER_WAY) {
         user->under_way--;
         t->under_way--;
