@@ -71,6 +71,8 @@ bool catalogue_is_memory(const struct catalogue *c);
  */
 int catalogue_trouble(struct catalogue *c);
 void catalogue_watch(struct catalogue *c, int fd);
+/* Its disk is gone, with ERROR, though no statement met that yet: as if one had. Any thread. */
+void catalogue_give_up(struct catalogue *c, int error);
 /* Checkpoints the write-ahead log and closes. No other call may be under way. NULL is fine. */
 void catalogue_close(struct catalogue *c);
 

@@ -35,3 +35,8 @@ void cat_note_trouble(struct catalogue *c, int error)
     if (atomic_compare_exchange_strong(&c->trouble, &none, error) && fd >= 0)
         eventfd_write(fd, 1);
 }
+
+void catalogue_give_up(struct catalogue *c, int error)
+{
+    cat_note_trouble(c, error);
+}

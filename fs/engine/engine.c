@@ -50,8 +50,17 @@ static void sync_tick(void *context)
     checkpoint_all(context);
 }
 
+/* Descriptors of a folder that was unmounted lazily work on, for nobody. Another process goes on, without that disk. */
+static void look_for_store(struct engine *e)
+{
+    int r = catalogue_is_memory(e->catalogue) || catalogue_trouble(e->catalogue) != 0 ? 0 : store_is_there(e->store);
+    if (r < 0)
+        catalogue_give_up(e->catalogue, r);
+}
+
 static void rows_tick(void *context)
 {
+    look_for_store(context);
     prefetch_tick(context);
     ages_tick(context);
     space_expire(context);

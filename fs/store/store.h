@@ -33,6 +33,10 @@ int store_open(const char *dir, struct store **ret);
 int store_open_lost(const char *dir, struct store **ret);
 /* Can files be made and written in DIR, durably? 0, or why not. */
 int store_try(const char *dir);
+/* Is the folder at the store's path the one that was opened? 0; -ENODEV: another, or none; or what the disk said. */
+int store_is_there(const struct store *s);
+/* Is DIR the cache directory that a living process has locked? 0; -ENODEV: it is another folder; or what the disk said. */
+int store_is_held(const char *dir);
 void store_close(struct store *s); /* NULL is fine */
 
 /*

@@ -179,7 +179,9 @@ static int open_parts(struct worker *w)
         r = arrivals_open(w->arrivals_fd, &w->arrivals);
     if (r < 0)
         return log_errno(r == -EBADMSG ? -EPROTO : r, "the memory shared with the keeper cannot be used");
-    r = store_open(w->config->image_cache_dir, &w->store);
+    r = mount_is_old(w->ledger) ? store_is_held(w->config->image_cache_dir) : 0;
+    if (r == 0)
+        r = store_open(w->config->image_cache_dir, &w->store);
     if (r < 0 && goes_without(w, r) && store_open_lost(w->config->image_cache_dir, &w->store) == 0)
         return open_memory(w, r);
     if (r < 0)
@@ -305,7 +307,10 @@ static int leave_catalogue(struct worker *w, bool *ret_hand_over)
         log_warning("the catalogue %s turned out to be damaged: it is set aside and built anew from the files in the cache directory", path);
         return WORKER_AFRESH; /* a new one counts its rows from 1 again */
     }
-    log_errno(error, "the catalogue %s cannot be used any more", path);
+    if (error == -ENODEV)
+        log_error("the cache directory %s is not there any more: it was unmounted or moved away below the mount", w->config->image_cache_dir);
+    else
+        log_errno(error, "the catalogue %s cannot be used any more", path);
     *ret_hand_over = true;
     return WORKER_FAILED;
 }
@@ -315,7 +320,7 @@ static bool is_back(struct worker *w)
 {
     struct catalogue *c;
     const char *dir = w->config->image_cache_dir, *path = store_catalogue_path(w->store);
-    if (!catalogue_is_memory(w->catalogue) || store_try(dir) < 0)
+    if (!catalogue_is_memory(w->catalogue) || store_is_held(dir) < 0 || store_try(dir) < 0)
         return false;
     int r = catalogue_open(path, &c);
     if (r == 0)

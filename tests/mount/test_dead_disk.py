@@ -76,6 +76,56 @@ def test_the_disk_dies(dying, origin, passthrough):
         assert "not kept" in cache.error("f")
 
 
+def pull(cache):
+    """→ what puts it back."""
+    device = [line.split()[0] for line in open("/proc/mounts") if line.split()[1] == cache.dir][0]
+    subprocess.run(["umount", "-l", cache.dir], check=True)
+    return lambda: subprocess.run(["mount", device, cache.dir], check=True)
+
+
+def move_away(cache):
+    os.rename(cache.dir, cache.dir + ".away")
+    os.mkdir(cache.dir, 0o777)
+    os.chmod(cache.dir, 0o777)  # the worker could make a cache directory of it
+
+    def back():
+        shutil.rmtree(cache.dir)
+        os.rename(cache.dir + ".away", cache.dir)
+    return back
+
+
+@pytest.mark.parametrize("how", [pull, move_away])
+def test_the_folder_goes_below_us(cache, origin, how):
+    """Without any error of the disk: it is noticed, said, and nothing is written into what lies there now; when it is back it is used again."""
+    disk = Disk(cache, "ext4") if how is pull else None
+    try:
+        os.chmod(cache.dir, 0o755)
+        contents = {n: origin.put(n, blob(2 * MIB, ord(n))) for n in "abc"}
+        cache.configure(origin).mount()
+        same(cache.read("a"), contents["a"])
+        cache.wait_cached("a")
+        keeper = cache.process.pid
+        put_back = how(cache)
+        wait_until(lambda: cache.status()["disk"] != "ok", what="it to be noticed that the folder is gone")
+        assert "is not there any more" in cache.logged()
+        for name in "abc":
+            same(cache.read(name), contents[name])
+        worker = worker_of(cache)
+        os.kill(worker, 9)
+        wait_until(lambda: worker_of(cache) not in (None, worker), what="another worker")
+        same(cache.read("b"), contents["b"])
+        assert os.listdir(cache.dir) == []
+        put_back()
+        wait_until(lambda: cache.status()["disk"] == "ok", seconds=40, what="the folder to be used again")
+        assert cache.ls("cached") == ["a"]
+        same(cache.read("c"), contents["c"])
+        cache.wait_cached("c")
+        assert cache.process.pid == keeper
+    finally:
+        if disk is not None:
+            disk.close()
+
+
 def test_without_room_for_the_catalogue(disk_of_quota, origin):
     """A quota that is used up to the last byte: also a worker that cannot open the catalogue serves; when there is room again, images are kept."""
     cache = disk_of_quota
