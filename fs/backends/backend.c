@@ -212,15 +212,26 @@ enum digest_algorithm backend_sums_algorithm(const char *name)
     return DIGEST_NONE;
 }
 
+/* Does NAME tell an algorithm that there is not? */
+static bool is_of_another_kind(const char *name)
+{
+    static const char *const kinds[] = { "B2SUM", "BLAKE", "SHA224", "SHA3-", "CRC32" };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcasestr(name, kinds[i]))
+            return true;
+    }
+    return false;
+}
+
 int backend_check_sums_names(const struct config *config, char message[CONFIG_MESSAGE_MAX])
 {
     for (size_t i = 0; i < config->checksum_file_count; i++) {
         const char *name = config->checksum_files[i];
-        if (*name && !strchr(name, '/') && backend_sums_algorithm(name) != DIGEST_NONE)
+        if (*name && !strchr(name, '/') && !is_of_another_kind(name))
             continue;
         snprintf(message, CONFIG_MESSAGE_MAX,
-                 "%s: checksums: \"%.100s\" must be a file name that tells its algorithm: MD5SUMS, SHA1SUMS, "
-                 "SHA256SUMS, SHA384SUMS or SHA512SUMS", config_where(config, "backend", "checksums"), name);
+                 "%s: checksums: \"%.100s\" must be the name of a file beside the images, of one of MD5, SHA1, SHA256, SHA384, SHA512, "
+                 "such as SHA256SUMS or CHECKSUM", config_where(config, "backend", "checksums"), name);
         return -EINVAL;
     }
     return 0;

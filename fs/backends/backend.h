@@ -142,9 +142,9 @@ char *backend_object_path(const char *prefix, const char *id);
 /* An etag that is the hex of an MD5, quoted or not, as a digest; DIGEST_NONE for any other ("…-2" of a multipart upload). */
 struct digest backend_etag_md5(const char *etag);
 
-/* The `checksum_files`: is each a plain name that tells its algorithm? -EINVAL with MESSAGE. For open(). */
+/* The `checksum_files`: is each a plain name? -EINVAL with MESSAGE. For open(). */
 int backend_check_sums_names(const struct config *config, char message[CONFIG_MESSAGE_MAX]);
-enum digest_algorithm backend_sums_algorithm(const char *name); /* SHA256SUMS → DIGEST_SHA256; DIGEST_NONE */
+enum digest_algorithm backend_sums_algorithm(const char *name); /* SHA256SUMS → DIGEST_SHA256; DIGEST_NONE: its lines tell */
 bool backend_is_sums(const struct config *config, const char *id); /* one of checksum_files: not an image */
 
 #endif

@@ -26,6 +26,7 @@ struct backend {
     struct http_url *urls; /* one an endpoint */
     unsigned url_count;
     struct http_url list_url; /* .url NULL: each endpoint's own folder */
+    char **folders;           /* urls of where images lie, and of the listing's; NULL at the end */
     bool cannot_list;
     char *user_password; /* from user_file, for every url without its own; NULL */
     char *authorization; /* "Bearer …", from token_file; NULL */
@@ -70,6 +71,31 @@ static int read_list_url(struct backend *b, char *message)
     return r == -ENOMEM ? setting_no_memory(message) : r < 0 ? setting_refuse(b->config, message, "list_url", why) : 0;
 }
 
+/* Where a link of an index page may lead, when it is a whole url. */
+static int read_folders(struct backend *b, char *message)
+{
+    size_t n = 0;
+    b->folders = calloc(b->url_count + 2, sizeof(*b->folders));
+    if (!b->folders)
+        return setting_no_memory(message);
+    for (unsigned i = 0; i < b->url_count; i++) {
+        int r = http_url_folder(&b->urls[i], &b->folders[n]);
+        if (r == -ENOMEM)
+            return setting_no_memory(message);
+        n += r == 0;
+    }
+    if (b->list_url.url) {
+        const char *url = b->list_url.url, *path = strstr(url, "://") + 3;
+        size_t length = strcspn(url, "?#"), host = (size_t) (path - url) + strcspn(path, "/");
+        while (length > host && url[length - 1] != '/')
+            length--;
+        b->folders[n] = length > host ? strndup(url, length) : NULL;
+        if (length > host && !b->folders[n])
+            return setting_no_memory(message);
+    }
+    return 0;
+}
+
 static int read_secrets(struct backend *b, char *message)
 {
     const struct config *config = b->config;
@@ -94,6 +120,9 @@ static void http_close(struct backend *b)
     for (unsigned i = 0; i < b->url_count; i++)
         http_url_clear(&b->urls[i]);
     free(b->urls);
+    for (char **folder = b->folders; folder && *folder; folder++)
+        free(*folder);
+    free(b->folders);
     abilities_free(b->abilities);
     http_url_clear(&b->list_url);
     secret_free(b->user_password);
@@ -110,6 +139,8 @@ static int http_open(const struct config *config, struct backend **ret, char mes
     int r = read_urls(b, message);
     if (r == 0)
         r = read_list_url(b, message);
+    if (r == 0)
+        r = read_folders(b, message);
     if (r == 0)
         r = backend_check_sums_names(config, message);
     if (r == 0)
@@ -242,13 +273,23 @@ static bool is_json(const char *type)
     return type && strncasecmp(type, json, length) == 0 && strchr("; \t", type[length]); /* or the end */
 }
 
+static int listing_of(struct backend *b, const struct transfer_head *head, listing_fn *fn, void *context, struct listing **ret)
+{
+    struct listing *l;
+    int r = listing_new_web(is_json(transfer_head_get(head, "Content-Type")), b->config->checksum_files, fn, context, &l);
+    if (r < 0)
+        return r;
+    l->folders = b->folders;
+    *ret = l;
+    return 0;
+}
+
 static int http_listing(struct backend *b, const struct transfer_head *head, listing_fn *fn, void *context,
                         struct listing **ret)
 {
     switch (head->status) {
     case 200:
-        return listing_new_web(is_json(transfer_head_get(head, "Content-Type")), b->config->checksum_files, fn, context,
-                               ret);
+        return listing_of(b, head, fn, context, ret);
     case 403: /* nginx without autoindex */
     case 404:
     case 405:

@@ -254,3 +254,16 @@ def test_command_lines(cache, origin):
     cache.mount()
     for arguments in (["--jobs", "0"], ["--jobs", "many"], ["--frobnicate"]):
         tool("prefetcher", "--mount", cache.mnt, *arguments, code=FAILED)
+
+
+def test_more_than_fits(cache, origin):
+    """The first are evicted for the last: what is here at the end counts."""
+    names = serve(cache, origin, 6)
+    size = len(origin.blobs[names[0]].content)
+    cache.configure(origin.config(), image_cache_max_size=2 * size + size // 2, prefetch_concurrency=1)
+    cache.mount()
+    value = report(cache, "prefetcher", *names, code=PARTLY)
+    here = cache.ls("cached")
+    assert value["cached_count"] == len(here) < len(names)
+    assert sorted(i["image"] for i in value["images"] if i["result"] == "cached") == here
+    assert any("does not fit" in i.get("error", "") for i in value["images"])

@@ -435,6 +435,30 @@ static void test_stop(void **state)
     assert_int_equal(parse(listing_new_page, "<a href=x>", 10, 9, &last), -ENOSPC);
 }
 
+static int new_placed(listing_fn *fn, void *context, struct listing **ret)
+{
+    static char first[] = "https://Images.example:8080/my%20images/", second[] = "http://other.example/list/";
+    static char *const folders[] = { first, second, NULL };
+    int r = listing_new_web(false, NULL, fn, context, ret);
+    if (r == 0)
+        (*ret)->folders = folders;
+    return r;
+}
+
+/* IIS, Jetty, Artifactory, h5ai: whole paths and urls, sorts, parents, folders; what lies elsewhere is none of ours. */
+static void test_absolute_links(void **state)
+{
+    (void) state;
+    expect(new_placed, "<pre><A HREF=\"/\">[To Parent Directory]</A><br> 1/1/2024  1:00 AM  100000 <A HREF=\"/my%20images/vm.raw\">vm.raw</A><br></pre>",
+           "vm.raw ?\n");
+    expect(new_placed, "<a href=\"http://images.example:8080/\">up</a><a href=\"http://images.example:8080/my images/a%2bb.img\">x</a>"
+                       "<a href=\"//OTHER.example/list/c.img\">x</a><a href=\"https://elsewhere.example/list/no.img\">x</a>",
+           "a+b.img ?\nc.img ?\n");
+    expect(new_placed, "<a href=\"/list/?C=N;O=D\">Name</a><a href=\"/list/d/\">d/</a><a href=\"/list/d/e.img\">e</a><a href=\"/listing/f.img\">f</a>"
+                       "<a href=\"/list/g&amp;h.img\">g</a><a href=\"mailto:x@y\">m</a><a href=\"/list\">l</a><a href=\"i.img\">i</a>",
+           "g&h.img ?\ni.img ?\n");
+}
+
 /* Samples with bytes changed, cut out and doubled: no result is wrong, but the parsers end, and hold to what they
  * promise. */
 static void test_garbage(void **state)
@@ -514,6 +538,7 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_absolute_links),
         cmocka_unit_test(test_json_nginx),  cmocka_unit_test(test_json_forms),  cmocka_unit_test(test_json_broken),
         cmocka_unit_test(test_json_limit),  cmocka_unit_test(test_page_nginx),  cmocka_unit_test(test_page_python),
         cmocka_unit_test(test_page_others), cmocka_unit_test(test_page_links),  cmocka_unit_test(test_page_broken),

@@ -33,10 +33,12 @@ static int note(void *context, const char *name, const struct digest *digest)
     return f->stop_with;
 }
 
+static enum digest_algorithm named = DIGEST_SHA256; /* by the file's name */
+
 static int parse(const char *text, size_t length, size_t piece, struct found *ret)
 {
     struct sums *s;
-    int r = sums_new(DIGEST_SHA256, note, ret, &s);
+    int r = sums_new(named, note, ret, &s);
     assert_int_equal(r, 0);
     for (size_t at = 0; r == 0 && at < length; at += piece) {
         size_t n = length - at < piece ? length - at : piece;
@@ -60,6 +62,20 @@ static void expect(const char *text, const char *expected)
         assert_int_equal(parse(text, strlen(text), pieces[i], &found), 0);
         assert_string_equal(found.text, expected);
     }
+}
+
+/* As distributions publish them: signed in clear, with comments, in a file whose name tells no algorithm. */
+static void test_signed(void **state)
+{
+    (void) state;
+    named = DIGEST_NONE;
+    expect("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n# vm.raw: 300000 bytes\nSHA256 (vm.raw) = " SHA256_A "\n"
+           "- --odd\n-----BEGIN PGP SIGNATURE-----\n\n" SHA256_A "  not.raw\n-----END PGP SIGNATURE-----\n",
+           "sha256 " SHA256_A " vm.raw\n");
+    expect(SHA256_A "  vm.raw\nd41d8cd98f00b204e9800998ecf8427e *old.raw\nabcd  short.raw\n",
+           "sha256 " SHA256_A " vm.raw\nmd5 d41d8cd98f00b204e9800998ecf8427e old.raw\n");
+    named = DIGEST_SHA256;
+    expect("d41d8cd98f00b204e9800998ecf8427e  vm.raw\n", "");
 }
 
 static void test_forms(void **state)
@@ -129,7 +145,7 @@ static void test_stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),     cmocka_unit_test(test_other_lines), cmocka_unit_test(test_long_line),
+        cmocka_unit_test(test_signed), cmocka_unit_test(test_forms),     cmocka_unit_test(test_other_lines), cmocka_unit_test(test_long_line),
         cmocka_unit_test(test_nul),       cmocka_unit_test(test_stop),
     };
     return cmocka_run_group_tests_name("sums", tests, NULL, NULL);

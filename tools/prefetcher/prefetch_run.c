@@ -248,6 +248,34 @@ int prefetch_look(struct prefetch_run *p)
     return 0;
 }
 
+/* It was reported as cached. */
+static void take_back(const struct prefetch_run *p, const struct item *item)
+{
+    size_t i;
+    json_t *o, *images = p->run->report != NULL ? json_object_get(p->run->report, "images") : NULL;
+    json_array_foreach(images, i, o) {
+        const char *name = json_string_value(json_object_get(o, "image"));
+        if (name == NULL || strcmp(name, item->name) != 0)
+            continue;
+        json_object_set_new(o, "result", json_string("failed"));
+        json_object_set_new(o, "error", json_text(item->why));
+    }
+}
+
+void prefetch_count_again(struct prefetch_run *p)
+{
+    struct folder_entry entry;
+    for (size_t i = 0; i < p->count; i++) {
+        struct item *item = &p->items[i];
+        if (item->state != ITEM_CACHED || folder_stat(p->cached, item->name, true, &entry) != -ENOENT)
+            continue;
+        snprintf(item->why, sizeof(item->why), "it does not fit: it was evicted again for other images (see image_cache_max_size and min_free)");
+        set_state(p, item, ITEM_FAILED);
+        log_error("%s: failed: %s", item->name, item->why);
+        take_back(p, item);
+    }
+}
+
 bool prefetch_is_over(const struct prefetch_run *p)
 {
     return p->states[ITEM_WAITING] == 0 && p->states[ITEM_FETCHING] == 0;

@@ -35,6 +35,8 @@ struct prefetch_run {
 int prefetch_collect(struct prefetch_run *p, char **names, size_t count);
 /* Looks how far each image is; logs and reports each that came to its end. -EINTR. */
 int prefetch_look(struct prefetch_run *p);
+/* At the end: images that were evicted again meanwhile, for those behind them, have failed. Logs and reports them. */
+void prefetch_count_again(struct prefetch_run *p);
 bool prefetch_is_over(const struct prefetch_run *p);
 
 #endif

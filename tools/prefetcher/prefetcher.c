@@ -161,6 +161,7 @@ static enum tool_exit run(struct tool_run *tool_run)
         list(&p);
     else if (r == 0)
         r = fetch(&p);
+    prefetch_count_again(&p);
     tell(&p, r);
     enum tool_exit code = r < 0 ? TOOL_FAILED : p.states[ITEM_FAILED] > 0 ? TOOL_PARTLY : TOOL_DONE;
     clear(&p);

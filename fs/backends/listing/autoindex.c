@@ -68,7 +68,7 @@ int listing_new_autoindex(listing_fn *fn, void *context, struct listing **ret)
     struct autoindex *a = calloc(1, sizeof(*a));
     if (!a)
         return -ENOMEM;
-    a->base = (struct listing){ autoindex_feed, autoindex_end, autoindex_free, fn, context };
+    a->base = (struct listing){ autoindex_feed, autoindex_end, autoindex_free, fn, context, NULL };
     int r = objects_new(&ops, a, &a->objects);
     if (r < 0) {
         free(a);

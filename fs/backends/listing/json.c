@@ -60,7 +60,7 @@ static int page_new(const struct objects_ops *ops, listing_fn *fn, void *context
     struct page *p = calloc(1, sizeof(*p));
     if (!p)
         return -ENOMEM;
-    p->base = (struct listing){ page_feed, page_end, page_free, fn, context };
+    p->base = (struct listing){ page_feed, page_end, page_free, fn, context, NULL };
     int r = objects_new(ops, p, &p->objects);
     if (r < 0) {
         free(p);

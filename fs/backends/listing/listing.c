@@ -60,6 +60,7 @@ static int web_feed(struct listing *l, const void *data, size_t length)
                                                : listing_new_page(web_image, w, &w->inner);
         if (r < 0)
             return r;
+        w->inner->folders = w->base.folders;
     }
     return listing_feed(w->inner, data, length);
 }
@@ -82,7 +83,7 @@ int listing_new_web(bool json, char *const *not_images, listing_fn *fn, void *co
     struct web *w = calloc(1, sizeof(*w));
     if (!w)
         return -ENOMEM;
-    w->base = (struct listing){ web_feed, web_end, web_free, fn, context };
+    w->base = (struct listing){ web_feed, web_end, web_free, fn, context, NULL };
     w->json = json;
     w->not_images = not_images;
     *ret = &w->base;

@@ -46,6 +46,8 @@ struct listing {
     void (*free)(struct listing *l);
     listing_fn *fn;
     void *context;
+    char *const *folders; /* for pages, set by the maker: urls that end in a slash, NULL at the end; NULL: none. What is linked by its whole url or
+                             path and lies in one of these is in this folder. */
 };
 
 /* The most of a page that is held: a link longer than this is -EPROTO. Bytes. */

@@ -22,8 +22,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "backends/listing/href.h"
 #include "image/id.h"
-#include "transfer/transfer.h"
 
 enum state { TEXT, OPEN, TAG, LINK, DECLARATION, COMMENT, RAW };
 
@@ -111,85 +111,7 @@ static void tail_byte(struct page *p, char c)
         p->tail[p->tail_length++] = c;
 }
 
-/* ---- the link: its href, decoded */
-
-/* Writes the character that the reference at TEXT ("&amp;", "&#38;", "&#x26;") stands for. Returns the reference's
- * length; 0 when it is none. */
-static size_t reference(const char *text, char out[4], size_t *ret_length)
-{
-    static const struct { const char *name; char c; } named[] = {
-        { "&amp;", '&' }, { "&lt;", '<' }, { "&gt;", '>' }, { "&quot;", '"' }, { "&apos;", '\'' },
-    };
-    for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++) {
-        size_t length = strlen(named[i].name);
-        if (strncmp(text, named[i].name, length) == 0) {
-            out[0] = named[i].c;
-            *ret_length = 1;
-            return length;
-        }
-    }
-    if (strncmp(text, "&#", 2) != 0)
-        return 0;
-    bool hex = text[2] == 'x' || text[2] == 'X';
-    const char *digits = text + (hex ? 3 : 2);
-    if (!(hex ? isxdigit((unsigned char) *digits) : isdigit((unsigned char) *digits)))
-        return 0;
-    char *end;
-    unsigned long code = strtoul(digits, &end, hex ? 16 : 10);
-    if (*end != ';' || code == 0 || code > 0x10ffff)
-        return 0;
-    size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    static const unsigned char lead[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
-    for (size_t i = n; i-- > 0; code >>= 6)
-        out[i] = (char) (i > 0 ? 0x80 | (code & 0x3f) : lead[n] | code);
-    *ret_length = n;
-    return (size_t) (end - text) + 1;
-}
-
-static void resolve_references(char *text)
-{
-    char *to = text;
-    for (const char *from = text; *from;) {
-        char c[4];
-        size_t length, taken = *from == '&' ? reference(from, c, &length) : 0;
-        if (taken == 0) {
-            *to++ = *from++;
-            continue;
-        }
-        memcpy(to, c, length); /* a reference is longer than what it stands for */
-        to += length;
-        from += taken;
-    }
-    *to = '\0';
-}
-
-/* Does HREF begin with a scheme ("https:", "mailto:")? */
-static bool has_scheme(const char *href)
-{
-    size_t n = 0;
-    while (isalnum((unsigned char) href[n]) || (href[n] && strchr("+-.", href[n])))
-        n++;
-    return n > 0 && href[n] == ':';
-}
-
-/* What HREF names, when that is one thing in the page's own folder: an id, in HREF's own bytes. NULL. */
-static const char *href_id(char *href)
-{
-    resolve_references(href);
-    while (is_blank(*href))
-        href++;
-    size_t length = strlen(href);
-    while (length > 0 && is_blank(href[length - 1]))
-        href[--length] = '\0';
-
-    if (strncmp(href, "./", 2) == 0)
-        href += 2;
-    else if (has_scheme(href))
-        return NULL;
-    if (strpbrk(href, "/?#")) /* elsewhere, a folder, or the page itself sorted anew */
-        return NULL;
-    return transfer_unescape(href) >= 0 && image_id_valid(href) ? href : NULL;
-}
+/* ---- the link: its href */
 
 static size_t skip_blanks(const char *text, size_t at, size_t length)
 {
@@ -240,7 +162,7 @@ static int whole_link(struct page *p)
     memcpy(href, p->text + start, end - start);
     href[end - start] = '\0';
 
-    const char *id = href_id(href);
+    const char *id = listing_href_id(href, p->base.folders);
     if (!id)
         return 0;
     p->is_its_link = true;
@@ -431,7 +353,7 @@ int listing_new_page(listing_fn *fn, void *context, struct listing **ret)
     if (!p)
         return -ENOMEM;
     memset(p, 0, offsetof(struct page, text));
-    p->base = (struct listing){ page_feed, page_end, page_free, fn, context };
+    p->base = (struct listing){ page_feed, page_end, page_free, fn, context, NULL };
     p->state = TEXT;
     *ret = &p->base;
     return 0;

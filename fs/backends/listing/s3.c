@@ -298,7 +298,7 @@ int listing_new_s3(const char *prefix, char *const *not_images, listing_fn *fn, 
     struct s3 *s = calloc(1, sizeof(*s));
     if (!s)
         return -ENOMEM;
-    s->base = (struct listing){ s3_feed, s3_end, s3_free, fn, context };
+    s->base = (struct listing){ s3_feed, s3_end, s3_free, fn, context, NULL };
     s->prefix = prefix;
     s->not_images = not_images;
     s->parser = XML_ParserCreate(NULL);

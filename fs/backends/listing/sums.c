@@ -22,6 +22,7 @@ struct sums {
     enum digest_algorithm algorithm;
     sums_fn *fn;
     void *context;
+    bool signature; /* it has begun: what follows is none of ours */
     bool too_long; /* the line under way did not fit: nothing of it counts */
     size_t length;
     char line[LINE_MAX_LENGTH + 1];
@@ -93,6 +94,25 @@ static int tagged_line(struct sums *s, char *line, bool escaped)
     return tell(s, open + 2, escaped, &digest);
 }
 
+/* Of a digest of so many digits, where the file's name does not tell. */
+static enum digest_algorithm by_length(size_t digits)
+{
+    switch (digits) {
+    case 32:
+        return DIGEST_MD5;
+    case 40:
+        return DIGEST_SHA1;
+    case 64:
+        return DIGEST_SHA256;
+    case 96:
+        return DIGEST_SHA384;
+    case 128:
+        return DIGEST_SHA512;
+    default:
+        return DIGEST_NONE;
+    }
+}
+
 static int whole_line(struct sums *s)
 {
     size_t length = s->length;
@@ -106,12 +126,18 @@ static int whole_line(struct sums *s)
     if (escaped)
         line++;
 
+    if (strncmp(line, "-----BEGIN PGP SIGNATURE", 24) == 0)
+        s->signature = true;
+    if (s->signature)
+        return 0;
+    if (strncmp(line, "- ", 2) == 0) /* so a signed text escapes a line that begins with a dash (RFC 9580, section 7.2) */
+        line += 2;
     size_t hex = 0;
     while (isxdigit((unsigned char) line[hex]))
         hex++;
     struct digest digest;
     if (line[hex] == ' ' && (line[hex + 1] == ' ' || line[hex + 1] == '*') &&
-        digest_set(s->algorithm, line, hex, &digest) == 0)
+        digest_set(s->algorithm != DIGEST_NONE ? s->algorithm : by_length(hex), line, hex, &digest) == 0)
         return tell(s, line + hex + 2, escaped, &digest);
     return tagged_line(s, line, escaped);
 }

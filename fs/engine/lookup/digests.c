@@ -256,6 +256,8 @@ static enum digest_algorithm strongest_after(struct engine *e, unsigned endpoint
     struct transfer_request request = {0};
     const char *name;
     while (e->ops->digests(e->backend, endpoint, ++n, &request, &name, &algorithm) == 0) {
+        if (algorithm == DIGEST_NONE) /* its lines tell */
+            algorithm = DIGEST_SHA512;
         if (algorithm > strongest)
             strongest = algorithm;
         transfer_request_clear(&request);
