@@ -296,6 +296,8 @@ static int check_api(const struct config *config, char *message)
     if (r == 0)
         r = check_service_url(config, "image_url", api->image_url, message);
     if (r == 0)
+        r = check_service_url(config, "upstream", api->upstream, message);
+    if (r == 0)
         r = check_service_url(config, "worker_self_reference_url", api->worker_self_reference_url, message);
     if (r == 0 && api->tls_key_file != NULL && api->tls_cert_file == NULL)
         r = fail_option(config, config_option("api", "tls_key_file"), message,

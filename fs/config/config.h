@@ -35,13 +35,15 @@ struct config_api {
     size_t server_name_count;
     char *auth_url;           /* keystone: https://keystone:5000/v3 */
     char *image_url;          /* keystone: the Glance that says who sees which image */
+    char *upstream;           /* the Glance that gets every call which is not ours; NULL: none does */
+    uint64_t upstream_timeout; /* seconds it may be silent while it is waited for; default 300 */
     char **admin_roles;       /* keystone: default admin */
     size_t admin_role_count;
     char **service_token_roles; /* keystone: who may act for a user whose token expired meanwhile; default service */
     size_t service_token_role_count;
     uint64_t token_ttl;       /* seconds a token's validation is good for, at most until it expires; default 300 */
     uint64_t auth_ttl;        /* seconds that Glance's answer about an image is good for; default 60 */
-    char *auth_ca_file;       /* keystone: authorities to trust for auth_url and image_url */
+    char *auth_ca_file;       /* authorities to trust for auth_url, image_url and upstream */
     char *tls_cert_file, *tls_key_file;
     char **trusted_proxies;   /* addresses and networks: who may say for whom it asks */
     size_t trusted_proxy_count;

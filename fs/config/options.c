@@ -241,6 +241,12 @@ static const struct config_option options[] = {
     {API(image_url), .type = CONFIG_STRING, .example = "https://glance.example.org:9292",
      .text = "With auth = keystone: the Glance that is asked, with the caller's token, whether the caller may download an "
              "image, and for what it knows of images."},
+    {API(upstream), .type = CONFIG_STRING, .example = "https://glance.example.org:9292",
+     .text = "The Glance that every call goes to which is not this server's own, and back: uploads, changes, lists. Clients then need one "
+             "url for all. Images, /v2/cache, /status, /metrics, /healthcheck and the page stay here. Without it there is no pass-through."},
+    {API(upstream_timeout), .type = CONFIG_SECONDS, .fallback = "300", .min = 1, .max = DAY, .unit = "seconds",
+     .text = "How long upstream may be silent while it is waited for: for its answer, for more of it, or to take more of an upload. Then the "
+             "client gets 503, or its answer ends. There is no limit for all of a call."},
     {API(admin_roles), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.admin_role_count),
      .fallback = "admin", .text = "With auth = keystone: the roles that may manage the cache."},
     {API(service_token_roles), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.service_token_role_count),
@@ -253,8 +259,8 @@ static const struct config_option options[] = {
     {API(auth_ttl), .type = CONFIG_SECONDS, .fallback = "60", .min = 0, .max = DAY, .unit = "seconds",
      .text = "How long Glance's answer whether somebody may download an image is good for."},
     {API(auth_ca_file), .type = CONFIG_PATH, .example = "/etc/ssl/certs/ca-certificates.crt",
-     .text = "The certificates (PEM) of the authorities to trust for auth_url and image_url, instead of the "
-             "system's."},
+     .text = "The certificates (PEM) of the authorities to trust for auth_url, image_url and upstream, instead "
+             "of the system's."},
     {API(tls_cert_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/api.crt",
      .text = "The certificate (PEM, with its chain) of the server: it then speaks https only."},
     {API(tls_key_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/api.key",

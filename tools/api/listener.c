@@ -5,7 +5,8 @@
  * One thread a connection: a call may block in the mount, and sendfile(2) does while an image is fetched. The stacks are small and touched
  * only where used, some 24 KiB; the library wipes a connection's buffer after each request, so that all of it counts.
  *
- * A request: new at its URI; its connection waits for it until headers and body are here; answered; done. A body is dropped as it comes.
+ * A request: new at its URI; its connection waits for it until headers and body are here; answered; done. A body is dropped as it
+ * comes, unless the request is Glance's: then all of it is passed on as it comes.
  */
 #include "config-auto.h"
 
@@ -22,6 +23,7 @@
 #include "api/http/audit.h"
 #include "api/http/connections.h"
 #include "api/http/framing.h"
+#include "api/relay/relay.h"
 #include "base/log.h"
 
 enum {
@@ -121,6 +123,7 @@ static void on_end(void *context, struct MHD_Connection *connection, void **requ
     atomic_fetch_add(&api->counters.requests[r->status / 100 < 6 ? r->status / 100 : 5], 1);
     if (r->action != NULL)
         audit_write(api->audit, r, sent, whole);
+    relay_free(r->relayed);
     log_debug("%s %.500s: %u%s", r->method != NULL ? r->method : "?", r->uri, r->status, whole ? "" : ", not to its end");
     request_free(r);
     *request_context = NULL;
@@ -144,6 +147,14 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
     return MHD_YES;
 }
 
+/* From here on the time is not the client's. */
+static void stop_waiting(struct request *r)
+{
+    struct connection *one = connection_of(r->connection);
+    if (one != NULL)
+        connection_waits(r->api->connections, one, false);
+}
+
 /* What can be said before the body: MHD_YES with r->refused when it was. */
 static enum MHD_Result check_head(struct request *r, const char *version)
 {
@@ -160,29 +171,26 @@ static enum MHD_Result check_head(struct request *r, const char *version)
         return reply_error(r, 414, "a URI may be %d bytes long", URI_MAX);
     if (framing.bytes > HEADERS_MAX)
         return reply_error(r, 431, "the headers may be %d bytes long together", HEADERS_MAX);
+    r->refused = false;
+    if (r->api->upstream != NULL && routes_pass_on(r)) {
+        stop_waiting(r);
+        return relay_begin(r, fd_of(r->connection));
+    }
+    r->refused = true;
     if (length != NULL && strtoull(length, NULL, 10) > BODY_MAX)
         return reply_error(r, 413, "no call takes a body; %d bytes are borne", BODY_MAX);
     r->refused = false;
     return MHD_YES;
 }
 
-/* The silence that counts is the client's, not that of a call which waited for the backend. */
-static void restart_timeout(struct request *r)
-{
-    unsigned timeout = (unsigned)r->api->config->api.send_timeout;
-    MHD_set_connection_option(r->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
-    MHD_set_connection_option(r->connection, MHD_CONNECTION_OPTION_TIMEOUT, timeout);
-}
-
 static enum MHD_Result answer(struct request *r)
 {
-    struct connection *one = connection_of(r->connection);
-    if (one != NULL)
-        connection_waits(r->api->connections, one, false);
+    stop_waiting(r);
     r->acked_before = connection_acked(fd_of(r->connection));
     enum MHD_Result result = r->body > BODY_MAX ? reply_error(r, 413, "no call takes a body; %d bytes are borne", BODY_MAX)
+                                                : r->relayed != NULL    ? relay_answer(r)
                                                 : routes_answer(r);
-    restart_timeout(r);
+    relay_restart_timeout(r);
     return result;
 }
 
@@ -190,7 +198,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
                                   const char *version, const char *upload, size_t *upload_size, void **request_context)
 {
     struct request *r = *request_context;
-    (void)context, (void)connection, (void)url, (void)upload;
+    (void)context, (void)connection, (void)url;
     if (r == NULL)
         return MHD_NO;
     if (r->method == NULL) { /* the headers are here */
@@ -198,8 +206,11 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         return check_head(r, version);
     }
     if (*upload_size > 0) {
-        r->body += *upload_size;
+        size_t length = *upload_size;
         *upload_size = 0;
+        if (r->relayed != NULL && !r->refused)
+            return relay_piece(r, upload, length);
+        r->body += length;
         return MHD_YES;
     }
     return r->refused ? MHD_YES : answer(r);

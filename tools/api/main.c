@@ -24,6 +24,7 @@
 #include "api/http/audit.h"
 #include "api/http/connections.h"
 #include "api/listener.h"
+#include "api/relay/upstream.h"
 #include "api/sampler.h"
 #include "base/log.h"
 #include "base/notify.h"
@@ -104,11 +105,11 @@ static int read_pem(const char *path, char **ret)
     return 0;
 }
 
-/* Each connection takes one descriptor, and one more while it downloads. */
+/* Each connection takes one descriptor, and one more while it downloads; where it is passed on, four more. */
 static void raise_descriptor_limit(const struct config *config)
 {
     struct rlimit limit;
-    rlim_t wanted = (rlim_t)config->api.max_connections * 3 + 100;
+    rlim_t wanted = (rlim_t)config->api.max_connections * (config->api.upstream != NULL ? 6 : 3) + 100;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
         return;
     limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
@@ -245,6 +246,9 @@ static int serve(struct api *api)
     api->connections = connections_new(&api->config->api);
     api->history = history_new();
     api->nodes = nodes_new(&api->config->api);
+    api->upstream = api->config->api.upstream != NULL ? upstream_new(&api->config->api) : NULL;
+    if (api->config->api.upstream != NULL && api->upstream == NULL)
+        r = -ENOMEM;
     if (r == 0 && (s.listeners == NULL || api->connections == NULL || api->history == NULL || api->nodes == NULL))
         r = -ENOMEM;
     if (r == 0)
@@ -262,6 +266,7 @@ static int serve(struct api *api)
     sampler_stop(sampler);
     history_free(api->history);
     nodes_free(api->nodes);
+    upstream_free(api->upstream);
     connections_free(api->connections);
     audit_free(api->audit);
     signing_free(api->signing);

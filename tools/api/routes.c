@@ -132,6 +132,30 @@ static const struct route *find(struct request *r, char *allow, size_t size)
     return NULL;
 }
 
+/* Calls about images that Glance itself answers, where there is one to pass them on to. */
+static bool is_glances(const struct request *r, const struct route *route)
+{
+    if (route->call == discovery_root)
+        return !(r->segment_count == 0 && request_wants_page(r));
+    return route->call == discovery_versions || route->call == images_list || route->call == images_show || route->call == images_schema;
+}
+
+/* Paths at which Glance has nothing, or what is only ours: other methods are no calls. */
+static bool is_own_path(const struct request *r)
+{
+    static const char *const own[] = {"auth", "favicon.ico", "healthcheck", "images", "metrics", "page", "status"};
+    unsigned from = first_segment(r);
+    if (r->segment_count == 0)
+        return false;
+    if (is_legacy(canonical(r->segments[from])) || (r->segment_count > 1 && strcmp(r->segments[0], "v2") == 0 && strcmp(r->segments[1], "cache") == 0))
+        return true;
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        if (strcmp(r->segments[0], own[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* NULL: let it in. */
 static const char *refusal(const struct request *r)
 {
@@ -149,6 +173,19 @@ static const char *refusal(const struct request *r)
         .page = r->segment_count == 0,
     };
     return guard_site(&g);
+}
+
+bool routes_pass_on(struct request *r)
+{
+    char allow[64];
+    if (request_split(r) != NULL)
+        return false;
+    /* A page from elsewhere cannot send a token, or ask whether it may, unless Glance lets it. */
+    if (request_header(r, "X-Auth-Token") == NULL && !request_is(r, "OPTIONS") && refusal(r) != NULL)
+        return false; /* so that it is refused */
+    const struct route *route = find(r, allow, sizeof(allow));
+    r->id = NULL;
+    return route != NULL ? is_glances(r, route) : !is_own_path(r);
 }
 
 enum MHD_Result routes_answer(struct request *r)

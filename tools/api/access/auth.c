@@ -202,6 +202,12 @@ int auth_relay(struct request *r, const char *rest, struct service_answer *ret)
     return permission_relay(r->api->auth->permission, &caller, rest, ret);
 }
 
+void auth_forget_image(struct auth *a, const char *id)
+{
+    if (a->permission != NULL)
+        permission_forget(a->permission, id);
+}
+
 bool auth_downloads(struct request *r, const char *id, unsigned *ret_status, char *message, size_t size)
 {
     struct auth *a = r->api->auth;

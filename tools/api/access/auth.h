@@ -26,6 +26,9 @@ bool auth_allows(struct request *r, enum permission may, unsigned *ret_status, c
  */
 bool auth_downloads(struct request *r, const char *id, unsigned *ret_status, char *message, size_t size);
 
+/* With keystone: the image ID was changed; Glance is asked anew who may have it. */
+void auth_forget_image(struct auth *a, const char *id);
+
 /* With keystone: asks Glance PATH ("/images?…", below /v2) with the caller's token. 0 and the answer, its body to be freed; or -errno. */
 int auth_relay(struct request *r, const char *path, struct service_answer *ret);
 

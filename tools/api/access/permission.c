@@ -5,6 +5,7 @@
 #include "api/access/permission.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,8 @@ struct permission_of {
     const struct config_api *config;
     struct service *glance;
     struct flights *flights;
-    struct verdicts *known; /* the statuses */
+    struct verdicts *known; /* the statuses; with each, of which image */
+    atomic_ullong changes;  /* of images, that were told */
 };
 
 struct permission_of *permission_new(const struct config_api *config)
@@ -126,8 +128,9 @@ struct asking {
 static int ask(void *context, void *answer, size_t size)
 {
     const struct asking *q = context;
-    char encoded[3 * IMAGE_ID_MAX + 1], rest[sizeof(encoded) + 32];
+    char encoded[3 * IMAGE_ID_MAX + 1], rest[sizeof(encoded) + 32], image[VERDICT_KEY];
     unsigned status;
+    unsigned long long changes = atomic_load(&q->p->changes);
     text_encode(q->id, encoded);
     snprintf(rest, sizeof(rest), "/images/%s/file", encoded);
     int r = ask_for_bytes(q->p, q->caller, rest, &status);
@@ -139,10 +142,21 @@ static int ask(void *context, void *answer, size_t size)
         return -EIO;
     }
     int64_t ttl = found == 200 ? (int64_t)q->p->config->auth_ttl : REFUSED_TTL;
-    if (found != 401) /* that is about the token, which may be renewed or found good after all */
-        verdicts_put(q->p->known, q->key, (int)found, clock_monotonic() + ttl * NS_PER_S);
+    bool kept = found != 401; /* that is about the token, which may be renewed or found good after all */
+    if (kept && verdict_key(q->id, NULL, image))
+        verdicts_put_with(q->p->known, q->key, (int)found, image, sizeof(image), clock_monotonic() + ttl * NS_PER_S);
+    if (changes != atomic_load(&q->p->changes)) /* it may be from before the change */
+        verdicts_drop(q->p->known, q->key);
     memcpy(answer, &found, size);
     return 0;
+}
+
+void permission_forget(struct permission_of *p, const char *id)
+{
+    char image[VERDICT_KEY];
+    atomic_fetch_add(&p->changes, 1); /* before: what is put from now on and asked before is dropped by who puts it */
+    if (verdict_key(id, NULL, image))
+        verdicts_drop_with(p->known, image, sizeof(image));
 }
 
 int permission_ask(struct permission_of *p, const struct caller *caller, const char *id, unsigned *ret_status)

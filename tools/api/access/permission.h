@@ -28,6 +28,9 @@ struct caller {
  */
 int permission_ask(struct permission_of *p, const struct caller *caller, const char *id, unsigned *ret_status);
 
+/* The image ID was changed: what is known of it is forgotten, also what is just being asked. */
+void permission_forget(struct permission_of *p, const char *id);
+
 /* Glance's answer to GET REST ("/images?…", below /v2); a->body is to be freed. */
 int permission_relay(struct permission_of *p, const struct caller *caller, const char *rest, struct service_answer *ret);
 

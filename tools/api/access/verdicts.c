@@ -100,6 +100,17 @@ void verdicts_drop(struct verdicts *v, const char *key)
     pthread_mutex_unlock(&v->lock);
 }
 
+void verdicts_drop_with(struct verdicts *v, const void *data, size_t size)
+{
+    struct entry *e, *next;
+    pthread_mutex_lock(&v->lock);
+    HASH_ITER(hh, v->entries, e, next) {
+        if (memcmp(e->data, data, size) == 0)
+            drop_locked(v, e);
+    }
+    pthread_mutex_unlock(&v->lock);
+}
+
 void verdicts_put_with(struct verdicts *v, const char *key, int verdict, const void *data, size_t size, int64_t until)
 {
     struct entry *new = calloc(1, sizeof(*new) + size), *old;

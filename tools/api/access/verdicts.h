@@ -28,6 +28,9 @@ void verdicts_put_with(struct verdicts *v, const char *key, int verdict, const v
 /* It turned out otherwise. */
 void verdicts_drop(struct verdicts *v, const char *key);
 
+/* All that were put with these DATA; looks at each. */
+void verdicts_drop_with(struct verdicts *v, const void *data, size_t size);
+
 /* Compares in a time that does not depend on where two secrets differ, nor on their lengths. */
 bool secret_same(const char *a, const char *b);
 

@@ -8,6 +8,7 @@
  *   routes      which call a method and a path mean; who may
  *   auth                        who the caller is and what it may: validation (Keystone) and permission (Glance) with service, verdicts, flights
  *   download, manage, images, state, metrics, page, discovery    the calls
+ *   relay       what is Glance's: streamed there and back
  *   mount       the only room that knows the mounted view
  *
  * One thread a connection, with a small stack: a call may block on the mount for as long as the backend takes, and nobody else waits.
@@ -30,7 +31,9 @@ struct auth;
 struct connections;
 struct history;
 struct nodes;
+struct relayed;
 struct signing;
+struct upstream;
 
 /* Since the server's start; each its own, none protected by a lock. */
 struct api_counters {
@@ -47,6 +50,7 @@ struct api {
     struct audit *audit;
     struct signing *signing;
     struct nodes *nodes;
+    struct upstream *upstream; /* whose calls are passed on; NULL: none are */
     struct connections *connections;
     struct history *history;
     struct api_counters counters;
@@ -83,6 +87,7 @@ struct request {
     char *query;                      /* behind the '?'; "" */
     const char *segments[SEGMENTS_MAX]; /* decoded */
     unsigned segment_count;
+    const char *wrong;                /* with the URI; NULL: nothing, or it was not split yet */
     bool folder;                      /* the path ended with a '/' */
     const char *id;                   /* the segment that names an image, where the route has one */
     const char *action;               /* what is audited, as "download"; NULL: nothing */
@@ -94,6 +99,7 @@ struct request {
     char retry_after[32];             /* for the answer; "": its own, where it has one */
     bool close;                       /* the connection is closed behind the answer */
     unsigned status;                  /* of the answer; 0: none yet */
+    struct relayed *relayed;          /* it is passed on; NULL: it is not */
     uint64_t download;                /* bytes of an image in the answer */
     uint64_t acked_before;            /* what the connection had delivered before */
 };
@@ -102,7 +108,7 @@ struct request {
 
 struct request *request_new(struct api *api, const char *uri);
 void request_free(struct request *r);
-/* Splits and decodes the URI. NULL; or what is wrong with it. */
+/* Splits and decodes the URI, once. NULL; or what is wrong with it. */
 const char *request_split(struct request *r);
 const char *request_header(const struct request *r, const char *name); /* NULL: none */
 /* The password of Authorization: Basic, to be freed; NULL: there is none. */
@@ -113,6 +119,8 @@ bool request_wants_page(const struct request *r); /* a browser: it accepts text/
 void request_name(struct request *r);
 /* From the outside: "https://host:port", as a trusted proxy says it, or as the client asked. */
 void request_base_url(const struct request *r, char *ret, size_t size);
+/* For the next server: whom this request comes through, as X-Forwarded-For has it; what an untrusted client says of others is left out. */
+void request_forwarded_for(const struct request *r, char *ret, size_t size);
 /* Copies the decoded value of a query argument: 1; 0: there is none; -EINVAL: it is not rightly encoded, or does not fit in SIZE bytes. */
 int request_argument(const struct request *r, const char *name, char *value, size_t size);
 
@@ -132,6 +140,8 @@ enum MHD_Result reply_queue(struct request *r, unsigned status, struct MHD_Respo
 
 /* ---- routes.c */
 
+/* Splits the URI. Is the call one that is passed on, to Glance? */
+bool routes_pass_on(struct request *r);
 /* Answers a request whose headers and body are all here. */
 enum MHD_Result routes_answer(struct request *r);
 

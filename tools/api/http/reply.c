@@ -34,8 +34,9 @@ enum MHD_Result reply_queue(struct request *r, unsigned status, struct MHD_Respo
 {
     if (response == NULL)
         return MHD_NO;
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    if (r->request_id[0] != '\0')
+    if (MHD_get_response_header(response, "X-Content-Type-Options") == NULL)
+        MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (r->request_id[0] != '\0' && MHD_get_response_header(response, "X-Openstack-Request-Id") == NULL)
         MHD_add_response_header(response, "X-Openstack-Request-Id", r->request_id);
     if (r->close)
         MHD_add_response_header(response, "Connection", "close");

@@ -38,7 +38,7 @@ void request_free(struct request *r)
     free(r);
 }
 
-const char *request_split(struct request *r)
+static const char *split(struct request *r)
 {
     if (r->uri[0] != '/')
         return "the path must begin with /";
@@ -67,6 +67,13 @@ const char *request_split(struct request *r)
     }
     r->folder = true;
     return NULL;
+}
+
+const char *request_split(struct request *r)
+{
+    if (r->path == NULL && r->wrong == NULL)
+        r->wrong = split(r);
+    return r->wrong;
 }
 
 const char *request_header(const struct request *r, const char *name)
@@ -231,6 +238,19 @@ static void find_client(const struct request *r, char ret[PEER_TEXT])
     }
     free(list);
     peer_text(&peer, ret);
+}
+
+void request_forwarded_for(const struct request *r, char *ret, size_t size)
+{
+    struct peer peer;
+    char text[PEER_TEXT];
+    const char *before = request_header(r, "X-Forwarded-For");
+    ret[0] = '\0';
+    if (!peer_of_request(r, &peer))
+        return;
+    peer_text(&peer, text);
+    bool told = before != NULL && before[0] != '\0' && is_trusted(r, &peer) && strlen(before) + strlen(text) + 3 <= size;
+    snprintf(ret, size, "%s%s%s", told ? before : "", told ? ", " : "", text);
 }
 
 void request_name(struct request *r)
