@@ -382,11 +382,14 @@ void fetch_visit(struct image *image);        /* any thread: the fetch thread wi
 void fetch_visit_locked(struct image *image); /* the same, with image->lock held */
 void fetch_attend(struct image *image);       /* on the fetch thread */
 void fetch_schedule(struct engine *e);        /* on the fetch thread: start what may start */
-void fetch_fail(struct image *image, int status, const char *why); /* on the fetch thread: give up for now; readers get STATUS */
-void fetch_changed(struct image *image, const char *what);         /* on the fetch thread: another version at the backend */
 void fetch_stop_ranges(struct image *image);                       /* on the fetch thread: cancels them all */
 void fetch_on_well(void *engine);                                  /* on the fetch thread: the backend answers again */
 void fetch_leave(struct image *image);                             /* on the fetch thread: off the active list */
+
+/* ---- fetch/ends.c: on the fetch thread */
+
+void fetch_fail(struct image *image, int status, const char *why); /* give up for now; readers get STATUS */
+void fetch_changed(struct image *image, const char *what);         /* another version at the backend */
 
 /* ---- range.c: requests for bytes */
 
