@@ -15,11 +15,12 @@
 #include "engine/fetch/plan.h"
 #include "image/chunkmap.h"
 #include "image/cursors.h"
+#include "store/writer.h"
 #include "transfer/transfer.h"
 
 enum { PROBE_BYTES = 256 * 1024, ENDPOINTS_MAX = CONFIG_ENDPOINTS_MAX };
 enum { CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
-enum { FOLIO = 512 << 10, BLOCK = 256 << 10, BUFFERS = 16 }; /* BLOCK: what the kernel reads at once, see mount_read_ahead() */
+enum { BLOCK = 256 << 10, BUFFERS = 16 }; /* BLOCK: what the kernel reads at once, see mount_read_ahead() */
 enum { ENDPOINT_AUTH = ENDPOINTS_MAX }; /* beside the backend's endpoints: whom its credentials come from */
 /* The one bound of pauses between tries, also of those that a server asks for with Retry-After: somebody may wait. In glance-cache.conf(5). */
 enum { PAUSE_MAX_S = 10 };
@@ -58,9 +59,7 @@ struct range {
     struct image_file *file; /* where its bytes go */
     int64_t asked_at, first_at; /* monotonic */
     uint64_t asked_pos; /* pos when it was asked last */
-    unsigned char *buffer; /* FOLIO bytes: what came after pos and is not in the file yet; NULL: there were enough buffers */
-    size_t gathered;       /* bytes in it */
-    uint64_t prefaulted;   /* memory was found up to there, see prefault.h */
+    struct writer writer;  /* gathers what came after pos and is not in the file yet; without a buffer when there were enough of them */
     int broken;            /* negative errno: gathered bytes could not be written, the request must end */
     uint64_t skip;      /* bytes of the answer still to come that are here already (no Range support) */
     unsigned retry_after; /* seconds; the last answer's Retry-After */

@@ -279,8 +279,8 @@ static bool choose_whole_locked(const struct image *image, const struct choice *
     uint64_t place = p ? p->next : 0, segment = whole_segment(c, lanes);
     if (!gap(image, c, place, image->meta.size, segment, ret) && !gap(image, c, 0, place, segment, ret))
         return false;
-    if (ret->end < image->meta.size && ret->end - ret->first > 2 * FOLIO) /* the next one starts on a folio */
-        ret->end -= ret->end % FOLIO;
+    if (ret->end < image->meta.size && ret->end - ret->first > 2 * WRITER_FOLIO) /* the next one starts on a folio */
+        ret->end -= ret->end % WRITER_FOLIO;
     return true;
 }
 

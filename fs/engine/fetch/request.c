@@ -13,14 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "backends/abilities.h"
 #include "backends/refusal.h"
 #include "base/log.h"
 #include "engine/private.h"
-#include "store/prefault.h"
 
 /* ---- the answer's head */
 
@@ -97,21 +94,6 @@ static int on_head(void *context, const struct transfer_head *head)
 
 /* ---- its body */
 
-static int write_all(int fd, const unsigned char *data, size_t length, uint64_t offset)
-{
-    while (length > 0) {
-        ssize_t n = pwrite(fd, data, length, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        offset += (uint64_t)n;
-        length -= (size_t)n;
-    }
-    return 0;
-}
-
 /* Chunks that are whole now enter the map. */
 static void mark_chunks_locked(struct image *image, uint64_t from, uint64_t to)
 {
@@ -125,8 +107,9 @@ static void mark_chunks_locked(struct image *image, uint64_t from, uint64_t to)
 }
 
 /* Bytes that are in the file now: whoever waits for them gets them. */
-static void arrived(struct range *range, uint64_t length)
+static void arrived(void *context, uint64_t length)
 {
+    struct range *range = context;
     struct image *image = range->image;
     struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
 
@@ -151,49 +134,11 @@ static void arrived(struct range *range, uint64_t length)
         through_trim(image);
 }
 
-static int64_t thread_time(void)
-{
-    struct timespec now = {0};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return now.tv_sec * NS_PER_S + now.tv_nsec;
-}
-
-static int keep(struct range *range, const unsigned char *bytes, size_t length)
-{
-    struct prefault *prefault = range->image->through ? NULL : range->image->engine->prefault;
-    if (prefault != NULL)
-        prefault_before(prefault, range->prefaulted, range->file->fd, range->pos, length);
-    int64_t began = thread_time();
-    int r = write_all(range->file->fd, bytes, length, range->pos);
-    if (r < 0) {
-        snprintf(range->why, sizeof(range->why), "writing to the cache directory");
-        range->broken = r;
-        return r;
-    }
-    if (prefault != NULL)
-        prefault_wrote(prefault, &range->prefaulted, range->file->fd, range->pos, length, thread_time() - began, range->end);
-    arrived(range, length);
-    return 0;
-}
-
-/* Writes the first LENGTH of the gathered bytes. */
-static int flush(struct range *range, size_t length)
-{
-    size_t rest = range->gathered - length;
-    range->gathered = 0; /* also when it fails: pos says what is there */
-    int r = length == 0 ? 0 : keep(range, range->buffer, length);
-    if (r == 0 && rest > 0) {
-        memmove(range->buffer, range->buffer + length, rest);
-        range->gathered = rest;
-    }
-    return r;
-}
-
 /* How many of the gathered bytes a reader waits for who would have all of his with them; to the end of a block, if that is here. */
 static size_t awaited(const struct range *range)
 {
     struct image *image = range->image;
-    uint64_t from = range->pos, to = range->pos + range->gathered, end = from;
+    uint64_t from = range->pos, to = range->pos + range->writer.gathered, end = from;
     const struct waiter *w;
     pthread_mutex_lock(&image->lock);
     TAILQ_FOREACH(w, &image->waiters, link) {
@@ -205,37 +150,34 @@ static size_t awaited(const struct range *range)
     return (size_t)((end > from && block <= to ? block : end) - from);
 }
 
-/*
- * The page cache keeps a file in folios as large as the aligned writes that made it, and small ones are read at about half the speed of
- * large ones. So what nobody waits for yet is gathered and written a folio at a time, and read at the speed of any other file later.
- */
-static int gather(struct range *range, const unsigned char *bytes, size_t length)
+/* R, of a write: what follows one that failed would not lie where it belongs. */
+static int note_broken(struct range *range, int r)
 {
-    int r = 0;
-    while (length > 0 && r == 0) {
-        uint64_t at = range->pos + range->gathered;
-        uint64_t boundary = (at / FOLIO + 1) * FOLIO < range->end ? (at / FOLIO + 1) * FOLIO : range->end;
-        size_t n = length < boundary - at ? length : (size_t)(boundary - at);
-        if (range->gathered == 0 && at + n == boundary) {
-            r = keep(range, bytes, n);
-        } else {
-            memcpy(range->buffer + range->gathered, bytes, n);
-            range->gathered += n;
-            if (at + n == boundary)
-                r = flush(range, range->gathered);
-        }
-        bytes += n;
-        length -= n;
+    if (r < 0) {
+        snprintf(range->why, sizeof(range->why), "writing to the cache directory");
+        range->broken = r;
     }
-    return r == 0 && range->gathered > 0 ? flush(range, awaited(range)) : r;
+    return r;
+}
+
+/* Writes the first LENGTH of the gathered bytes. */
+static int flush(struct range *range, size_t length)
+{
+    return note_broken(range, writer_flush(&range->writer, range->pos, range->end, length));
+}
+
+static int keep(struct range *range, const unsigned char *bytes, size_t length)
+{
+    int r = note_broken(range, writer_put(&range->writer, range->pos, range->end, bytes, length));
+    return r == 0 && range->writer.gathered > 0 ? flush(range, awaited(range)) : r;
 }
 
 void range_serve(struct image *image)
 {
     struct range *range;
     TAILQ_FOREACH(range, &image->ranges, link) {
-        if (range->gathered > 0)
-            range->broken = flush(range, awaited(range));
+        if (range->writer.gathered > 0)
+            flush(range, awaited(range));
     }
 }
 
@@ -258,13 +200,13 @@ static int on_data(void *context, const struct transfer_head *head, const void *
         bytes += n;
         length -= n;
     }
-    if (length > range->end - range->pos - range->gathered) {
+    if (length > range->end - range->pos - range->writer.gathered) {
         snprintf(range->why, sizeof(range->why), "more bytes came than were asked for");
         return -EPROTO;
     }
     if (length == 0)
         return 0;
-    return range->buffer != NULL ? gather(range, bytes, length) : keep(range, bytes, length);
+    return keep(range, bytes, length);
 }
 
 /* ---- its end */
@@ -468,7 +410,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     range->transfer = NULL;
     atomic_store(&range->asked, false);
     e->connections--;
-    int flushed = range->broken < 0 ? range->broken : error == -ECANCELED ? 0 : flush(range, range->gathered);
+    int flushed = range->broken < 0 ? range->broken : error == -ECANCELED ? 0 : flush(range, range->writer.gathered);
     if (error == 0)
         error = flushed;
     image_ref(range->image); /* what follows may free the range and leave the active list */
@@ -613,7 +555,10 @@ int range_start(struct image *image, enum fetch_class class, struct span span)
     pthread_mutex_unlock(&image->lock);
     range->capped = class >= FETCH_CLASS_WHOLE_IMAGE && image->engine->config->background_rate > 0;
     image->engine->capped += range->capped;
-    if (!image->through && image->engine->buffers < BUFFERS && (range->buffer = malloc(FOLIO)) != NULL)
+    range->writer = (struct writer){.fd = range->file->fd, .written = arrived, .context = range};
+    if (!image->through)
+        range->writer.prefault = image->engine->prefault;
+    if (!image->through && image->engine->buffers < BUFFERS && (range->writer.buffer = malloc(WRITER_FOLIO)) != NULL)
         image->engine->buffers++;
     image->tried = image->fails ? image->tried : 0;
     int r = range_again(range);
@@ -641,9 +586,9 @@ void range_free(struct range *range)
     TAILQ_REMOVE(&image->ranges, range, link);
     space_count(image, -(int64_t)(range->end - range->pos), -(int64_t)(range->end - range->pos));
     pthread_mutex_unlock(&image->lock);
-    if (range->buffer != NULL)
+    if (range->writer.buffer != NULL)
         e->buffers--;
-    free(range->buffer);
+    free(range->writer.buffer);
     image_file_put(range->file);
     free(range);
 }
