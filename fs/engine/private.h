@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/tasks.h"
 #include "engine/engine.h"
+#include "engine/fetch/pace.h"
 #include "engine/fetch/plan.h"
 #include "image/chunkmap.h"
 #include "image/cursors.h"
@@ -66,15 +67,6 @@ struct range {
     char why[96];       /* what is wrong with the answer, for the log; "" */
 };
 TAILQ_HEAD(ranges, range);
-
-/* The fetch of all of an image, see pace.c. The fetch thread's. */
-struct pace {
-    unsigned lanes; /* connections it may use by now; 0: not begun */
-    struct transfer_timer *timer;
-    int64_t looked_at, raised_at; /* monotonic; when it was looked at last, and lanes became more last */
-    uint64_t fetched;             /* image->fetched at looked_at */
-    double raised_speed;          /* bytes a second before raised_at */
-};
 
 /*
  * An image somebody has open or that is being fetched.
@@ -155,7 +147,8 @@ struct image {
     unsigned tried; /* endpoints asked since the last progress, a bit each */
     struct transfer_timer *retry;
     int64_t retry_least; /* monotonic; not before then, also when the backend turns out to be well again */
-    struct pace pace;
+    struct pace pace;     /* of the fetch of all of it, see lanes.c */
+    struct transfer_timer *lanes_timer;
 
     struct digest_stream *digest; /* the hash thread's */
 };
@@ -422,14 +415,11 @@ bool version_may_go_on(const struct image *image); /* false: what was shown of i
 void version_place_locked(struct range *range); /* a new range: where it goes on, when it is the one stream */
 void version_changed(struct engine *e, const char *name); /* an answer said so */
 
-/* ---- pace.c: how fast it comes, over how many connections; on the fetch thread */
+/* ---- fetch/lanes.c: over how many connections all of an image is fetched; on the fetch thread */
 
-void pace_answered(struct engine *e, int64_t waited);   /* any answer began after so many ns */
-void pace_waited(struct image *image, int64_t waited); /* an answer with bytes of IMAGE did */
-void pace_brought(struct image *image, uint64_t bytes, int64_t took); /* and brought so much in so many ns */
-unsigned pace_lanes(const struct image *image); /* how many connections the fetch of all of it may use now */
-void pace_begin(struct image *image); /* a request was made while all of it is wanted */
-void pace_end(struct image *image);
+unsigned lanes_of(const struct image *image); /* how many it may use now */
+void lanes_begin(struct image *image);        /* a request was made while all of it is wanted */
+void lanes_end(struct image *image);
 
 /* ---- origin.c: the health of endpoints, and the connection to them */
 
@@ -437,6 +427,7 @@ unsigned origin_choose(struct engine *e, unsigned *ret_untried); /* bit mask in:
 /* The same, but ENDPOINT while it was not tried and is not down. */
 unsigned origin_prefer(struct engine *e, unsigned endpoint, unsigned *ret_untried);
 bool origin_all_down(struct engine *e); /* each of them failed a moment ago (any thread) */
+void origin_waited(struct engine *e, int64_t waited); /* on the fetch thread: an answer began after so many ns; see engine->wait */
 /* It answered. After a failure the fetch thread is told by engine->on_well. Any thread. */
 void origin_ok(struct engine *e, unsigned endpoint);
 void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsigned retry_after);

@@ -69,6 +69,12 @@ bool origin_all_down(struct engine *e)
     return all;
 }
 
+void origin_waited(struct engine *e, int64_t waited)
+{
+    int64_t wait = atomic_load(&e->wait);
+    atomic_store(&e->wait, wait ? (wait * 3 + waited) / 4 : waited);
+}
+
 void origin_ok(struct engine *e, unsigned endpoint)
 {
     pthread_mutex_lock(&e->lock);

@@ -75,7 +75,7 @@ void fetch_leave(struct image *image)
         transfers_timer_cancel(e->transfers, image->retry);
         image->retry = NULL;
     }
-    pace_end(image);
+    lanes_end(image);
     image->active = false;
     image->wants_room = false;
     TAILQ_REMOVE(&e->active, image, active_link);
@@ -272,7 +272,7 @@ static uint64_t whole_segment(const struct choice *c, unsigned lanes)
 /* The whole image: from the place of the reader who moved last, then the holes. */
 static bool choose_whole_locked(const struct image *image, const struct choice *c, struct span *ret)
 {
-    unsigned lanes = pace_lanes(image);
+    unsigned lanes = lanes_of(image);
     if (!image->whole || c->background >= lanes)
         return false;
     const struct cursor *p = cursors_latest(&image->cursors);
@@ -353,7 +353,7 @@ static void start_class(struct image *image, enum fetch_class class)
             return;
         }
         if (whole)
-            pace_begin(image);
+            lanes_begin(image);
     }
 }
 

@@ -64,13 +64,21 @@ static void keep_version(struct image *image)
     tasks_add(image->engine->rows, write_version, image_ref(image));
 }
 
+static void note_wait(struct image *image, int64_t waited)
+{
+    origin_waited(image->engine, waited);
+    pthread_mutex_lock(&image->lock);
+    image->wait = pace_wait(image->wait, waited);
+    pthread_mutex_unlock(&image->lock);
+}
+
 static int on_head(void *context, const struct transfer_head *head)
 {
     struct range *range = context;
     uint64_t offset = 0;
 
     range->first_at = clock_monotonic();
-    pace_waited(range->image, range->first_at - range->asked_at);
+    note_wait(range->image, range->first_at - range->asked_at);
     range->retry_after = head->retry_after;
     if (range->others == 0 && abilities_doubted(range->extras, head->status)) /* asked once more without that, before a range is doubted */
         return -EPROTO;
@@ -306,11 +314,12 @@ static void range_complete(struct range *range)
 {
     struct image *image = range->image;
 
-    pace_brought(image, range->pos - range->asked_pos, clock_monotonic() - range->first_at);
+    int64_t took = clock_monotonic() - range->first_at;
     image->fails = 0;
     image->tried = 0;
     image->stranger = false;
     pthread_mutex_lock(&image->lock);
+    image->rate = pace_rate(image->rate, range->pos - range->asked_pos, took);
     if (image->dead == 0 && !image->through)
         image->error[0] = '\0';
     pthread_mutex_unlock(&image->lock);

@@ -183,7 +183,7 @@ static int on_head(void *context, const struct transfer_head *head)
     l->head = *head;
     l->head.transfer = NULL;
     if (!l->again)
-        pace_answered(e, clock_monotonic() - l->asked_at);
+        origin_waited(e, clock_monotonic() - l->asked_at);
     if (!e->ops->describe_has_bytes)
         return 0;
     return e->ops->described(e->backend, l->endpoint, l->name, head, NULL, 0, &l->meta);
