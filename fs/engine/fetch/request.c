@@ -17,7 +17,7 @@
 #include "backends/abilities.h"
 #include "backends/refusal.h"
 #include "base/log.h"
-#include "engine/private.h"
+#include "engine/fetch/request.h"
 
 /* ---- the answer's head */
 
@@ -219,97 +219,6 @@ static int on_data(void *context, const struct transfer_head *head, const void *
 
 /* ---- its end */
 
-static void retry_due(void *context);
-
-/*
- * Another try of IMAGE failed: its ranges wait for PAUSE ms (0: growing ones), but not for ever. Those that fail while one waits already
- * are the same try: with many streams it would be the last one at once. May free all of them.
- */
-static void pause_image(struct image *image, uint64_t pause, int error, const char *what)
-{
-    struct engine *e = image->engine;
-
-    if (image->retry != NULL)
-        return;
-    if (++image->fails > e->config->retries) {
-        char why[IMAGE_ERROR_MAX + 1];
-        snprintf(why, sizeof(why), "%s (tried %u times)", what, image->fails);
-        if (image->stranger) /* others have it, and maybe for good, in another version */
-            fetch_changed(image, why);
-        else
-            fetch_fail(image, -EIO, why);
-        return;
-    }
-    uint64_t own = plan_backoff(e->config->retry_delay, image->fails, (uint32_t)random());
-    uint64_t ms = pause < PAUSE_MAX_S * UINT64_C(1000) ? pause : PAUSE_MAX_S * UINT64_C(1000);
-    ms = ms ? ms : own;
-    image->retry_least = clock_monotonic() + (int64_t)(own < ms ? own : ms) * NS_PER_MS;
-    log_info("%s: %s; asking again in %llu ms (%s)", image->name, what, (unsigned long long)ms, error_text(error));
-    if (transfers_timer(e->transfers, ms, retry_due, image, &image->retry) < 0)
-        fetch_fail(image, -EIO, "out of memory");
-}
-
-/* Who gives out credentials cannot be reached: a failed try as any other, and the next is when it is asked again. */
-static void pause_for_credential(struct image *image)
-{
-    pause_image(image, auth_pause(image->engine), -EHOSTUNREACH, "no credential could be had for the backend");
-}
-
-static void retry_due(void *context)
-{
-    struct image *image = image_ref(context);
-    struct range *range, *next;
-    bool unauthorised = false;
-
-    image->retry = NULL;
-    for (range = TAILQ_FIRST(&image->ranges); range != NULL; range = next) {
-        next = TAILQ_NEXT(range, link);
-        int r = range->transfer == NULL && range->auth.list == NULL ? range_again(range) : 0;
-        if (r == -EHOSTUNREACH)
-            unauthorised = true;
-        else if (r < 0)
-            range_free(range);
-    }
-    if (unauthorised)
-        pause_for_credential(image);
-    else
-        fetch_attend(image);
-    fetch_schedule(image->engine);
-    image_put(image);
-}
-
-/* Not at once, each time: others may get answers while this one gets none. */
-void range_retry_early(struct image *image)
-{
-    struct engine *e = image->engine;
-    int64_t left = image->retry_least - clock_monotonic();
-    transfers_timer_cancel(e->transfers, image->retry);
-    image->retry = NULL;
-    if (transfers_timer(e->transfers, left > 0 ? (uint64_t)(left / NS_PER_MS) : 0, retry_due, image, &image->retry) < 0)
-        fetch_fail(image, -EIO, "out of memory");
-}
-
-/* The request of RANGE failed in a way that another try may mend. */
-static void try_again(struct range *range, int error, const char *what)
-{
-    struct image *image = range->image;
-    struct engine *e = image->engine;
-    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
-
-    if (range->pos > range->asked_pos) { /* it got somewhere: the count begins anew */
-        image->fails = 0;
-        image->tried = 0;
-        image->stranger = false;
-    }
-    image->tried |= 1u << range->endpoint;
-    if (range->pos - range->asked_pos >= CHUNK_MIN || (image->tried & all) != all) {
-        if (range_again(range) == 0)
-            return;
-    }
-    image->tried = 0;
-    pause_image(image, range->retry_after * UINT64_C(1000), error, what);
-}
-
 static void range_complete(struct range *range)
 {
     struct image *image = range->image;
@@ -327,6 +236,7 @@ static void range_complete(struct range *range)
     fetch_attend(image);
 }
 
+<<<<<<< HEAD
 static void describe_failure(const struct range *range, int error, const struct transfer_result *result, char *what, size_t size)
 {
     const char *text = range->why[0] ? range->why : result->message[0] ? result->message : error_text(error);
@@ -411,6 +321,8 @@ static void range_failed(struct range *range, int error, const struct transfer_r
     }
 }
 
+=======
+>>>>>>> a994340 (fetch: failed requests and the limited rate in files of their own, request.c under 450 lines)
 static void on_done(void *context, int error, const struct transfer_result *result)
 {
     struct range *range = context;
@@ -449,41 +361,6 @@ static void on_done(void *context, int error, const struct transfer_result *resu
 
 static const struct transfer_ops range_ops = {.on_head = on_head, .on_data = on_data, .on_done = on_done};
 
-/* ---- a limited rate */
-
-/* Does somebody wait for bytes of RANGE? All of an image are waited for by who waits for its digest. */
-static bool is_awaited(const struct range *range)
-{
-    struct image *image = range->image;
-    const struct waiter *w;
-    bool awaited = false;
-    pthread_mutex_lock(&image->lock);
-    TAILQ_FOREACH(w, &image->waiters, link) {
-        awaited = awaited || (w->offset < range->end && w->offset + w->length > range->pos) ||
-                  image_available_locked(image, w->offset, w->length);
-    }
-    pthread_mutex_unlock(&image->lock);
-    return awaited;
-}
-
-/* From here on it is as fast as it can be; what is left of the rate is the others'. */
-static void uncap(struct range *range)
-{
-    range->capped = false;
-    range->image->engine->capped--;
-    if (range->transfer != NULL)
-        transfer_set_max_rate(range->transfer, 0);
-}
-
-void range_hurry(struct image *image)
-{
-    struct range *range;
-    TAILQ_FOREACH(range, &image->ranges, link) {
-        if (range->capped && is_awaited(range))
-            uncap(range);
-    }
-}
-
 /* ---- asking */
 
 static int ask_endpoint(struct range *range)
@@ -505,8 +382,8 @@ static int ask_endpoint(struct range *range)
         request.ranged = false;
         range->skip = range->pos;
     }
-    if (range->capped && is_awaited(range))
-        uncap(range);
+    if (range->capped && range_is_awaited(range))
+        range_uncap(range);
     if (range->capped)
         request.max_rate = e->config->background_rate / e->capped + 1;
     if (r == 0)
@@ -526,7 +403,7 @@ static void authorised(void *context, int status)
     struct range *range = context;
     struct image *image = image_ref(range->image);
     if (status == -EHOSTUNREACH)
-        pause_for_credential(image);
+        range_pause_for_credential(image);
     else if (status < 0 || (status = ask_endpoint(range)) < 0)
         range_failed(range, status, &none);
     image_put(image);
@@ -572,7 +449,7 @@ int range_start(struct image *image, enum fetch_class class, struct span span)
     image->tried = image->fails ? image->tried : 0;
     int r = range_again(range);
     if (r == -EHOSTUNREACH) {
-        pause_for_credential(image); /* the range keeps its place */
+        range_pause_for_credential(image); /* the range keeps its place */
         return 0;
     }
     if (r < 0)

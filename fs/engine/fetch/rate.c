@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A limited rate (background_rate): requests that nobody waits for share it; one that somebody comes to wait for is freed of it. */
+#include "config-auto.h"
+
+#include "engine/fetch/request.h"
+
+/* Does somebody wait for bytes of RANGE? All of an image are waited for by who waits for its digest. */
+bool range_is_awaited(const struct range *range)
+{
+    struct image *image = range->image;
+    const struct waiter *w;
+    bool awaited = false;
+    pthread_mutex_lock(&image->lock);
+    TAILQ_FOREACH(w, &image->waiters, link) {
+        awaited = awaited || (w->offset < range->end && w->offset + w->length > range->pos) ||
+                  image_available_locked(image, w->offset, w->length);
+    }
+    pthread_mutex_unlock(&image->lock);
+    return awaited;
+}
+
+/* From here on it is as fast as it can be; what is left of the rate is the others'. */
+void range_uncap(struct range *range)
+{
+    range->capped = false;
+    range->image->engine->capped--;
+    if (range->transfer != NULL)
+        transfer_set_max_rate(range->transfer, 0);
+}
+
+void range_hurry(struct image *image)
+{
+    struct range *range;
+    TAILQ_FOREACH(range, &image->ranges, link) {
+        if (range->capped && range_is_awaited(range))
+            range_uncap(range);
+    }
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests for bytes that failed: another endpoint, another try after a pause, or the end of the fetch. On the fetch thread. */
+#include "config-auto.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "engine/fetch/request.h"
+
+static void retry_due(void *context);
+
+/*
+ * Another try of IMAGE failed: its ranges wait for PAUSE ms (0: growing ones), but not for ever. Those that fail while one waits already
+ * are the same try: with many streams it would be the last one at once. May free all of them.
+ */
+static void pause_image(struct image *image, uint64_t pause, int error, const char *what)
+{
+    struct engine *e = image->engine;
+
+    if (image->retry != NULL)
+        return;
+    if (++image->fails > e->config->retries) {
+        char why[IMAGE_ERROR_MAX + 1];
+        snprintf(why, sizeof(why), "%s (tried %u times)", what, image->fails);
+        if (image->stranger) /* others have it, and maybe for good, in another version */
+            fetch_changed(image, why);
+        else
+            fetch_fail(image, -EIO, why);
+        return;
+    }
+    uint64_t own = plan_backoff(e->config->retry_delay, image->fails, (uint32_t)random());
+    uint64_t ms = pause < PAUSE_MAX_S * UINT64_C(1000) ? pause : PAUSE_MAX_S * UINT64_C(1000);
+    ms = ms ? ms : own;
+    image->retry_least = clock_monotonic() + (int64_t)(own < ms ? own : ms) * NS_PER_MS;
+    log_info("%s: %s; asking again in %llu ms (%s)", image->name, what, (unsigned long long)ms, error_text(error));
+    if (transfers_timer(e->transfers, ms, retry_due, image, &image->retry) < 0)
+        fetch_fail(image, -EIO, "out of memory");
+}
+
+/* Who gives out credentials cannot be reached: a failed try as any other, and the next is when it is asked again. */
+void range_pause_for_credential(struct image *image)
+{
+    pause_image(image, auth_pause(image->engine), -EHOSTUNREACH, "no credential could be had for the backend");
+}
+
+static void retry_due(void *context)
+{
+    struct image *image = image_ref(context);
+    struct range *range, *next;
+    bool unauthorised = false;
+
+    image->retry = NULL;
+    for (range = TAILQ_FIRST(&image->ranges); range != NULL; range = next) {
+        next = TAILQ_NEXT(range, link);
+        int r = range->transfer == NULL && range->auth.list == NULL ? range_again(range) : 0;
+        if (r == -EHOSTUNREACH)
+            unauthorised = true;
+        else if (r < 0)
+            range_free(range);
+    }
+    if (unauthorised)
+        range_pause_for_credential(image);
+    else
+        fetch_attend(image);
+    fetch_schedule(image->engine);
+    image_put(image);
+}
+
+/* Not at once, each time: others may get answers while this one gets none. */
+void range_retry_early(struct image *image)
+{
+    struct engine *e = image->engine;
+    int64_t left = image->retry_least - clock_monotonic();
+    transfers_timer_cancel(e->transfers, image->retry);
+    image->retry = NULL;
+    if (transfers_timer(e->transfers, left > 0 ? (uint64_t)(left / NS_PER_MS) : 0, retry_due, image, &image->retry) < 0)
+        fetch_fail(image, -EIO, "out of memory");
+}
+
+/* The request of RANGE failed in a way that another try may mend. */
+static void try_again(struct range *range, int error, const char *what)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
+
+    if (range->pos > range->asked_pos) { /* it got somewhere: the count begins anew */
+        image->fails = 0;
+        image->tried = 0;
+        image->stranger = false;
+    }
+    image->tried |= 1u << range->endpoint;
+    if (range->pos - range->asked_pos >= CHUNK_MIN || (image->tried & all) != all) {
+        if (range_again(range) == 0)
+            return;
+    }
+    image->tried = 0;
+    pause_image(image, range->retry_after * UINT64_C(1000), error, what);
+}
+
+static void describe_failure(const struct range *range, int error, const struct transfer_result *result, char *what, size_t size)
+{
+    const char *text = range->why[0] ? range->why : result->message[0] ? result->message : error_text(error);
+    if (result->status >= 400)
+        snprintf(what, size, "the backend answered %d", result->status);
+    else
+        snprintf(what, size, "%.150s", text);
+}
+
+void range_failed(struct range *range, int error, const struct transfer_result *result)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
+    char what[160];
+
+    if (range->pos > range->asked_pos)
+        range->auth_tries = range->streams_lost = range->others = 0;
+    if (result->stream_only && range->streams_lost++ < STREAMS_LOST_MAX) {
+        image->tried &= ~(1u << range->endpoint);
+        log_debug("%s: the server ended a stream (%s); the rest is asked for again", image->name, result->message);
+        if (range_again(range) == 0)
+            return;
+    }
+    if (auth_again(e, result->status, range->credential, &range->auth_tries)) {
+        image->tried &= ~(1u << range->endpoint);
+        if (range_again(range) == 0)
+            return;
+    }
+    if (result->status >= 300 && origin_otherwise(e, range->endpoint, range->extras, result, &range->others)) {
+        image->tried &= ~(1u << range->endpoint);
+        if (range_again(range) == 0)
+            return;
+    }
+    bool anyhow = error != -ENOTSUP && whole_was_refused(image, result->status);
+    if (range->broken < 0 && !image->through) { /* it is not the backend that failed */
+        through_failed(range->broken, what, sizeof(what));
+        through_start(image, what);
+        return;
+    }
+    describe_failure(range, error, result, what, sizeof(what));
+    bool refused = anyhow || (error == -EPROTO && result->status >= 400 && result->status < 500); /* as it will be next time */
+    switch (refused ? -EACCES : error) {
+    case -ECANCELED: /* the loop ends */
+        range_free(range);
+        return;
+    case -ENOTSUP: /* no Range support */
+        fetch_stop_ranges(image);
+        fetch_attend(image);
+        return;
+    case -ESTALE:
+        version_changed(e, image->name);
+        fetch_changed(image, what);
+        return;
+    case VERSION_STRANGER:
+        try_again(range, error, what);
+        return;
+    case -ENOENT:
+    case -EACCES:
+        image->tried |= 1u << range->endpoint;
+        if ((image->tried & all) != all && range_again(range) == 0)
+            return;
+        fetch_fail(image, -EIO, what);
+        return;
+    case -ENOSPC:
+    case -EDQUOT:
+        through_start(image, error == -ENOSPC ? "the disk is full" : "the quota of the disk is used up");
+        return;
+    case -EFBIG:
+    case -EROFS:
+    case -EIO:
+    case -ENOMEM: {
+        char why[IMAGE_ERROR_MAX + 1];
+        snprintf(why, sizeof(why), "%s: %s", what, error_text(error));
+        fetch_fail(image, -EIO, why);
+        return;
+    }
+    default:
+        if (!transfer_error_is_local(error))
+            origin_failed(e, range->endpoint, what, range->retry_after);
+        try_again(range, error, what);
+    }
+}
