@@ -20,13 +20,13 @@
 #include "transfer/transfer.h"
 
 enum { PROBE_BYTES = 256 * 1024, ENDPOINTS_MAX = CONFIG_ENDPOINTS_MAX };
-enum { CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, DEMAND_PER_IMAGE = 8 };
+enum { CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16 };
 enum { BLOCK = 256 << 10, BUFFERS = 16 }; /* BLOCK: what the kernel reads at once, see mount_read_ahead() */
 enum { ENDPOINT_AUTH = ENDPOINTS_MAX }; /* beside the backend's endpoints: whom its credentials come from */
 /* The one bound of pauses between tries, also of those that a server asks for with Retry-After: somebody may wait. In glance-cache.conf(5). */
 enum { PAUSE_MAX_S = 10 };
 enum { STREAMS_LOST_MAX = 3 }; /* HTTP/2 streams that the server gave up in a row, until it counts as a failure */
-enum { HOLD_SLACK = 16 << 20, THROUGH_AHEAD = 2 << 20 };
+enum { HOLD_SLACK = 16 << 20 };
 
 /* Somebody who waits for a credential, on the fetch thread. Zeroed but for ready and context. */
 struct auth_waiter {
@@ -131,7 +131,7 @@ struct image {
     bool active;    /* on engine->active, which holds a reference */
     bool beginning; /* the rows thread makes its file */
     bool stopping;  /* being dropped or found changed: no new ranges */
-    uint64_t outlook; /* when nothing was to be asked for those who wait, see outlook_locked(); 0: not known */
+    uint64_t outlook; /* when nothing was to be asked for those who wait, see choose_demand(); 0: not known */
     bool wants_room; /* nothing of it is asked for until the rows thread has evicted */
     int64_t through_since; /* monotonic */
     bool no_range;  /* it is asked for without ranges, see whole.c */

@@ -7,12 +7,13 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "engine/fetch/choose.h"
 #include "engine/private.h"
 
 /* Is there something to start for the reader at cursor P beyond its own bytes? */
 static bool wants_ahead_locked(const struct image *image, const struct cursor *p)
 {
-    struct span busy[DEMAND_PER_IMAGE + 32 + 1], gap;
+    struct span busy[CHOOSE_BUSY_MAX], gap;
     size_t count = 0;
     const struct range *r;
 

@@ -8,7 +8,6 @@
  */
 #include "config-auto.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 
 #include "base/log.h"
 #include "engine/fetch/begin.h"
+#include "engine/fetch/choose.h"
 #include "engine/private.h"
 
 /* ---- visits */
@@ -147,141 +147,15 @@ void fetch_attend(struct image *image)
 
 /* ---- choosing */
 
-enum { SEGMENT_LEAST = 2 << 20 }; /* bytes; for less, a request is not worth it */
-
-struct choice {
-    struct span busy[DEMAND_PER_IMAGE + 32 + 1];
-    size_t busy_count;
-    unsigned demand, background; /* ranges under way of each kind; a long one that somebody waits for is of both */
-    uint64_t claimed;            /* bytes still to come of them */
-    uint64_t rest;               /* bytes that are neither here nor claimed */
-    uint64_t segment;            /* bytes of one request for the whole */
-};
-
-static void look_at_ranges_locked(const struct image *image, struct choice *c)
+static struct choice look_at_locked(const struct image *image)
 {
+    struct choice c = {.map = image->map, .cursors = &image->cursors, .waiters = &image->waiters, .parked = image->parked,
+                       .whole = image->whole, .through = image->through};
     const struct range *r;
-    TAILQ_FOREACH(r, &image->ranges, link) {
-        assert(c->busy_count < sizeof(c->busy) / sizeof(c->busy[0]));
-        c->busy[c->busy_count++] = (struct span){r->start, r->end};
-        c->claimed += r->end - r->pos;
-        if (r->class == FETCH_CLASS_DEMAND)
-            c->demand++;
-        if (r->class != FETCH_CLASS_DEMAND || r->end - r->pos >= SEGMENT_LEAST)
-            c->background++;
-    }
-    uint64_t settled = chunkmap_present(image->map) + c->claimed;
-    c->rest = settled < image->meta.size ? image->meta.size - settled : 0;
-    c->segment = plan_segment(image->rate, image->wait);
-    /* What one connection brings in a second is not worth two; but many a server is quick at first, and what it was is no promise. */
-    uint64_t proven = c->rest < 4 * image->fetched ? c->rest : 4 * image->fetched;
-    if (c->background == 0 && c->rest <= image->rate && proven > c->segment)
-        c->segment = proven;
-}
-
-static bool gap(const struct image *image, const struct choice *c, uint64_t from, uint64_t to, uint64_t max, struct span *ret)
-{
-    return plan_gap(image->map, c->busy, c->busy_count, from, to, max, ret);
-}
-
-/* The cursor that a read at OFFSET belongs to. */
-static const struct cursor *cursor_at(const struct image *image, uint64_t offset)
-{
-    for (int i = 0; i < CURSORS; i++) {
-        const struct cursor *p = &image->cursors.place[i];
-        if (p->used != 0 && p->window > 0 && offset >= p->start && offset < p->next)
-            return p;
-    }
-    return NULL;
-}
-
-/* How far ahead of reader P to fetch: little when nothing is kept. */
-static uint64_t window(const struct image *image, const struct cursor *p)
-{
-    return image->through && p->window > THROUGH_AHEAD ? THROUGH_AHEAD : p->window;
-}
-
-static void mix(uint64_t *hash, uint64_t value)
-{
-    *hash = (*hash ^ value) * UINT64_C(0x100000001b3);
-    *hash ^= *hash >> 29;
-}
-
-/*
- * Whether somebody waits for bytes that nobody asked for depends on this alone: who waits, what is here, what is asked for. Thousands may wait, and
- * it is asked with each request of any image that ends. 0: not to be relied on, as what goes straight through leaves again.
- */
-static uint64_t outlook_locked(const struct image *image, const struct choice *c)
-{
-    uint64_t hash = image->parked + 1;
-    mix(&hash, (uintptr_t)image->map);
-    mix(&hash, chunkmap_present(image->map));
-    for (size_t i = 0; i < c->busy_count; i++) {
-        mix(&hash, c->busy[i].first);
-        mix(&hash, c->busy[i].end);
-    }
-    return image->through ? 0 : hash;
-}
-
-/* A read that waits: its missing bytes, and with a sequential reader what it will want next, in one request. */
-static bool choose_demand_locked(struct image *image, const struct choice *c, struct span *ret)
-{
-    if (c->demand >= DEMAND_PER_IMAGE)
-        return false;
-    const struct waiter *w;
-    uint64_t outlook = outlook_locked(image, c);
-    if (outlook != 0 && outlook == image->outlook)
-        return false;
-    TAILQ_FOREACH(w, &image->waiters, link) {
-        uint64_t end = w->offset + w->length, to = end;
-        if (!gap(image, c, w->offset, end, UINT64_MAX / 2, ret))
-            continue;
-        const struct cursor *p = cursor_at(image, w->offset);
-        if (p != NULL && p->next + window(image, p) > to)
-            to = p->next + window(image, p);
-        if (p != NULL && image->whole && ret->first + c->segment > to)
-            to = ret->first + c->segment;
-        return gap(image, c, ret->first, to, to - ret->first, ret);
-    }
-    image->outlook = outlook;
-    return false;
-}
-
-/* A sequential reader's window, once half of it is used up. */
-static bool choose_ahead_locked(const struct image *image, const struct choice *c, unsigned streams, struct span *ret)
-{
-    if (image->whole || c->background >= streams)
-        return false;
-    for (int i = 0; i < CURSORS; i++) {
-        const struct cursor *p = &image->cursors.place[i];
-        uint64_t ahead = window(image, p);
-        if (p->used != 0 && ahead > 0 && gap(image, c, p->next, p->next + ahead, ahead, ret) && ret->first <= p->next + ahead / 2)
-            return true;
-    }
-    return false;
-}
-
-/* The nearer the end, the shorter, so that all of them end together and the digest has little left to follow then. */
-static uint64_t whole_segment(const struct choice *c, unsigned lanes)
-{
-    uint64_t share = c->rest / lanes;
-    uint64_t least = c->segment / 8 > SEGMENT_LEAST ? c->segment / 8 : SEGMENT_LEAST;
-    return share < least ? least : share > c->segment ? c->segment : share;
-}
-
-/* The whole image: from the place of the reader who moved last, then the holes. */
-static bool choose_whole_locked(const struct image *image, const struct choice *c, struct span *ret)
-{
-    unsigned lanes = lanes_of(image);
-    if (!image->whole || c->background >= lanes)
-        return false;
-    const struct cursor *p = cursors_latest(&image->cursors);
-    uint64_t place = p ? p->next : 0, segment = whole_segment(c, lanes);
-    if (!gap(image, c, place, image->meta.size, segment, ret) && !gap(image, c, 0, place, segment, ret))
-        return false;
-    if (ret->end < image->meta.size && ret->end - ret->first > 2 * WRITER_FOLIO) /* the next one starts on a folio */
-        ret->end -= ret->end % WRITER_FOLIO;
-    return true;
+    TAILQ_FOREACH(r, &image->ranges, link)
+        choose_around(&c, r->start, r->pos, r->end, r->class == FETCH_CLASS_DEMAND);
+    choose_lengths(&c, image->rate, image->wait, image->fetched);
+    return c;
 }
 
 /* For bytes that are not here, that is: who has come just now may not have been looked at yet. */
@@ -297,12 +171,11 @@ static bool is_waited_for_locked(const struct image *image)
 
 static bool choose_locked(struct image *image, enum fetch_class class, struct span *ret)
 {
-    struct choice c = {.busy_count = 0};
     unsigned streams = (unsigned)image->engine->config->streams;
 
     if (image->state != IMAGE_PARTIAL || image->finishing || image->map == NULL)
         return false;
-    look_at_ranges_locked(image, &c);
+    struct choice c = look_at_locked(image);
     if (image->no_range || image->unproven) { /* one stream from the start, whoever waits for what */
         bool wanted = image->whole || is_waited_for_locked(image);
         *ret = (struct span){0, image->meta.size};
@@ -310,13 +183,13 @@ static bool choose_locked(struct image *image, enum fetch_class class, struct sp
     }
     switch (class) {
     case FETCH_CLASS_DEMAND:
-        return choose_demand_locked(image, &c, ret);
+        return choose_demand(&c, &image->outlook, ret);
     case FETCH_CLASS_AHEAD:
-        return choose_ahead_locked(image, &c, streams, ret);
+        return choose_ahead(&c, streams, ret);
     case FETCH_CLASS_WHOLE_IMAGE:
-        return image->queue_row == 0 && choose_whole_locked(image, &c, ret);
+        return image->queue_row == 0 && choose_whole(&c, lanes_of(image), ret);
     case FETCH_CLASS_PREFETCH:
-        return image->queue_row != 0 && choose_whole_locked(image, &c, ret);
+        return image->queue_row != 0 && choose_whole(&c, lanes_of(image), ret);
     case FETCH_CLASSES:
         break;
     }
