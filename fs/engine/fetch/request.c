@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "backends/abilities.h"
-#include "backends/refusal.h"
 #include "base/log.h"
 #include "engine/fetch/request.h"
 
@@ -236,93 +235,6 @@ static void range_complete(struct range *range)
     fetch_attend(image);
 }
 
-<<<<<<< HEAD
-static void describe_failure(const struct range *range, int error, const struct transfer_result *result, char *what, size_t size)
-{
-    const char *text = range->why[0] ? range->why : result->message[0] ? result->message : error_text(error);
-    if (result->status >= 400)
-        refusal_text(result->status, result->document, what, size);
-    else
-        snprintf(what, size, "%.150s", text);
-}
-
-static void range_failed(struct range *range, int error, const struct transfer_result *result)
-{
-    struct image *image = range->image;
-    struct engine *e = image->engine;
-    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
-    char what[160];
-
-    if (range->pos > range->asked_pos)
-        range->auth_tries = range->streams_lost = range->others = 0;
-    if (result->stream_only && range->streams_lost++ < STREAMS_LOST_MAX) {
-        image->tried &= ~(1u << range->endpoint);
-        log_debug("%s: the server ended a stream (%s); the rest is asked for again", image->name, result->message);
-        if (range_again(range) == 0)
-            return;
-    }
-    if (auth_again(e, result->status, range->credential, &range->auth_tries)) {
-        image->tried &= ~(1u << range->endpoint);
-        if (range_again(range) == 0)
-            return;
-    }
-    if (result->status >= 300 && origin_otherwise(e, range->endpoint, range->extras, result, &range->others)) {
-        image->tried &= ~(1u << range->endpoint);
-        if (range_again(range) == 0)
-            return;
-    }
-    bool anyhow = error != -ENOTSUP && whole_was_refused(image, result->status);
-    if (range->broken < 0 && !image->through) { /* it is not the backend that failed */
-        through_failed(range->broken, what, sizeof(what));
-        through_start(image, what);
-        return;
-    }
-    describe_failure(range, error, result, what, sizeof(what));
-    bool refused = anyhow || (error == -EPROTO && result->status >= 400 && result->status < 500); /* as it will be next time */
-    switch (refused ? -EACCES : error) {
-    case -ECANCELED: /* the loop ends */
-        range_free(range);
-        return;
-    case -ENOTSUP: /* no Range support */
-        fetch_stop_ranges(image);
-        fetch_attend(image);
-        return;
-    case -ESTALE:
-        version_changed(e, image->name);
-        fetch_changed(image, what);
-        return;
-    case VERSION_STRANGER:
-        try_again(range, error, what);
-        return;
-    case -ENOENT:
-    case -EACCES:
-        image->tried |= 1u << range->endpoint;
-        if ((image->tried & all) != all && range_again(range) == 0)
-            return;
-        fetch_fail(image, -EIO, what);
-        return;
-    case -ENOSPC:
-    case -EDQUOT:
-        through_start(image, error == -ENOSPC ? "the disk is full" : "the quota of the disk is used up");
-        return;
-    case -EFBIG:
-    case -EROFS:
-    case -EIO:
-    case -ENOMEM: {
-        char why[IMAGE_ERROR_MAX + 1];
-        snprintf(why, sizeof(why), "%s: %s", what, error_text(error));
-        fetch_fail(image, -EIO, why);
-        return;
-    }
-    default:
-        if (!transfer_error_is_local(error))
-            origin_failed(e, range->endpoint, what, range->retry_after);
-        try_again(range, error, what);
-    }
-}
-
-=======
->>>>>>> a994340 (fetch: failed requests and the limited rate in files of their own, request.c under 450 lines)
 static void on_done(void *context, int error, const struct transfer_result *result)
 {
     struct range *range = context;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "backends/refusal.h"
 #include "base/log.h"
 #include "engine/fetch/request.h"
 
@@ -104,7 +105,7 @@ static void describe_failure(const struct range *range, int error, const struct 
 {
     const char *text = range->why[0] ? range->why : result->message[0] ? result->message : error_text(error);
     if (result->status >= 400)
-        snprintf(what, size, "the backend answered %d", result->status);
+        refusal_text(result->status, result->document, what, size);
     else
         snprintf(what, size, "%.150s", text);
 }
