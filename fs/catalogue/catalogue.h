@@ -127,16 +127,18 @@ int catalogue_complete(struct catalogue *c, int64_t row, const struct digest *di
 /* The same for a file that was found, with its TAG: known → complete only, as somebody may be fetching it. */
 int catalogue_adopt(struct catalogue *c, int64_t row, const char *tag, const struct digest *digest, int64_t now);
 /*
- * live → retired, its map dropped, its bytes kept as they are. With KEEP_KNOWN a new known row takes the name, with the
- * old one's meta and listing mark, in the same transaction: *ret_new (may be NULL) is its id, else 0. -ESTALE when not
- * live. -ENOSPC: the caller may remove the file first, as a row without a file is known again at the next start.
+ * live → retired, its map dropped, its bytes kept as they are. In the same transaction a new known row takes the name, with the old one's
+ * listing mark: *ret_new (may be NULL) is its id. With SAME_VERSION it has the old one's meta, too; else its pin, and nothing is known of
+ * it but that its version is a later one, so that it is looked up before it is shown. -ESTALE when not live. -ENOSPC: the caller may remove the file first, as a row without a file is known again at the next start.
  */
-int catalogue_retire(struct catalogue *c, int64_t row, bool keep_known, int64_t now, int64_t *ret_new);
+int catalogue_retire(struct catalogue *c, int64_t row, bool same_version, int64_t now, int64_t *ret_new);
 /* The same, keeping known, if it is complete and not pinned: -ESTALE. */
 int catalogue_evict(struct catalogue *c, int64_t row, int64_t now, int64_t *ret_new);
 int catalogue_forget(struct catalogue *c, int64_t row); /* deletes the row; fine when there is none */
 /* → known, same row, no bytes: its file is gone. From known (fine), partial, or also complete when FROM is that; else -ESTALE. */
 int catalogue_reset(struct catalogue *c, int64_t row, enum image_state from);
+/* The same from the state that ROW says, while the row has the file that ROW is of (its tag) or none; else -ESTALE: another gave it one. */
+int catalogue_reset_file(struct catalogue *c, const struct image_row *row);
 /* The same from partial, unless it is pinned: -ESTALE. */
 int catalogue_reset_unpinned(struct catalogue *c, int64_t row);
 /* "" clears; cut to IMAGE_ERROR_MAX, between characters. -ENOENT. */

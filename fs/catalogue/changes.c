@@ -6,7 +6,7 @@
  *   ·  ─────→  known ───────→ partial ────────→ complete
  *                ↑ ↖──────────reset──┴─────────────┘
  *                │        (its file is gone)           retire: from any of these
- *                └── a new row, with KEEP_KNOWN ── retired ──forget──→ ·
+ *                └── a new row ─────────────── retired ──forget──→ ·
  *
  * Each function is one transaction in the writers' turn; a change names the states it may start from in its WHERE, and
  * "no row changed" is -ESTALE. The triggers of the schema keep the totals and drop maps. No lock beyond the turn.
@@ -20,8 +20,7 @@
 #include "catalogue/images.h"
 #include "image/chunkmap.h"
 
-/* 0 when a row was changed, OTHERWISE when none was. */
-static int changed_or(int r, int otherwise)
+int cat_changed_or(int r, int otherwise)
 {
     if (r < 0)
         return r;
@@ -50,6 +49,27 @@ static void fill_meta(struct image_meta *meta, const struct image_meta *old)
         meta->digest = old->digest;
     fill_text(meta->title, old->title, sizeof meta->title);
     fill_text(meta->disk_format, old->disk_format, sizeof meta->disk_format);
+}
+
+/*
+ * What ROW says from now on, of which META was told. Bytes are of what the row said when they came: it takes nothing on that may be said of
+ * others.
+ */
+static void merge_meta(struct image_meta *merged, const struct image_row *row, const struct image_meta *meta, bool evident)
+{
+    const struct image_meta *old = &row->meta;
+    *merged = row->state == IMAGE_KNOWN ? *meta : *old;
+    if (!evident)
+        return;
+    if (row->state != IMAGE_KNOWN) {
+        fill_meta(merged, meta);
+        return;
+    }
+    /* A digest of another kind does not replace what was known, which may have been published; but an etag that looks like one is less. */
+    bool published = old->digest.algorithm != DIGEST_NONE && !image_meta_digest_is_etag(old);
+    if (published && old->digest.algorithm != merged->digest.algorithm)
+        merged->digest = old->digest;
+    fill_meta(merged, old);
 }
 
 static void bind_meta(struct cat_query *q, const struct image_meta *meta, char digest[CAT_DIGEST_TEXT])
@@ -113,7 +133,7 @@ static int64_t date_after(int64_t before, int64_t date, int64_t now)
  */
 static int insert_successor(struct cat_connection *k, int64_t id, int64_t now, int64_t *ret_new)
 {
-    int r = changed_or(cat_run_int(k, "UPDATE images SET state = 3 WHERE id = ?1 AND state < 3", id), -ESTALE);
+    int r = cat_changed_or(cat_run_int(k, "UPDATE images SET state = 3 WHERE id = ?1 AND state < 3", id), -ESTALE);
     if (r >= 0)
         r = cat_run_int2(k, "INSERT INTO images (name, state, size, endpoint, etag, modified, digest, title, disk_format,"
                             " described, listed0, listed1, created, last_modified)"
@@ -132,8 +152,9 @@ static int insert_successor(struct cat_connection *k, int64_t id, int64_t now, i
 static int renew(struct cat_connection *k, struct image_row *row, int64_t date, int64_t now)
 {
     int64_t fresh;
-    if (row->meta.size == IMAGE_SIZE_UNKNOWN) /* never read */
-        return 0;
+    if (row->meta.size == IMAGE_SIZE_UNKNOWN) /* never read: its time is that of the version before, if there was one */
+        return cat_changed_or(cat_run_int2(k, "UPDATE images SET created = ?2, last_modified = ?2 WHERE id = ?1", row->row,
+                                           date_after(row->created, date, now)), -ESTALE);
     int r = insert_successor(k, row->row, now, &fresh);
     if (r >= 0 && row->pinned)
         r = cat_run_int(k, "UPDATE images SET pinned = 1 WHERE id = ?1", fresh);
@@ -163,22 +184,13 @@ int cat_learn(struct cat_connection *k, const char *name, const struct image_met
     if (r == -ENOENT) {
         r = insert_known(k, name, meta, now);
     } else if (r >= 0) {
-        struct image_meta merged = *meta;
-        bool same = image_meta_same_version(&row.meta, meta);
-        if (!same && row.state != IMAGE_KNOWN)
+        struct image_meta merged;
+        bool evident = row.described == 0 ? image_meta_same_version(&row.meta, meta) : image_meta_is_evident(&row.meta, meta);
+        if (row.state != IMAGE_KNOWN && !image_meta_same_version(&row.meta, meta))
             return -ESTALE;
-        if (!same && (r = renew(k, &row, image_meta_date(meta), now)) < 0)
+        if (row.state == IMAGE_KNOWN && !evident && (r = renew(k, &row, image_meta_date(meta), now)) < 0)
             return r;
-        if (same && row.state == IMAGE_KNOWN) {
-            /* A digest of another kind does not replace what was known, which may have been published; but an etag that looks like one is less. */
-            if (row.meta.digest.algorithm != DIGEST_NONE && !image_meta_digest_is_etag(&row.meta) &&
-                row.meta.digest.algorithm != merged.digest.algorithm)
-                merged.digest = row.meta.digest;
-            fill_meta(&merged, &row.meta);
-        } else if (same) {
-            merged = row.meta;
-            fill_meta(&merged, meta);
-        }
+        merge_meta(&merged, &row, meta, evident);
         r = update_meta(k, row.row, &merged, now);
     }
     return r < 0 ? r : cat_image_find(k, name, ret);
@@ -207,7 +219,7 @@ int catalogue_describe(struct catalogue *c, int64_t row, const struct image_meta
     int r = cat_write_begin(c, &k);
     if (r < 0)
         return r;
-    return cat_write_end(c, changed_or(update_meta(k, row, meta, now), -ESTALE));
+    return cat_write_end(c, cat_changed_or(update_meta(k, row, meta, now), -ESTALE));
 }
 
 /* ---- from state to state */
@@ -220,7 +232,7 @@ static int begin(struct cat_connection *k, int64_t id, const char *tag, int64_t 
     cat_bind_int(&image, id);
     cat_bind_int(&image, now);
     cat_bind_text(&image, tag);
-    int r = changed_or(cat_run(&image), -ESTALE);
+    int r = cat_changed_or(cat_run(&image), -ESTALE);
     if (r < 0)
         return r;
 
@@ -257,7 +269,7 @@ static int checkpoint(struct cat_connection *k, int64_t id, const void *bits, si
     cat_bind_int(&image, id);
     cat_bind_int(&image, (int64_t)bytes);
     cat_bind_int(&image, now);
-    int r = changed_or(cat_run(&image), -ESTALE);
+    int r = cat_changed_or(cat_run(&image), -ESTALE);
     if (r < 0)
         return r;
 
@@ -265,7 +277,7 @@ static int checkpoint(struct cat_connection *k, int64_t id, const void *bits, si
     cat_query_start(&map, k, "UPDATE maps SET bits = ?2 WHERE id = ?1");
     cat_bind_int(&map, id);
     cat_bind_blob(&map, bits, length);
-    return changed_or(cat_run(&map), -EBADMSG);
+    return cat_changed_or(cat_run(&map), -EBADMSG);
 }
 
 int catalogue_checkpoint(struct catalogue *c, int64_t row, const void *bits, size_t length, uint64_t bytes,
@@ -300,7 +312,7 @@ static int complete(struct cat_connection *k, int64_t id, enum image_state from,
     cat_bind_int(&q, now);
     cat_bind_text(&q, text);
     cat_bind_int(&q, from);
-    int r = changed_or(cat_run(&q), -ESTALE);
+    int r = cat_changed_or(cat_run(&q), -ESTALE);
     if (r >= 0)
         r = cat_run_int(k, "DELETE FROM queue WHERE name = (SELECT name FROM images WHERE id = ?1)", id);
     if (r >= 0)
@@ -332,21 +344,27 @@ int catalogue_adopt(struct catalogue *c, int64_t row, const char *tag, const str
     return complete_from(c, row, IMAGE_KNOWN, tag, digest, now);
 }
 
-static int retire(struct cat_connection *k, int64_t id, bool keep_known, int64_t now, int64_t *ret_new)
+/* Of another version nothing is known; but it is later than this one, see renew(). */
+static int forget_version(struct cat_connection *k, int64_t old, int64_t fresh)
 {
-    if (keep_known)
-        return insert_successor(k, id, now, ret_new);
-    return changed_or(cat_run_int(k, "UPDATE images SET state = 3 WHERE id = ?1 AND state < 3", id), -ESTALE);
+    return cat_run_int2(k, "UPDATE images SET size = -1, etag = '', modified = '', digest = '', disk_format = '', described = 0, endpoint = 0,"
+                           " (created, pinned) = (SELECT created, pinned FROM images WHERE id = ?2) WHERE id = ?1", fresh, old);
 }
 
-int catalogue_retire(struct catalogue *c, int64_t row, bool keep_known, int64_t now, int64_t *ret_new)
+static int retire(struct cat_connection *k, int64_t id, bool same_version, int64_t now, int64_t *ret_new)
+{
+    int r = insert_successor(k, id, now, ret_new);
+    return r < 0 || same_version ? r : forget_version(k, id, *ret_new);
+}
+
+int catalogue_retire(struct catalogue *c, int64_t row, bool same_version, int64_t now, int64_t *ret_new)
 {
     struct cat_connection *k;
     int r = cat_write_begin(c, &k);
     if (r < 0)
         return r;
     int64_t fresh = 0;
-    r = cat_write_end(c, retire(k, row, keep_known, now, &fresh));
+    r = cat_write_end(c, retire(k, row, same_version, now, &fresh));
     if (r < 0)
         return r;
     if (ret_new)
@@ -385,80 +403,4 @@ int catalogue_forget(struct catalogue *c, int64_t row)
         return r;
     r = cat_write_end(c, cat_run_int(k, "DELETE FROM images WHERE id = ?1", row));
     return r < 0 ? r : 0;
-}
-
-/* ---- single columns */
-
-/* One statement on one row, in a transaction of its own. */
-static int change(struct catalogue *c, const char *sql, int64_t id, int64_t value, int otherwise)
-{
-    struct cat_connection *k;
-    int r = cat_write_begin(c, &k);
-    if (r < 0)
-        return r;
-    return cat_write_end(c, changed_or(cat_run_int2(k, sql, id, value), otherwise));
-}
-
-static int change_text(struct catalogue *c, const char *sql, int64_t id, const char *value, int otherwise)
-{
-    struct cat_connection *k;
-    int r = cat_write_begin(c, &k);
-    if (r < 0)
-        return r;
-    struct cat_query q;
-    cat_query_start(&q, k, sql);
-    cat_bind_int(&q, id);
-    cat_bind_text(&q, value);
-    r = changed_or(cat_run(&q), otherwise);
-    cat_query_end(&q);
-    return cat_write_end(c, r);
-}
-
-int catalogue_reset(struct catalogue *c, int64_t row, enum image_state from)
-{
-    return change(c, "UPDATE images SET state = 0, bytes = 0, last_modified = created, tag = '' WHERE id = ?1 AND state <= ?2",
-                  row, from, -ESTALE);
-}
-
-int catalogue_reset_unpinned(struct catalogue *c, int64_t row)
-{
-    return change(c, "UPDATE images SET state = 0, bytes = 0, last_modified = created, tag = ''"
-                     " WHERE id = ?1 AND state = ?2 AND pinned = 0", row, IMAGE_PARTIAL, -ESTALE);
-}
-
-int catalogue_set_error(struct catalogue *c, int64_t row, const char *error)
-{
-    char text[IMAGE_ERROR_MAX + 1];
-    cat_copy_text(text, sizeof text, error);
-    return change_text(c, "UPDATE images SET error = ?2 WHERE id = ?1", row, text, -ENOENT);
-}
-
-int catalogue_set_pinned(struct catalogue *c, int64_t row, bool pinned)
-{
-    return change(c, "UPDATE images SET pinned = ?2 WHERE id = ?1", row, pinned, -ENOENT);
-}
-
-int catalogue_set_digest(struct catalogue *c, int64_t row, const struct digest *digest)
-{
-    char text[CAT_DIGEST_TEXT];
-    cat_digest_text(digest, text);
-    return change_text(c, "UPDATE images SET digest = ?2 WHERE id = ?1", row, text, -ENOENT);
-}
-
-int catalogue_set_history(struct catalogue *c, int64_t row, uint64_t hits, int64_t last_accessed,
-                          int64_t last_modified)
-{
-    struct cat_connection *k;
-    int r = cat_write_begin(c, &k);
-    if (r < 0)
-        return r;
-    struct cat_query q;
-    cat_query_start(&q, k, "UPDATE images SET hits = ?2, last_accessed = ?3, last_modified = ?4 WHERE id = ?1");
-    cat_bind_int(&q, row);
-    cat_bind_int(&q, (int64_t)hits);
-    cat_bind_int(&q, last_accessed);
-    cat_bind_int(&q, last_modified);
-    r = changed_or(cat_run(&q), -ENOENT);
-    cat_query_end(&q);
-    return cat_write_end(c, r);
 }

@@ -13,5 +13,6 @@
 int cat_image_row(struct cat_query *q, struct image_row *ret); /* the current row; -EBADMSG: not one we wrote */
 int cat_image_find(struct cat_connection *k, const char *name, struct image_row *ret); /* live; -ENOENT */
 int cat_image_get(struct cat_connection *k, int64_t id, struct image_row *ret);        /* -ENOENT */
+int cat_changed_or(int r, int otherwise); /* of a statement that changed R rows: 0, or OTHERWISE when none was; R when it failed */
 
 #endif

@@ -34,11 +34,11 @@ static void check_complete_row(struct engine *e, const struct image_row *row)
     int r = check_place(e, STORE_COMPLETE, row);
     if (r == -ENOENT) {
         log_warning("%s: its file is gone from the cache directory; it will be fetched again", row->name);
-        catalogue_reset(e->catalogue, row->row, IMAGE_COMPLETE);
+        catalogue_reset_file(e->catalogue, row);
     } else if (r == -EBADMSG) {
         engine_quarantine(e, row->name, "the size of its file in the cache directory is wrong");
     } else if (r == -ESTALE) { /* another version's: looked at as any file without a row */
-        catalogue_reset(e->catalogue, row->row, IMAGE_COMPLETE);
+        catalogue_reset_file(e->catalogue, row);
     }
 }
 
@@ -48,7 +48,7 @@ static void check_partial_row(struct engine *e, const struct image_row *row)
     int r = check_place(e, STORE_PARTIAL, row);
     if (r == -ENOENT) {
         /* Published, but killed before the commit: adopted like any file without a row. */
-        catalogue_reset(e->catalogue, row->row, IMAGE_PARTIAL);
+        catalogue_reset_file(e->catalogue, row);
     } else if ((r == -EBADMSG || r == -ESTALE || row->bytes == row->meta.size) && image_load(e, row->row, &image) == 0) {
         fetch_visit(image); /* all of it is here: verify and publish */
         image_put(image);

@@ -97,7 +97,8 @@ void engine_put(struct image *image);
 void engine_close(struct engine *e, int64_t row);
 
 bool image_is_complete(struct image *image);
-bool image_is_known(struct image *image); /* nothing of it is here, nor on its way */
+/* Nothing of it is here, or nobody has read any of it since that was so: what the kernel has of it may be of before. */
+bool image_is_fresh(struct image *image);
 const char *image_name(const struct image *image);
 
 /*

@@ -84,12 +84,13 @@ const char *image_name(const struct image *image)
     return image->name;
 }
 
-bool image_is_known(struct image *image)
+bool image_is_fresh(struct image *image)
 {
     pthread_mutex_lock(&image->lock);
-    bool known = image->state == IMAGE_KNOWN;
+    bool begun = image->state == IMAGE_PARTIAL && image->asked == 0 && !image->shown_elsewhere;
+    bool fresh = image->state == IMAGE_KNOWN || begun;
     pthread_mutex_unlock(&image->lock);
-    return known;
+    return fresh;
 }
 
 bool image_is_complete(struct image *image)

@@ -201,6 +201,7 @@ struct lookup {
 /* The first bytes that came with a look-up, until the image is read or others push them out. */
 struct probe {
     int64_t row;
+    struct image_meta meta; /* what they are of */
     unsigned char *bytes;
     size_t length;
     uint64_t used;
@@ -455,8 +456,10 @@ int auth_now(struct engine *e); /* another thread; waits for the fetch thread: 0
 
 /* ---- lookup/probes.c */
 
-void probe_keep(struct engine *e, int64_t row, unsigned char *bytes, size_t length); /* takes BYTES */
-unsigned char *probe_take(struct engine *e, int64_t row, size_t *ret_length);        /* free() it; NULL */
+/* The first LENGTH bytes of what META, as the catalogue has it for ROW, is said of; takes BYTES. */
+void probe_keep(struct engine *e, int64_t row, const struct image_meta *meta, unsigned char *bytes, size_t length);
+/* Those of an image of which META is said; free() it. NULL: there are none, or of what may be another version. */
+unsigned char *probe_take(struct engine *e, int64_t row, const struct image_meta *meta, size_t *ret_length);
 void probe_free_all(struct engine *e);
 
 /* ---- turns.c: which look-up is made next; on the fetch thread */

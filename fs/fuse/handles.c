@@ -82,7 +82,7 @@ int handles_open(struct handles *h, struct opening *o)
         handles_close(h, o->row, o->handle);
         return r;
     }
-    o->fresh = image_is_known(image);
+    o->fresh = image_is_fresh(image);
     if (!o->uncounted)
         engine_count_open(h->engine, o->row, o->hit);
     engine_put(image);

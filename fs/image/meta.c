@@ -58,6 +58,22 @@ bool image_meta_same_version(const struct image_meta *a, const struct image_meta
     return true;
 }
 
+bool image_meta_is_evident(const struct image_meta *known, const struct image_meta *told)
+{
+    if (!image_meta_same_version(known, told))
+        return false;
+    if (told->id_is_version)
+        return true;
+    bool etags = known->etag[0] != '\0' && told->etag[0] != '\0';
+    if (known->endpoint != told->endpoint)
+        return etags && image_meta_strong_etag(known) && image_meta_strong_etag(told) && image_meta_same_etag(known, told);
+    if (etags)
+        return image_meta_same_etag(known, told);
+    if (known->modified[0] != '\0' && told->modified[0] != '\0')
+        return strcmp(known->modified, told->modified) == 0;
+    return image_meta_is_bare(known) && image_meta_is_bare(told);
+}
+
 int64_t image_meta_date(const struct image_meta *meta)
 {
     /* RFC 9110, 5.6.7: as it is written today, and the two older ways. */

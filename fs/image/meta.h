@@ -24,6 +24,7 @@ struct image_meta {
     struct digest digest; /* DIGEST_NONE: not known (yet) */
     char title[256];     /* a name for people (Glance); "": none. Truncated at a character. */
     char disk_format[32]; /* "qcow2", "raw", …; "": not known */
+    bool id_is_version;   /* who tells it promises that the bytes of an id never change; not kept in the catalogue */
 };
 
 /* One image of a listing. */
@@ -38,6 +39,13 @@ struct listed_image {
  * etag and modified: from the same endpoint) decides; with nothing to compare, yes.
  */
 bool image_meta_same_version(const struct image_meta *a, const struct image_meta *b);
+
+/*
+ * Is it known, too, that bytes of which KNOWN was said are those of TOLD? An id that is a version says so; else a validator of one kind that both
+ * have (etag, else date, from one endpoint; strong etags also from two). A digest does not: it may have been published for other bytes than were
+ * read. Where one endpoint never tells either, nothing can be known, and it counts.
+ */
+bool image_meta_is_evident(const struct image_meta *known, const struct image_meta *told);
 
 /* The date of META's version, in nanoseconds since 1970, from its Last-Modified. 0: none is told, or none that a clock could show. */
 int64_t image_meta_date(const struct image_meta *meta);

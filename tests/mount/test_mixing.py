@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import threading
 
 import pytest
 
@@ -339,3 +340,58 @@ def test_an_answer_with_another_digest(cache, origin, kept):
         origin.fault("image", headers=digest_of(NEW))
         assert one_version(f.fileno(), (OLD,), 16 * MIB)[1]
     readable_again(cache, NEW)
+
+
+# ---- looked up at another endpoint
+
+def test_a_look_up_that_ends_after_the_image_was_opened(cache, two):
+    """What it brought of the other endpoint's version is not put in front of what the handle is of."""
+    first, second = two
+    first.put("image", OLD, etag='"a"')
+    second.put("image", NEW, etag='"b"')
+    held = second.fault("image", hold_head=True, times=1)
+    cache.configure(first.config(url=f"{first.url} {second.url}", retries=2, retry_delay=10), list_ttl=0, fetch_policy="demand").mount()
+    path = os.open(cache.image("image"), os.O_PATH)  # looked up at the first, and not open yet
+    refused = first.fault("image", status=503, times=1)
+
+    def look_up():
+        while not held.taken:  # the kernel has the name for a second
+            error_of(os.stat, cache.image("image"))
+    again = threading.Thread(target=look_up)
+    again.start()
+    try:
+        wait_until(lambda: held.waiting, what="the second look-up to reach the second endpoint")
+        fd = os.open(f"/proc/self/fd/{path}", os.O_RDONLY)  # as the kernel has it, without a look-up
+        held.release()
+        again.join()
+        assert refused.taken == 1
+        one_version(fd)
+        os.close(fd)
+    finally:
+        held.taken = 1
+        held.release()
+        again.join()
+        os.close(path)
+    readable_again(cache, cache.read("image"))
+
+
+@pytest.mark.parametrize("validators, same_inode", [
+    (({}, {}), True), ((dict(etag='"a"'), dict(etag='"b"')), False), ((dict(etag='W/"a"'), dict(etag='W/"a"')), False),
+    ((dict(etag=""), dict(etag="")), False), ((BARE, BARE), False), (({}, BARE), False), ((BARE, {}), False),
+], ids=["equal etags", "etags of their own", "weak etags", "dates", "nothing", "an etag, then nothing", "nothing, then an etag"])
+def test_looked_up_at_another_endpoint(cache, two, validators, same_inode):
+    """An inode is of one version, and the kernel may have pages of it: it stays where the answer says that it is that version."""
+    for server, told in zip(two, validators):
+        server.put("image", OLD, **told)
+    first, second = two
+    cache.configure(first.config(url=f"{first.url} {second.url}", retries=0), list_ttl=0, revalidate="never",
+                    image_cache_max_size="1M").mount()
+    before = os.stat(cache.image("image")).st_ino
+    same(cache.read("image"), OLD)
+    first.stop()
+
+    def looked_up():
+        found = os.stat(cache.image("image")).st_ino
+        return second.requests("image") and found
+    assert (wait_until(looked_up, what="a look-up at the second endpoint") == before) == same_inode
+    same(cache.read("image"), OLD)

@@ -249,3 +249,21 @@ def test_the_catalogue_agrees(cache, origin):
     db = sqlite3.connect(f"file:{cache.dir}/.catalogue.db?mode=ro", uri=True)
     assert db.execute("SELECT count(*) FROM images WHERE name = 'x' AND state < 3").fetchone() == (1,)
     db.close()
+
+
+def test_the_times_of_versions_that_follow_at_once(cache, origin):
+    """They change while they are fetched: a web server over the mount tells versions apart by the second."""
+    old, new = blob(4 * MIB, 1), blob(4 * MIB, 2)
+    names = [f"x{n}" for n in range(5)]
+    for name in names:
+        origin.put(name, old, modified="")
+    cache.configure(origin.config(retries=0), list_ttl=0, fetch_policy="demand", read_ahead_max="0").mount()
+    for name in names:
+        with open(cache.image(name), "rb", buffering=0) as f:
+            same(os.pread(f.fileno(), 4096, 0), old[:4096])
+            before = os.fstat(f.fileno()).st_mtime
+            origin.put(name, new, modified="")
+            assert error_of(os.pread, f.fileno(), 4096, 3 * MIB) == errno.EIO
+        wait_until(lambda: error_of(cache.read, name, 4096) == 0, what="the next version")
+        same(cache.read(name), new)
+        assert int(os.stat(cache.image(name)).st_mtime) > int(before)

@@ -48,6 +48,43 @@ static void nothing_to_compare_is_the_same(void **state)
     assert_true(same(&a, &b));
 }
 
+static bool evident(const struct image_meta *known, const char *etag, const char *modified, unsigned endpoint)
+{
+    struct image_meta told = {.size = known->size, .endpoint = endpoint};
+    snprintf(told.etag, sizeof(told.etag), "%s", etag);
+    snprintf(told.modified, sizeof(told.modified), "%s", modified);
+    return image_meta_is_evident(known, &told);
+}
+
+static void same_without_evidence(void **state)
+{
+    const struct image_meta strong = {.size = 5, .etag = "\"x\"", .modified = "Mon"}, weak = {.size = 5, .etag = "W/\"x\""};
+    const struct image_meta dated = {.size = 5, .modified = "Mon"}, bare = {.size = 5};
+    (void)state;
+    assert_true(evident(&strong, "\"x\"", "", 0) && evident(&strong, "\"x\"", "", 1) && evident(&strong, "W/\"x\"", "", 0));
+    assert_false(evident(&strong, "\"y\"", "Mon", 0) || evident(&strong, "\"y\"", "Mon", 1) || evident(&strong, "W/\"x\"", "Mon", 1));
+    assert_true(evident(&strong, "", "Mon", 0) && evident(&weak, "\"x\"", "", 0));
+    assert_false(evident(&strong, "", "", 0) || evident(&strong, "", "Mon", 1) || evident(&weak, "W/\"x\"", "", 1));
+    assert_true(evident(&dated, "", "Mon", 0));
+    assert_false(evident(&dated, "", "Mon", 1) || evident(&dated, "", "Tue", 0) || evident(&dated, "\"x\"", "", 0));
+    assert_true(evident(&bare, "", "", 0));
+    assert_false(evident(&bare, "", "", 1) || evident(&bare, "\"x\"", "", 1) || evident(&bare, "\"x\"", "", 0));
+}
+
+static void a_digest_is_no_evidence_and_an_id_is(void **state)
+{
+    struct image_meta a = {.size = 5, .etag = "\"x\""}, b = {.size = 5, .etag = "\"y\"", .endpoint = 1};
+    (void)state;
+    set_digest(&a, DIGEST_SHA256, sha256_a);
+    set_digest(&b, DIGEST_SHA256, sha256_a);
+    assert_true(same(&a, &b));
+    assert_false(image_meta_is_evident(&a, &b));
+    b.id_is_version = true;
+    assert_true(image_meta_is_evident(&a, &b));
+    set_digest(&b, DIGEST_SHA256, sha256_b);
+    assert_false(image_meta_is_evident(&a, &b));
+}
+
 static void digest_goes_before_etag(void **state)
 {
     struct image_meta a = {.size = 5, .etag = "\"x\""}, b = {.size = 5, .etag = "\"y\""};
@@ -141,6 +178,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(size_decides_first),
         cmocka_unit_test(nothing_to_compare_is_the_same),
+        cmocka_unit_test(same_without_evidence),
+        cmocka_unit_test(a_digest_is_no_evidence_and_an_id_is),
         cmocka_unit_test(digest_goes_before_etag),
         cmocka_unit_test(digests_of_other_algorithms_say_nothing),
         cmocka_unit_test(etag_goes_before_modified),

@@ -120,7 +120,7 @@ int glance_image(const json_t *image, struct image_meta *ret)
         return -ENOENT;
     if (!json_is_integer(size) || json_integer_value(size) < 0)
         return -EPROTO;
-    struct image_meta meta = { .size = (uint64_t) json_integer_value(size), .digest = digest_of(image) };
+    struct image_meta meta = { .size = (uint64_t) json_integer_value(size), .digest = digest_of(image), .id_is_version = true };
     copy_text(json_object_get(image, "name"), meta.title, sizeof(meta.title));
     copy_text(json_object_get(image, "disk_format"), meta.disk_format, sizeof(meta.disk_format));
     *ret = meta;

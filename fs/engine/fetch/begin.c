@@ -45,7 +45,7 @@ static void began(void *context)
 static void write_probe(struct image *image, int fd, struct chunkmap *map)
 {
     size_t length;
-    unsigned char *bytes = probe_take(image->engine, image->row, &length);
+    unsigned char *bytes = probe_take(image->engine, image->row, &image->meta, &length);
     if (bytes == NULL)
         return;
     uint64_t chunk = chunkmap_chunk_size(map), size = image->meta.size;
@@ -76,7 +76,7 @@ static int make_file(struct image *image, uint64_t first)
         image_file_put(file);
         return -ENOMEM;
     }
-    if (!image->unproven) /* the one stream brings them, too, and may have to go straight through */
+    if (!image->unproven && image->version_known) /* the one stream brings them, too, and may have to go straight through */
         write_probe(image, fd, map);
     struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
     pthread_mutex_lock(&image->lock);

@@ -93,6 +93,10 @@ int image_load(struct engine *e, int64_t row, struct image **ret)
         int error = catalogue_get(e->catalogue, row, &r);
         if (error == 0)
             error = image_new(e, &r, &image);
+        if (error == -EAGAIN) {
+            image = image_find(e, row);
+            continue;
+        }
         if (error < 0)
             return error == -ENOENT ? -ESTALE : error;
         image = enter(e, image, retirements);

@@ -59,24 +59,28 @@ static int load_partial(struct engine *e, const struct image_row *row, struct im
     free(bits);
     if (r == 0)
         r = image_check_file(*ret_fd, row);
-    if (r < 0)
+    if (r < 0) {
         close(*ret_fd);
+        chunkmap_free(image->map); /* it would say that bytes are here */
+        image->map = NULL;
+    }
     return r;
 }
 
 /* Nobody can say that what is here and what would come are of one version. Whoever has some of it gets an error with the next. */
 static int begin_anew(struct engine *e, struct image_row *row, struct image *image)
 {
-    int r = catalogue_reset(e->catalogue, row->row, row->state);
+    int r = catalogue_reset_file(e->catalogue, row);
     if (r < 0)
-        return r;
+        return r == -ESTALE ? -EAGAIN : r;
     row->state = IMAGE_KNOWN;
     image->shown_elsewhere = ledger_handles(e->ledger, row->row) > 0;
     log_info("%s: the backend does not tell its versions apart; what is here of it cannot be gone on with", row->name);
     return 0;
 }
 
-/* Opens what the row says is here. What the row says but the disk does not have makes the image known again. */
+/* Opens what the row says is here. What the row says but the disk does not have makes the image known again. -EAGAIN: another has found that,
+ * too, and the row has another file by now. */
 static int load_file(struct engine *e, struct image_row *row, struct image *image)
 {
     int fd = -1, r = 0;
@@ -103,9 +107,9 @@ static int load_file(struct engine *e, struct image_row *row, struct image *imag
     }
     if ((r == -ENOENT || r == -EBADMSG || r == -ESTALE) && row->state != IMAGE_RETIRED) {
         log_warning("%s: its file or chunk map is gone, cut short, damaged or another's; it will be fetched again", row->name);
-        r = catalogue_reset(e->catalogue, row->row, row->state);
+        r = catalogue_reset_file(e->catalogue, row);
         row->state = IMAGE_KNOWN; /* also if the catalogue could not be told: it is told before it gets another file */
-        return r == -ESTALE ? r : 0;
+        return r == -ESTALE ? -EAGAIN : 0;
     }
     if (r == -ENOMEM || r == -EMFILE || r == -ENFILE || (r < 0 && row->state == IMAGE_RETIRED))
         return r;

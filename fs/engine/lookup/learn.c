@@ -62,7 +62,7 @@ int learn_found(struct lookup *l)
     confirm(e, row.row);
     bool worth = l->probe == PROBE_BYTES && l->length > 0 && !l->again;
     if (row.state == IMAGE_KNOWN && e->ops->describe_has_bytes && worth && row.meta.size > 0) {
-        probe_keep(e, row.row, l->body, l->length);
+        probe_keep(e, row.row, &row.meta, l->body, l->length);
         l->body = NULL;
     }
     return 0;
