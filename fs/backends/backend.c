@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "backends/head_digest.h"
 int backend_status_error(int status)
@@ -109,6 +110,16 @@ static bool is_other_size(const struct image_meta *meta, uint64_t size)
     return size != TRANSFER_LENGTH_UNKNOWN && meta->size != IMAGE_SIZE_UNKNOWN && size != meta->size;
 }
 
+/*
+ * An encoding is never asked for. One that is made on the way is of no length that is known before, and its bytes are not the image's; a file that
+ * is stored encoded has one, and is compared with what was said of it.
+ */
+static bool is_encoded_on_the_way(const struct transfer_head *head)
+{
+    const char *encoding = transfer_head_get(head, "Content-Encoding");
+    return encoding && strcasecmp(encoding, "identity") != 0 && head->length == TRANSFER_LENGTH_UNKNOWN;
+}
+
 int backend_check_bytes(const struct transfer_head *head, const struct image_meta *meta, uint64_t first, uint64_t *ret_offset)
 {
     /* The bytes asked for were there: a server that has none of them has another version, whether it tells its size or
@@ -122,11 +133,15 @@ int backend_check_bytes(const struct transfer_head *head, const struct image_met
     uint64_t size = head->status == 200 ? head->length : head->ranged ? head->total : TRANSFER_LENGTH_UNKNOWN;
     if (is_other_size(meta, size))
         return -ESTALE;
+    if (is_encoded_on_the_way(head))
+        return -EPROTO;
     if (head->status == 200) {
         *ret_offset = 0;
         return 0;
     }
     if (!head->ranged || head->first != first || head->first > head->last)
+        return -EPROTO;
+    if (head->length != TRANSFER_LENGTH_UNKNOWN && head->length != head->last - head->first + 1) /* it is not the part that it says it is */
         return -EPROTO;
     *ret_offset = first;
     return 0;

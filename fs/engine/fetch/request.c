@@ -252,6 +252,9 @@ static void on_done(void *context, int error, const struct transfer_result *resu
         snprintf(range->why, sizeof(range->why), "an answer without the bytes that were asked for");
         error = -EPROTO;
     }
+    /* All that was asked for came, and what went wrong after that is of no matter: nothing is left to ask for. */
+    if ((error == -EPROTO || error == -ECONNRESET || error == -EAGAIN || error == -ETIMEDOUT) && flushed == 0 && range->pos == range->end)
+        error = 0;
     bool broke_off = range->pos < range->end && error != -ECANCELED && error != -ESTALE && error != -ENOTSUP;
     if (broke_off && !version_may_go_on(image)) {
         snprintf(range->why, sizeof(range->why), "it broke off, and the backend does not say which version it sends");
