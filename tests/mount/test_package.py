@@ -120,6 +120,7 @@ def test_installed_upgraded_and_purged(machine, packages):
     try:
         first = reader.stdout.read(1000)
         machine.start("glance-cache-api")
+        machine.systemctl("enable", "--quiet", "glance-cache-fs", "glance-cache-api", "glance-cache-pruner.timer")
         wait_until(lambda: machine.run("ls", f"{MNT}/cached").stdout.split() == ["a.img"])
         assert machine.run("stat", "-c", "%U %a", "/var/lib/glance/image-cache").stdout.split() == ["glance", "750"]
         keeper = machine.show("glance-cache-fs", "MainPID")
@@ -136,7 +137,10 @@ def test_installed_upgraded_and_purged(machine, packages):
         reader.wait()
     machine.run("dpkg", "--purge", "glance-cache-api", "glance-cache-fs")
     assert mounted(machine) == 0
-    left = machine.run("find", "/etc/glance-cache", "/etc/default/glance-cache", "/usr/bin/glance-cache-fs", "/srv/glance", check=False).stdout.split()
+    left = machine.run("find", "/etc/glance-cache", "/etc/default/glance-cache", "/usr/bin/glance-cache-fs", "/srv/glance",
+                       "/etc/systemd/system/multi-user.target.wants/glance-cache-fs.service",
+                       "/etc/systemd/system/multi-user.target.wants/glance-cache-api.service",
+                       "/etc/systemd/system/timers.target.wants/glance-cache-pruner.timer", check=False).stdout.split()
     assert left == []
     assert "a.img" in machine.run("ls", "/var/lib/glance/image-cache").stdout.split()
 
