@@ -83,6 +83,7 @@ static int make_file(struct image *image, uint64_t first)
     image_file_put(image->file);
     image->file = file;
     image->map = map;
+    image->outlook = 0; /* of another map, maybe at the same address */
     image->state = IMAGE_PARTIAL;
     image->shown = chunkmap_present(map);
     image_track_locked(image);
