@@ -31,11 +31,13 @@ class Calls:
 
     def __init__(self, connection):
         self.connection, self.handles, self.running = connection, {}, None
+        self.sizes = {}  # as they were opened: fstat(2) asks about the name's row, which may be another version's by now
 
     def open(self, handle, path, direct=False):
         self.close(handle)
         self.handles[handle] = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_DIRECT if direct else 0))
-        return {"size": os.fstat(self.handles[handle]).st_size}, b""
+        self.sizes[handle] = os.fstat(self.handles[handle]).st_size
+        return {"size": self.sizes[handle]}, b""
 
     def close(self, handle):
         fd = self.handles.pop(handle, None)
@@ -93,7 +95,7 @@ class Calls:
 
     def islands(self, handle, step):
         """What can be read of the whole, in pieces of STEP bytes."""
-        size, pieces, parts = os.fstat(self.handles[handle]).st_size, [], []
+        size, pieces, parts = self.sizes[handle], [], []
         for offset in range(0, size, step):
             try:
                 part = os.pread(self.handles[handle], step, offset)
@@ -105,7 +107,7 @@ class Calls:
 
     def map(self, handle, offset, length):
         """By mmap(2). What cannot be had is SIGBUS: the reader ends by it."""
-        size = os.fstat(self.handles[handle]).st_size
+        size = self.sizes[handle]
         offset -= offset % mmap.ALLOCATIONGRANULARITY
         length = min(length, size - offset)
         if length <= 0:
