@@ -177,6 +177,13 @@ def test_request_headers(api, glance):
     assert got["Host"] == f"127.0.0.1:{glance.port}"
 
 
+def test_no_header_is_made_up(api, glance):
+    """Glance tells errors as a page where an Accept asks for anything."""
+    assert api.get("/v2/tasks").status == 200
+    (_, _, got, _, _), = glance.seen
+    assert {n.lower() for n in got} == {"host", "x-openstack-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}
+
+
 def test_forwarded_by_a_trusted_proxy(folder, make_api, glance):
     folder.mount()
     api = make_api(folder, upstream=glance.url + "/v2/", trusted_proxies="127.0.0.1")

@@ -134,14 +134,14 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 
 int exchange_add_header(struct exchange *x, const char *name, const char *value)
 {
-    size_t size = strlen(name) + strlen(value) + 3;
+    size_t size = strlen(name) + (value != NULL ? strlen(value) : 0) + 3;
     char *line = malloc(size);
     if (line == NULL)
         return -ENOMEM;
-    if (value[0] != '\0')
+    if (value != NULL && value[0] != '\0')
         snprintf(line, size, "%s: %s", name, value);
     else
-        snprintf(line, size, "%s;", name); /* for libcurl, "name:" takes the header away */
+        snprintf(line, size, value == NULL ? "%s:" : "%s;", name);
     struct curl_slist *longer = curl_slist_append(x->headers, line);
     explicit_bzero(line, size);
     free(line);

@@ -68,10 +68,8 @@ static int add_headers(struct request *r, struct exchange *x)
         error = exchange_add_header(x, "X-Forwarded-Host", host + 3);
     if (error == 0 && list[0] != '\0')
         error = exchange_add_header(x, "X-Forwarded-For", list);
-    if (error == 0 && request_header(r, "User-Agent") == NULL)
-        error = exchange_add_header(x, "User-Agent", "glance-cache-api/" PACKAGE_VERSION);
     if (error == 0 && request_header(r, "Accept") == NULL)
-        error = exchange_add_header(x, "Accept", "*/*");
+        error = exchange_add_header(x, "Accept", NULL);
     return error;
 }
 

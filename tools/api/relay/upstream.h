@@ -36,7 +36,7 @@ struct exchange_request {
 
 /* U, and the texts of REQUEST, stay. 0, or -ENOMEM, -EMFILE. */
 int exchange_new(struct upstream *u, const struct exchange_request *request, struct exchange **ret);
-/* Before the first of the functions below: -ENOMEM. The texts are copied. */
+/* Before the first of the functions below: -ENOMEM. The texts are copied. A VALUE of NULL: the library adds none of its own. */
 int exchange_add_header(struct exchange *x, const char *name, const char *value);
 void exchange_free(struct exchange *x); /* one that is not over is cut; NULL is fine */
 
