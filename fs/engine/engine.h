@@ -80,7 +80,8 @@ int engine_revalidate_result(struct engine *e, int64_t row, int status);
 
 /* Is the listing fresh enough for `ls images/`? 0; or ENGINE_PARKED: woken when a listing ended (its status is for the log only). */
 int engine_list(struct engine *e, struct waiter *w);
-/* After the last entry of images/: 0, or why the listing may lack images that nobody ever saw (-EHOSTUNREACH, -EACCES). */
+/* After the last entry of images/: 0, or why the listing may lack images that nobody ever saw: -EACCES (refused), -EHOSTUNREACH (no answer),
+ * -EIO (an answer that is none), or what this machine lacks. */
 int engine_list_status(struct engine *e);
 
 /* ---- open images */

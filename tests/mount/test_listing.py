@@ -168,6 +168,29 @@ def test_broken_listings(cache, origin, what):
                what="the listing to be right")
 
 
+SAID = {
+    "401": (dict(status=401), errno.EACCES, ("401", "check the credentials")),
+    "500": (dict(status=500), errno.EIO, ("500", "the server's own log")),
+    "410": (dict(status=410), errno.EIO, ("410", "check the address")),
+    "nonsense": (dict(content=b'[{"name": "a", "type": "fi'), errno.EIO, ("cannot be understood", "check the address")),
+    "gone": (None, errno.EHOSTUNREACH, ("whether the server runs",)),
+}
+
+
+@pytest.mark.parametrize("what", SAID)
+def test_why_there_is_no_listing(cache, origin, what):
+    """The error tells a refusal from silence and from nonsense, the log what was asked, what came of it and what to do."""
+    fault, code, texts = SAID[what]
+    if fault is None:
+        origin.stop()
+    else:
+        origin.fault("", **fault)
+    cache.configure(origin.config(retries=0, retry_delay=10, stall_timeout=2)).mount()
+    assert name_of(error_of(cache.ls, "images")) == name_of(code)
+    warning = [line for line in cache.logged().splitlines() if "could not be listed" in line][0]
+    assert all(text in warning for text in ("/img/", *texts)), warning
+
+
 def s3_page(token):
     return (f"<?xml version='1.0'?><ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>"
             "<Contents><Key>a</Key><Size>5</Size></Contents></ListBucketResult>").encode()

@@ -235,10 +235,12 @@ def test_a_lost_catalogue_and_rotten_bytes(cache, origin):
     with open(os.path.join(cache.dir, "image"), "r+b") as f:
         f.seek(MIB)
         f.write(b"rotten")
+    hold = origin.fault("image", hold_from=MIB)  # with the whole image in its place, what was said of the rotten one goes
     cache.mount()
+    wait_until(lambda: cache.ls("invalid") == ["image"], what="the rotten file to be found")
+    hold.release()
     wait_until(lambda: error_of(cache.read, "image") == 0, what="the image to be readable")
     same(cache.read("image"), content)
-    assert cache.ls("invalid") == ["image"]
 
 
 def stuff(cache, rows):

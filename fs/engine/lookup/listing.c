@@ -170,18 +170,33 @@ static int read_pages(struct reading *r)
 
 enum { WHAT_MAX = 160 };
 
-/* What was asked, and what came of it. */
-static void describe(const struct reading *r, int error, char what[WHAT_MAX])
+/* How the question for a listing ended. */
+struct outcome {
+    uint64_t images;
+    unsigned endpoint;
+    char what[WHAT_MAX]; /* was asked, and what came of it */
+    const char *advice;
+    int error; /* for who looks into images/: -EACCES refused, -EHOSTUNREACH no answer, -EIO one that is none, or what this machine lacks */
+};
+
+static void judge(const struct reading *r, int error, struct outcome *ret)
 {
+    bool answered = r->status >= 200, local = transfer_error_is_local(error);
     if (r->status >= 400)
-        snprintf(what, WHAT_MAX, "asked for its listing, %s", r->refusal);
-    else if (r->status >= 200 && error == -EPROTO)
-        snprintf(what, WHAT_MAX, "its listing, answered %d, cannot be understood", r->status);
+        snprintf(ret->what, WHAT_MAX, "asked for its listing, %s", r->refusal);
+    else if (answered && error == -EPROTO)
+        snprintf(ret->what, WHAT_MAX, "its listing, answered %d, cannot be understood", r->status);
     else
-        snprintf(what, WHAT_MAX, "its listing could not be had: %s", error_text(error));
+        snprintf(ret->what, WHAT_MAX, "its listing could not be had: %s", error_text(error));
+    ret->advice = error == -EACCES                         ? "check the credentials, and whether their user may list"
+                  : local                                  ? "this machine is short of it"
+                  : !answered                              ? "check the address, and whether the server runs"
+                  : r->status >= 500 || r->status == 429   ? "the server's own log says why"
+                                                           : "check the address: is it that of the images?";
+    ret->error = error == -EACCES || local ? error : answered ? -EIO : -EHOSTUNREACH;
 }
 
-static int read_endpoint(struct engine *e, unsigned endpoint, uint64_t *ret_images, char what[WHAT_MAX])
+static int read_endpoint(struct engine *e, unsigned endpoint, struct outcome *ret)
 {
     struct reading *r = calloc(1, sizeof(*r));
     if (r == NULL)
@@ -199,25 +214,26 @@ static int read_endpoint(struct engine *e, unsigned endpoint, uint64_t *ret_imag
         error = write_batch(r);
     if (error == 0)
         error = catalogue_listing_end(e->catalogue, r->generation, clock_now());
-    describe(r, error, what);
-    *ret_images = r->images;
+    judge(r, error, ret);
+    ret->endpoint = endpoint;
+    ret->images = r->images;
     free(r);
     return error;
 }
 
-static int read_listing(struct engine *e, uint64_t *ret_images, char what[WHAT_MAX])
+static int read_listing(struct engine *e, struct outcome *ret)
 {
     unsigned n = e->ops->endpoints(e->backend), tried = 0;
     int error = -ENOTSUP;
     for (unsigned i = 0; i < n; i++) {
         unsigned endpoint = origin_choose(e, &tried);
-        error = read_endpoint(e, endpoint, ret_images, what);
+        error = read_endpoint(e, endpoint, ret);
         if (error == 0)
             origin_ok(e, endpoint);
         if (error == 0 || error == -ENOTSUP || error == -ECANCELED || error == -EACCES)
             return error;
         if (!transfer_error_is_local(error))
-            origin_failed(e, endpoint, what, 0);
+            origin_failed(e, endpoint, ret->what, 0);
     }
     return error;
 }
@@ -226,22 +242,22 @@ static void list(void *context)
 {
     struct engine *e = context;
     struct waiters all = TAILQ_HEAD_INITIALIZER(all);
-    uint64_t images = 0;
     int64_t began = clock_monotonic();
-    char what[WHAT_MAX] = "out of memory";
-    int error = read_listing(e, &images, what);
+    struct outcome outcome = {.what = "out of memory", .advice = "this machine is short of it", .error = -ENOMEM};
+    int error = read_listing(e, &outcome);
 
     if (error == 0)
-        log_debug("the backend lists %llu images, read in %.2f s", (unsigned long long)images,
+        log_debug("the backend lists %llu images, read in %.2f s", (unsigned long long)outcome.images,
                   (double)(clock_monotonic() - began) / (double)NS_PER_S);
     else if (error == -ENOTSUP)
         log_debug("the backend does not list its images; images/ shows those that were seen");
     else
-        log_warning("the backend's images could not be listed: %s; images/ shows those that were seen", what);
+        log_warning("the images of %s could not be listed: %s: %s; images/ shows those that were seen",
+                    e->ops->endpoint_name(e->backend, outcome.endpoint), outcome.what, outcome.advice);
 
     pthread_mutex_lock(&e->lock);
     e->listing = false;
-    e->list_status = error == -ENOTSUP ? 0 : error;
+    e->list_status = error == -ENOTSUP || error == 0 ? 0 : outcome.error;
     if (error == 0)
         e->listed_at = clock_now();
     else
@@ -290,5 +306,5 @@ int engine_list_status(struct engine *e)
     pthread_mutex_lock(&e->lock);
     int status = e->listed_at != 0 ? 0 : e->list_status;
     pthread_mutex_unlock(&e->lock);
-    return status == 0 || status == -EACCES ? status : -EHOSTUNREACH;
+    return status;
 }
