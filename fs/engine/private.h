@@ -62,6 +62,7 @@ struct range {
     uint64_t asked_pos; /* pos when it was asked last */
     struct writer writer;  /* gathers what came after pos and is not in the file yet; without a buffer when there were enough of them */
     int broken;            /* negative errno: gathered bytes could not be written, the request must end */
+    bool stream;        /* made as the one stream of an unproven image; others bring nothing any more */
     uint64_t skip;      /* bytes of the answer still to come that are here already (no Range support) */
     unsigned retry_after; /* seconds; the last answer's Retry-After */
     char why[96];       /* what is wrong with the answer, for the log; "" */

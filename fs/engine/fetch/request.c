@@ -18,6 +18,15 @@
 #include "base/log.h"
 #include "engine/fetch/request.h"
 
+/*
+ * Was RANGE made before its image came to be one stream? It is about to be stopped, and until then it brings nothing: what the stream is
+ * compared with is what was shown when it was decided, without a gap.
+ */
+static bool is_past(const struct range *range)
+{
+    return range->image->unproven && !range->stream;
+}
+
 /* ---- the answer's head */
 
 /* The server has no Range support: one stream from the start serves everybody. */
@@ -76,6 +85,8 @@ static int on_head(void *context, const struct transfer_head *head)
     struct range *range = context;
     uint64_t offset = 0;
 
+    if (is_past(range))
+        return -ENOTSUP;
     range->first_at = clock_monotonic();
     note_wait(range->image, range->first_at - range->asked_at);
     range->retry_after = head->retry_after;
@@ -170,6 +181,8 @@ static int note_broken(struct range *range, int r)
 /* Writes the first LENGTH of the gathered bytes. */
 static int flush(struct range *range, size_t length)
 {
+    if (is_past(range))
+        return 0;
     return note_broken(range, writer_flush(&range->writer, range->pos, range->end, length));
 }
 
@@ -193,6 +206,8 @@ static int on_data(void *context, const struct transfer_head *head, const void *
     struct range *range = context;
     const unsigned char *bytes = data;
 
+    if (is_past(range))
+        return -ENOTSUP;
     if (range->broken < 0) /* what follows would not lie where it belongs */
         return range->broken;
     if (range->skip > 0) {

@@ -187,6 +187,7 @@ void version_place_locked(struct range *range)
     struct image *image = range->image;
     if (!image->unproven)
         return;
+    range->stream = true;
     range->start = chunkmap_prefix(image->map);
     range->pos = image->shown > range->start ? image->shown : range->start;
 }
