@@ -59,7 +59,7 @@ def test_a_loop_of_calls_is_named(tmp_path, last, returns, says):
         source = tmp_path / "fs" / folder / f"{name}.c"
         source.write_text(f"extern int {calls}(void);\nint {name}(void);\nint {name}(void) {{ return {calls}(); }}\n")
         subprocess.run(["cc", "-c", "-o", str(source)[:-2] + ".o", str(source)], check=True)
-    done = subprocess.run([os.path.join(TOP, "tests", "circles"), str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run([os.path.join(TOP, "tests", "circles"), str(tmp_path), str(tmp_path)], capture_output=True, text=True, check=False)
     text = "\n".join(line for line in done.stdout.splitlines() if "take it off the list" not in line)
     assert all(word in text for word in says), done.stdout
     assert ("stands in a loop" in text) == bool(returns)
