@@ -210,11 +210,14 @@ def test_a_catalogue_of_before(cache, origin):
     db.close()
     for path in ("whole", "incomplete/image"):
         os.removexattr(os.path.join(cache.dir, path), "user.glance-cache-fs.tag")
-    before = origin.sent()
+    origin.settle()
+    before = len(origin.requests())
     cache.mount()
     wait_until(lambda: not cache.status()["adopting"], what="the cache directory to be looked at")
     assert cache.ls("cached") == ["whole"]
     same(cache.read("whole"), whole)
     same(cache.read("image", 4 * MIB, 8 * MIB), CONTENT[8 * MIB:12 * MIB])
-    assert origin.sent() == before
+    # the kernel may read on behind what it was asked for, and documents of digests are asked for by each worker
+    fetched = [r for r in origin.requests()[before:] if r.name in ("whole", "image") and r.sent > 0]
+    assert [r for r in fetched if r.name == "whole" or r.range is None or r.range[0] < 12 * MIB] == []
     same(cache.read("image"), CONTENT)
