@@ -65,12 +65,12 @@ static int newest_access(struct catalogue *c, int64_t *ret)
     return r < 0 ? r : 0;
 }
 
-int catalogue_end_future(struct catalogue *c, int64_t now)
+int catalogue_end_future(struct catalogue *c, int64_t now, int64_t latest)
 {
     struct cat_connection *k;
     int64_t newest;
     int r = newest_access(c, &newest);
-    if (r < 0 || newest <= now)
+    if (r < 0 || newest <= latest)
         return r;
     r = cat_write_begin(c, &k);
     if (r < 0)
@@ -79,7 +79,7 @@ int catalogue_end_future(struct catalogue *c, int64_t now)
     cat_query_start(&q, k, "UPDATE images INDEXED BY images_lru SET last_accessed = max(0, last_accessed - ?1)"
                            " WHERE state = 2 AND pinned = 0 AND last_accessed > ?2");
     cat_bind_int(&q, newest - now);
-    cat_bind_int(&q, now);
+    cat_bind_int(&q, latest);
     r = cat_run(&q);
     cat_query_end(&q);
     r = cat_write_end(c, r);

@@ -155,9 +155,9 @@ struct catalogue_touch { int64_t row; uint64_t hits; int64_t accessed; };
  * have the new time. Reads all complete rows.
  */
 int catalogue_shift_accessed(struct catalogue *c, int64_t step, int64_t after, int64_t now);
-/* Rows that were read at a time still to come, as the clock was set back since: the newest is of NOW then, the others as much older as they
- * were. One search of an index where there are none. */
-int catalogue_end_future(struct catalogue *c, int64_t now);
+/* Rows that were read later than LATEST, a time still to come, as the clock was set back since: the newest is of NOW then, the others as much
+ * older as they were. NOW <= LATEST: who is read from now on is newer. One search of an index where there are none. */
+int catalogue_end_future(struct catalogue *c, int64_t now, int64_t latest);
 /* Adds HITS and raises last_accessed of N rows in one transaction; rows that are gone are skipped. */
 int catalogue_touch(struct catalogue *c, const struct catalogue_touch *touches, size_t n);
 

@@ -137,6 +137,7 @@ int engine_start(const struct engine_parts *parts, struct engine **ret)
     e->on_well = fetch_on_well;
     if (r == 0) {
         image_take_over(e);
+        ages_start(e);
         r = start_threads(e);
     }
     if (r < 0) {

@@ -496,7 +496,8 @@ void gone_tick(struct engine *e);          /* on the rows thread */
 
 /* ---- evict/ages.c */
 
-void ages_tick(struct engine *e); /* on the rows thread, before anything expires */
+void ages_start(struct engine *e); /* before anything is read: that is newer than all there is */
+void ages_tick(struct engine *e);  /* on the rows thread, before anything expires */
 
 /* ---- lookup/digests.c: those beside the images */
 

@@ -104,7 +104,8 @@ def test_set_back_the_oldest_goes_first(cache, origin, clock, step):
     assert cache.ls("cached") == ["new", "next"]
 
 
-def test_started_with_a_clock_ahead(cache, origin, clock):
+@pytest.mark.parametrize("at_once", [True, False], ids=["at_once", "later"])
+def test_started_with_a_clock_ahead(cache, origin, clock, at_once):
     """Until the machine has asked for the time: what was read meanwhile is not for ever, and keeps its order."""
     clock(10 * YEAR)
     cache.configure(origin, image_cache_max_size="5M").mount()
@@ -113,8 +114,9 @@ def test_started_with_a_clock_ahead(cache, origin, clock):
     cache.unmount()
     clock(0)
     cache.mount()
-    wait_until(lambda: accessed(cache, "second") <= time.time() + HOUR, what="the time to be taken back")
-    assert accessed(cache, "first") < accessed(cache, "second")
+    if not at_once:
+        wait_until(lambda: accessed(cache, "second") <= time.time() + HOUR, what="the time to be taken back")
+        assert accessed(cache, "first") < accessed(cache, "second")
     cached(cache, origin, "third", 3)
     cached(cache, origin, "fourth", 4)
     assert cache.ls("cached") == ["fourth", "third"]

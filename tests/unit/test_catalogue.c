@@ -399,6 +399,27 @@ static void test_least_recent(void **state)
     catalogue_close(c);
 }
 
+/* Who is read when the future has ended is the newest, also within what was allowed to others before. */
+static void test_end_future(void **state)
+{
+    enum { NOW = 1000, LATEST = 1100 };
+    static const int64_t before[] = { 10, NOW + 50, 5000, 5070 }, after[] = { 10, NOW + 50, NOW - 70, NOW };
+    struct catalogue *c = open_in(*state);
+    int64_t rows[4];
+    char name[16];
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "f%d", i);
+        rows[i] = make_complete(c, name, 1, before[i]);
+    }
+    assert_int_equal(catalogue_end_future(c, NOW, LATEST), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(get(c, rows[i]).last_accessed, after[i]);
+    assert_int_equal(catalogue_end_future(c, NOW, LATEST), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(get(c, rows[i]).last_accessed, after[i]);
+    catalogue_close(c);
+}
+
 static int count_view(struct catalogue *c, enum catalogue_view view)
 {
     struct image_row rows[7];
@@ -810,6 +831,7 @@ int main(void)
         scratch_test(test_chosen_and_pinned_since),
         scratch_test(test_reset_and_columns),
         scratch_test(test_least_recent),
+        scratch_test(test_end_future),
         scratch_test(test_pages),
         scratch_test(test_listing),
         scratch_test(test_listing_sizes),

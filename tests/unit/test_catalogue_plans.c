@@ -290,7 +290,7 @@ static void oldest(struct catalogue *c)
 {
     union page p;
     assert_int_equal(catalogue_least_recent(c, INT64_MIN, 0, p.images, ROWS), ROWS);
-    assert_int_equal(catalogue_end_future(c, INT64_MAX), 0);
+    assert_int_equal(catalogue_end_future(c, INT64_MAX, INT64_MAX), 0);
 }
 
 static void pages(struct catalogue *c)

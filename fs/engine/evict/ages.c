@@ -5,7 +5,7 @@
  * time still to come, never be the least recently used.
  *
  * A step is seen by the clock that cannot be set. One that came while no worker ran cannot be told from time that passed, and is given an hour to
- * be taken back before anything expires. On the rows thread.
+ * be taken back before anything expires. On the rows thread, but for the start.
  */
 #include "config-auto.h"
 
@@ -44,6 +44,17 @@ static void follow_step(struct engine *e, int64_t now, int64_t step)
         log_errno(r, "the times of access of cached images could not follow the clock");
 }
 
+/* Others may have read an image since NOW was asked for: only what is later than they can be is of a time to come. */
+static void end_future(struct engine *e, int64_t now)
+{
+    catalogue_end_future(e->catalogue, now, now + SLACK_S * NS_PER_S);
+}
+
+void ages_start(struct engine *e)
+{
+    end_future(e, clock_now());
+}
+
 void ages_tick(struct engine *e)
 {
     int64_t now = clock_now(), running = clock_running(), step = now - running - e->clock_offset;
@@ -56,5 +67,5 @@ void ages_tick(struct engine *e)
     if (e->clock_offset != 0 && (step > STEP_S * NS_PER_S || step < -STEP_S * NS_PER_S))
         follow_step(e, now, step);
     e->clock_offset += step;
-    catalogue_end_future(e->catalogue, now + SLACK_S * NS_PER_S);
+    end_future(e, now);
 }
