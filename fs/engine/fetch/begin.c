@@ -24,7 +24,9 @@ static void began(void *context)
     struct beginning *b = context;
     struct image *image = b->image;
     image->beginning = false;
-    if (b->no_room || (b->status < 0 && b->status != -ESTALE && b->status != -ENOMEM)) {
+    /* Where descriptors or memory end there is none to go straight through with either, and the disk is not to blame. */
+    bool local = b->status == -ESTALE || transfer_error_is_local(b->status);
+    if (b->no_room || (b->status < 0 && !local)) {
         char why[IMAGE_ERROR_MAX / 2];
         through_failed(b->no_room ? -ENOSPC : b->status, why, sizeof(why));
         through_start(image, b->no_room ? "no room can be made in the cache" : why);

@@ -70,6 +70,13 @@ void through_failed(int error, char *why, size_t size)
         snprintf(why, size, "the cache directory does not take it: %s", error_text(error));
 }
 
+static void give_up(struct image *image, int status, const char *why, const char *what)
+{
+    char text[IMAGE_ERROR_MAX + 1];
+    snprintf(text, sizeof(text), "%s, and %s", why, what);
+    fetch_fail(image, status, text);
+}
+
 void through_start(struct image *image, const char *why)
 {
     struct image_file *file = NULL, *old;
@@ -86,14 +93,16 @@ void through_start(struct image *image, const char *why)
     /* A chunk is the least that can be dropped: with larger ones the window would have no bound. */
     if (r == 0 && chunkmap_chunk_size(map) > THROUGH_WINDOW) {
         chunkmap_free(map);
-        fetch_fail(image, -EFBIG, "no room for it in the cache, and it is too large to be passed through");
+        give_up(image, -EFBIG, why, "it is too large to be passed through");
         return;
     }
     if (r == 0)
         r = open_memory(image->meta.size, &file);
     if (r < 0) {
         chunkmap_free(map);
-        fetch_fail(image, -EIO, "no room for it in the cache, and no memory to pass it through");
+        char what[IMAGE_ERROR_MAX / 2];
+        snprintf(what, sizeof(what), "it cannot be passed through: %s", error_text(r));
+        give_up(image, -EIO, why, what);
         return;
     }
     pthread_mutex_lock(&image->lock);
