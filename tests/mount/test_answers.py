@@ -3,10 +3,11 @@
 import errno
 import gzip
 import os
+import sqlite3
 
 import pytest
 
-from harness import KIB, MIB, blob, error_of, name_of, same, sha
+from harness import KIB, MIB, PROBE, blob, error_of, name_of, same, sha
 from waiting import wait_until
 from workers import worker_of
 
@@ -107,3 +108,24 @@ def test_a_digest_that_is_told_later(cache, origin, kept):
     assert read_until_error(cache, "image") == 0
     if kept:
         cache.wait_cached("image")
+
+
+def test_why_is_told_before_it_is_written_down(cache, origin):
+    """Somebody else holds the catalogue, and nobody has the image open any more: why its read failed is asked for at once."""
+    total = 1 << 61
+    origin.put("image", CONTENT)
+    origin.fault("image", content_range=f"bytes 0-{PROBE - 1}/{total}")
+    cache.configure(origin.config(retries=0), image_cache_max_size="64M").mount()
+    assert os.stat(cache.image("image")).st_size == total
+    other = sqlite3.connect(os.path.join(cache.dir, ".catalogue.db"), isolation_level=None)
+    try:
+        other.execute("PRAGMA busy_timeout = 20000")
+        other.execute("BEGIN IMMEDIATE")
+        assert error_of(cache.read, "image", 4096) == errno.EFBIG
+        assert other.execute("SELECT error FROM images WHERE name = 'image'").fetchall() == [("",)]
+        wait_until(lambda: cache.status()["counters"]["open_handles"] == 0, what="the last close")
+        assert "too large" in cache.error("image")
+        other.execute("ROLLBACK")
+    finally:
+        other.close()
+    assert "too large" in cache.error("image")

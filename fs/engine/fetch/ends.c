@@ -10,15 +10,15 @@
 #include "engine/private.h"
 
 struct verdict {
-    struct engine *engine;
-    int64_t row;
+    struct image *image; /* in memory until its row says it: whoever asks why a read failed would find neither */
     char error[IMAGE_ERROR_MAX + 1];
 };
 
 static void write_error(void *context)
 {
     struct verdict *v = context;
-    catalogue_set_error(v->engine->catalogue, v->row, v->error);
+    catalogue_set_error(v->image->engine->catalogue, v->image->row, v->error);
+    image_put(v->image);
     free(v);
 }
 
@@ -27,8 +27,7 @@ static void keep_error(struct image *image, const char *why)
     struct verdict *v = calloc(1, sizeof(*v));
     if (v == NULL)
         return;
-    v->engine = image->engine;
-    v->row = image->row;
+    v->image = image_ref(image);
     snprintf(v->error, sizeof(v->error), "%s", why);
     tasks_add(image->engine->rows, write_error, v);
 }
