@@ -26,12 +26,16 @@ static char *origin_of(const char *url)
     return text;
 }
 
-static void fill(struct transfer_request *q, const char *url, bool post)
+/* A request is signed, or it carries a token and a password: never both. */
+static void fill(struct transfer_request *q, const char *url, bool post, bool is_signed)
 {
     q->url = strdup(url);
     q->user_password = strdup("user:secret");
-    q->aws_sigv4 = strdup("aws:amz:r:s3");
-    assert(transfer_request_header(q, "X-Auth-Token", "secret") == 0 && transfer_request_header(q, "If-Match", "\"e\"") == 0);
+    if (is_signed)
+        q->aws_sigv4 = strdup("aws:amz:r:s3");
+    else
+        assert(transfer_request_header(q, "X-Auth-Token", "secret") == 0);
+    assert(transfer_request_header(q, "If-Match", "\"e\"") == 0);
     if (post) {
         q->method = "POST";
         q->body = strdup("secret");
@@ -39,7 +43,26 @@ static void fill(struct transfer_request *q, const char *url, bool post)
     }
 }
 
-static void follow(struct transfer_request *q, int status, char *target, const char *url, bool post)
+static bool ends_in(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcasecmp(text + n - m, end) == 0;
+}
+
+/* "scheme host port": may what is signed (its key is not sent) be signed anew for the second? Never without TLS where there was some. */
+static bool may_sign(const char *before, const char *after)
+{
+    char a[2][4096], b[2][4096];
+    if (sscanf(before, "%4095s %4095s", a[0], a[1]) != 2 || sscanf(after, "%4095s %4095s", b[0], b[1]) != 2)
+        return false;
+    const char *parent = strchr(a[1], '.');
+    bool within = strlen(b[1]) > strlen(a[1]) && ends_in(b[1], a[1]) && b[1][strlen(b[1]) - strlen(a[1]) - 1] == '.';
+    bool beside = parent != NULL && strchr(parent + 1, '.') != NULL && ends_in(b[1], parent);
+    bool amazons = ends_in(a[1], ".amazonaws.com") && ends_in(b[1], ".amazonaws.com");
+    return (strcasecmp(a[0], "https") != 0 || strcasecmp(b[0], "https") == 0) && (within || beside || amazons);
+}
+
+static void follow(struct transfer_request *q, int status, char *target, const char *url, bool post, bool is_signed)
 {
     char *before = origin_of(url);
     transfer_redirect_apply(q, status, target);
@@ -48,8 +71,9 @@ static void follow(struct transfer_request *q, int status, char *target, const c
         assert((unsigned char) *c > ' ' && *c != 0x7f);
     char *after = origin_of(q->url);
     bool same = strcasecmp(before, after) == 0;
-    assert(same || (!q->user_password && !q->aws_sigv4 && !q->body && !transfer_request_find(q, "X-Auth-Token")));
-    assert(!same || (q->user_password && transfer_request_find(q, "X-Auth-Token")));
+    assert(same || (!q->body && !transfer_request_find(q, "X-Auth-Token")));
+    assert(same || (!q->user_password && !q->aws_sigv4) || (q->aws_sigv4 && may_sign(before, after)));
+    assert(!same || (q->user_password && (is_signed || transfer_request_find(q, "X-Auth-Token"))));
     assert(transfer_request_find(q, "If-Match") && (post || !q->method) && (!q->body || q->method));
     free(before);
     free(after);
@@ -64,16 +88,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct transfer_headers headers = {0};
     char *target = NULL;
     const char *why = NULL;
-    bool post = size % 2;
+    bool post = size % 2, is_signed = size / 2 % 2;
     char *url = fuzz_line(&in);
     if (transfer_http_check_url(url) == 0) {
-        fill(&request, url, post);
+        fill(&request, url, post, is_signed);
         transfer_headers_add(&headers, (const char *) in.data, in.size);
         int r = transfer_redirect_plan(&request, &head, &headers, 0, &target, &why);
         assert(r == 1 || r == 0 || r == -EPROTO);
         assert((r == 1) == (target != NULL) && (r == -EPROTO) == (why != NULL));
         if (r == 1)
-            follow(&request, head.status, target, url, post);
+            follow(&request, head.status, target, url, post, is_signed);
         else if (r == 0) /* the answer: what comes next may be the same request once more */
             assert(request.user_password);
     }
