@@ -48,20 +48,22 @@ def test_more_images_open_than_a_shell_allows(cache, origin, soft_limit):
             os.close(fd)
 
 
-@pytest.mark.parametrize("limit", range(88, 92))
-def test_where_they_end(cache, origin, limit):
+@pytest.mark.parametrize("last", ["file", "connection"])
+def test_where_they_end(cache, origin, last):
     """
-    Whether the last one was for a file or a connection, the error and the log say so, and neither the backend nor the disk is to blame;
-    once there are some again all goes on.
+    Where the look-up's connection stays open there is no descriptor for the file, else none for the connection that brings its bytes. The
+    error and the log say so, and neither the backend nor the disk is to blame; once there are some again all goes on.
     """
     names = [f"image-{i}" for i in range(120)]
     content = blob(600 * KIB)
     for name in names:
         origin.put(name, content)
     origin.fault(length="none", when=lambda r: r.range is None or r.range[0] > 0)  # each needs a connection of its own
+    if last == "connection":
+        origin.fault(headers={"Connection": "close"}, when=lambda r: r.range is not None and r.range[0] == 0)
     cache.configure(origin.config(retries=1, retry_delay=10), passthrough="off", fetch_policy="demand")
     plain = cache.command()
-    cache.command = lambda *options: ["bash", "-c", f'ulimit -n {limit}; exec "$0" "$@"', *plain]
+    cache.command = lambda *options: ["bash", "-c", 'ulimit -n 90; exec "$0" "$@"', *plain]
     cache.mount()
     held, codes = [], set()
     for name in names:
@@ -72,6 +74,7 @@ def test_where_they_end(cache, origin, limit):
     for fd in held:
         os.close(fd)
     assert codes <= {0, errno.EMFILE, errno.EIO} and len(codes) > 1, codes
+    assert {"file": "Too many open files", "connection": "limit of 90 open files is met"}[last] in cache.logged()
     assert "open files" in cache.logged() and "no memory" not in cache.logged() and "does not take it" not in cache.logged()
     assert "Connection refused" not in cache.logged() and "No route" not in cache.logged()
 
