@@ -189,7 +189,7 @@ static int read_page(struct digests_update *u, const char *after, struct gone *r
         cat_text(&q, 0, row->name, sizeof row->name);
         row->algorithm = cat_int(&q, 1);
         uint64_t number = number_of(row->name, row->algorithm);
-        row->put = bsearch(&number, u->seen, u->n, sizeof number, by_number) != NULL;
+        row->put = u->n > 0 && bsearch(&number, u->seen, u->n, sizeof number, by_number) != NULL;
     }
     cat_query_end(&q);
     cat_read_end(u->catalogue, k);
