@@ -116,12 +116,20 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-/* A file that is being written, or makes no sense, leaves us with what we have. Returns whether there is something new. */
+/*
+ * A file that is the one that was read has nothing new. One that is being written, or makes no sense, leaves us with what we have. Returns
+ * whether there is something new.
+ */
 static bool read_again(struct s3_identity *s)
 {
     char message[CONFIG_MESSAGE_MAX];
     struct s3_credentials fresh = { 0 };
     struct stamp stamp = stamp_of(s->path);
+    pthread_mutex_lock(&s->lock);
+    bool same = same_stamp(&stamp, &s->stamp);
+    pthread_mutex_unlock(&s->lock);
+    if (same)
+        return false;
     int r = s3_credentials_read(s->config, &fresh, message);
     if (r < 0) {
         log_warning("%s; the credentials that were read before are used", message);
