@@ -199,9 +199,9 @@ def test_wrong_keys(cloud, cache, make_gate):
     cache.configure(cloud.s3(cache, endpoint=gate.url, secret_key_file=cloud.secret(cache, "wrong", "wrong-key"))).mount()
     for name in ("a", "b", "c"):
         assert error_of(os.stat, cache.image(name)) == errno.EACCES
-    told = [line for line in cache.logged().splitlines() if re.search("credentials", line)]
-    assert len(told) == 1 and "403" in told[0], told
-    assert gate.count() == 3
+    told = [line for line in cache.logged().splitlines() if "403" in line]
+    assert len(told) == 1 and re.search("key|credentials", told[0]), cache.logged()
+    assert gate.count() <= 6  # each of them once more without a range, which some servers refuse by 403
 
 
 def test_a_wrong_key_of_tempauth(cloud, cache, make_gate):
