@@ -10,7 +10,7 @@ import pytest
 from harness import KIB, MIB, blob, error_of, name_of, pread, same, sha
 from origin import Origin
 from waiting import wait_until
-from workers import wait_served, worker_of
+from workers import is_stopped, wait_served, worker_of
 
 SIZE = 24 * MIB + 100
 OLD, NEW = blob(SIZE, 61), blob(SIZE, 62)
@@ -197,6 +197,27 @@ def test_broken_off_where_nothing_tells(cache, origin):
     cache.configure(origin.config(retries=3, retry_delay=10)).mount()
     same(cache.read("image"), OLD)
     assert all(f.taken == 1 for f in faults)
+    cache.wait_cached("image")
+    same(cache.stored("image"), OLD)
+
+
+def test_answers_that_come_at_once(cache, origin):
+    """The first has the image come as one stream: nothing is taken of the others, which lie behind holes, and the reader notices nothing."""
+    origin.put("image", OLD, **BARE)
+    hold = origin.fault("image", method="GET", hold_head=True)
+    cache.configure(origin.config(retry_delay=10, stall_timeout=600), fetch_whole_after="64K").mount()
+    assert cache.ls("images") == ["image"]
+    reader = cache.spawn("cat", cache.image("image"), stdout=-1)
+    wait_until(lambda: hold.waiting > 2, what="several requests to be held back")
+    asked, worker = origin.requests("image", "GET"), worker_of(cache)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        wait_until(lambda: is_stopped(worker), what="the worker to be stopped")
+        hold.release()
+        wait_until(lambda: all(r.sent for r in asked), what="the answers to be sent")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    same(reader.communicate(timeout=60)[0], OLD)
     cache.wait_cached("image")
     same(cache.stored("image"), OLD)
 

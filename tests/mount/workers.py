@@ -95,6 +95,15 @@ print(json.dumps(seen))
 """
 
 
+def is_stopped(pid):
+    """Are all its threads? Those that run when SIGSTOP is sent go on for a moment."""
+    states = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat", encoding="utf-8") as f:
+            states.append(f.read().rpartition(")")[2].split()[0])
+    return set(states) == {"T"}
+
+
 def workers(keeper):
     """The processes of workers below KEEPER, the newest last."""
     found = []
