@@ -203,7 +203,9 @@ void catalogue_close(struct catalogue *c)
         c->idle = k->next;
         cat_connection_close(k);
     }
-    /* Closing the last connection checkpoints the log and removes it. */
+    /* Closing the last connection checkpoints the log and removes it; not where the disk does not take it, whose shared pages may end us. */
+    if (c->writer != NULL && atomic_load(&c->trouble) != 0)
+        sqlite3_db_config(c->writer->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
     cat_connection_close(c->writer);
     if (!c->memory)
         cat_guard_end();
