@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """With `upstream`, what is not ours goes to Glance and back as it came: any method, any length, both ways at the pace of the slower side; and
 what changes an image there has changed it here when the client hears of it."""
+import http.client
 import hashlib
 import http.server
 import json
@@ -214,6 +215,10 @@ def test_answers_without_a_body(api, glance):
     assert answer.headers["Content-Length"] == "5" and answer.body == b""
 
 
+# KiB that a body of 256 MiB may cost; AddressSanitizer keeps what was freed.
+MORE = (8 if "asan" not in os.environ.get("GCFS_API_BINARY", "").lower() else 200) * 1024
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_large_upload(api, glance, chunked):
     api.get("/v2/tasks")
@@ -229,7 +234,7 @@ def test_a_large_upload(api, glance, chunked):
         assert head_of(s)[0].startswith(b"HTTP/1.1 200")
     assert glance.seen[1][3:] == (256 * MIB, digest.hexdigest())
     assert glance.seen[1][2]["Expect"] is None
-    assert api.memory() < before + 8 * 1024
+    assert api.memory() < before + MORE
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -254,7 +259,7 @@ def test_a_large_answer_at_the_pace_of_its_reader(api, glance, chunked):
     with api.socket(120) as s:
         s.sendall(b"GET /v2/large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert glance.holding.wait(60 * PATIENCE)
-        assert api.memory() < before + 8 * 1024
+        assert api.memory() < before + MORE
         with s.makefile("rb") as f:
             head = []
             while (line := f.readline()) != b"\r\n":
@@ -272,7 +277,7 @@ def test_a_large_answer_at_the_pace_of_its_reader(api, glance, chunked):
                 digest.update(part)
                 length += len(part)
     assert length == 256 * MIB and digest.digest() == hashlib.sha256(piece * 256).digest()
-    assert api.memory() < before + 8 * 1024
+    assert api.memory() < before + MORE
 
 
 def test_continue_is_glances_to_say(api, glance):
@@ -437,7 +442,10 @@ def test_bytes_go_when_nobody_knows_whether_it_was_done(api, folder, glance, how
             s.sendall(b"DELETE /v2/images/mine HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert glance.holding.wait(60 * PATIENCE)
     else:
-        assert api.delete("/v2/images/mine").status == 503
+        try:
+            assert api.delete("/v2/images/mine").status == 503
+        except http.client.IncompleteRead:  # its head was on its way already when it broke off
+            assert how == "half an answer"
     folder.wait_has("cached", "mine", False)
 
 
