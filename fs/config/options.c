@@ -85,8 +85,8 @@ static const struct config_option options[] = {
      .text = "How long a queued image waits after its first failure; the wait doubles with each further one, up to "
              "an hour or so."},
     {DEFAULT(background_rate), .type = CONFIG_SIZE, .fallback = "0", .min = 0, .max = TIB, .unit = "bytes per second",
-     .text = "The limit for all fetches that nobody waits for, together: read-ahead, the rest of images, and "
-             "prefetches. 0: no limit."},
+     .text = "The limit for all fetches that nobody waits for, together: the rest of images, and prefetches. "
+             "0: no limit."},
     {DEFAULT(list_ttl), .type = CONFIG_SECONDS, .fallback = "60", .min = 0, .max = DAY, .unit = "seconds",
      .text = "How long a listing of the backend is good for before images/ is listed afresh."},
     {DEFAULT(list_max), .type = CONFIG_COUNT, .fallback = "1000000", .min = 1, .max = 10000000, .unit = "images",

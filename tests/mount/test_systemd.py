@@ -248,6 +248,20 @@ def test_the_jobs(machine):
         assert "nothing is mounted there" in machine.journal(f"glance-cache-{job}")
 
 
+def test_secrets_of_the_environment(machine):
+    """What /etc/default/glance-cache holds for the backend is for the mount only: not for the server that the network talks to."""
+    names = ("OS_PASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    machine.write("etc/default/glance-cache", "".join(f"{name}=not-for-all\n" for name in names))
+    try:
+        machine.start("glance-cache-fs")
+        machine.start("glance-cache-api")
+        seen = {unit: machine.run("cat", f"/proc/{main_pid(machine, unit)}/environ").stdout for unit in ("glance-cache-fs", "glance-cache-api")}
+    finally:
+        machine.write("etc/default/glance-cache", "")
+    assert all(f"{name}=not-for-all" in seen["glance-cache-fs"] for name in names)
+    assert "not-for-all" not in seen["glance-cache-api"]
+
+
 def test_the_http_server(machine):
     """Ready when it listens; it sees a mount that comes, goes and comes again, and may write to it."""
     def get(path, method="GET"):
