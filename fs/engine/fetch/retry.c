@@ -110,12 +110,11 @@ static void describe_failure(const struct range *range, int error, const struct 
         snprintf(what, size, "%.150s", text);
 }
 
-void range_failed(struct range *range, int error, const struct transfer_result *result)
+/* What failed by no fault of the endpoint's: it is asked once more at once. Is it? */
+static bool asked_at_once(struct range *range, const struct transfer_result *result)
 {
     struct image *image = range->image;
     struct engine *e = image->engine;
-    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
-    char what[160];
 
     if (range->pos > range->asked_pos)
         range->auth_tries = range->streams_lost = range->others = 0;
@@ -123,18 +122,30 @@ void range_failed(struct range *range, int error, const struct transfer_result *
         image->tried &= ~(1u << range->endpoint);
         log_debug("%s: the server ended a stream (%s); the rest is asked for again", image->name, result->message);
         if (range_again(range) == 0)
-            return;
+            return true;
     }
     if (auth_again(e, result->status, range->credential, &range->auth_tries)) {
         image->tried &= ~(1u << range->endpoint);
         if (range_again(range) == 0)
-            return;
+            return true;
     }
     if (result->status >= 300 && origin_otherwise(e, range->endpoint, range->extras, result, &range->others)) {
         image->tried &= ~(1u << range->endpoint);
         if (range_again(range) == 0)
-            return;
+            return true;
     }
+    return false;
+}
+
+void range_failed(struct range *range, int error, const struct transfer_result *result)
+{
+    struct image *image = range->image;
+    struct engine *e = image->engine;
+    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
+    char what[160];
+
+    if (asked_at_once(range, result))
+        return;
     bool anyhow = error != -ENOTSUP && whole_was_refused(image, result->status);
     if (range->broken < 0 && !image->through) { /* it is not the backend that failed */
         through_failed(range->broken, what, sizeof(what));
