@@ -226,11 +226,14 @@ def test_rm_against_completion(cache, origin):
         content = origin.put(f"x{i}", blob(MIB, i))
         origin.put_sums("SHA256SUMS", {f"x{n}": blob(MIB, n) for n in range(i + 1)})
         reader = cache.spawn("cat", cache.image(f"x{i}"), stdout=-3)
-        while reader.poll() is None:
+        evicted = 0
+        while reader.poll() is None and evicted < 2 * i:  # each time the reader begins anew
             try:
                 os.unlink(cache.path("incomplete", f"x{i}"))
+                evicted += 1
             except OSError:
                 pass
+        reader.wait()
         cache.touch("queued", f"x{i}")
         cache.wait_cached(f"x{i}")
         same(cache.stored(f"x{i}"), content)
