@@ -6,7 +6,7 @@
  * missing, never half there. The schema carries a version (PRAGMA user_version) and migrations; a newer one than we
  * know is refused with -EPROTONOSUPPORT and left alone.
  *
- * Row ids are AUTOINCREMENT, never reused; they are inode numbers and directory cookies. At most one row per name is
+ * Row ids are AUTOINCREMENT, never reused; they are inode numbers, and places are directory cookies. At most one row per name is
  * live (known, partial or complete); retired rows keep the file of an evicted image that somebody still has open.
  *
  * Concurrency: every function may be called from any thread and may block on the disk; call none with a lock held.
@@ -38,6 +38,7 @@ enum { IMAGE_ERROR_MAX = 255 };
 
 struct image_row {
     int64_t row; /* > 0 */
+    int64_t place; /* > 0; among the rows of a view: a row that took over another's name has that one's */
     char name[IMAGE_ID_MAX + 1];
     enum image_state state;
     struct image_meta meta;
@@ -88,7 +89,7 @@ enum catalogue_view {
     CATALOGUE_INCOMPLETE, /* partial */
     CATALOGUE_RETIRED,
 };
-/* Up to MAX rows with row > AFTER, ascending. Returns how many. */
+/* Up to MAX rows with place > AFTER, ascending; of rows that replace each other between two calls one at most. Returns how many. */
 int catalogue_page(struct catalogue *c, enum catalogue_view view, int64_t after, struct image_row *rows, size_t max);
 /* Complete, unpinned rows with (last_accessed, row) > (ACCESSED, ROW), least recently used first. Returns how many. */
 int catalogue_least_recent(struct catalogue *c, int64_t accessed, int64_t row, struct image_row *rows, size_t max);
@@ -189,20 +190,20 @@ int catalogue_queue_remove(struct catalogue *c, const char *name); /* -ENOENT */
 /* ---- what failed verification or failed for good */
 
 struct invalid_row {
-    int64_t row;
+    int64_t row, place; /* as of an image_row */
     char name[IMAGE_ID_MAX + 1];
     int64_t when;
     uint64_t bytes; /* of the file kept in invalid/; 0: none */
     char reason[IMAGE_ERROR_MAX + 1];
 };
 enum { CATALOGUE_INVALID_MAX = 100000 };
-/* Replaces an older one; a new row id. With CATALOGUE_INVALID_MAX of them, the oldest without a file goes. */
+/* Replaces an older one, in its place; a new row id. With CATALOGUE_INVALID_MAX of them, the oldest without a file goes. */
 int catalogue_invalid_put(struct catalogue *c, const char *name, const char *reason, uint64_t bytes, int64_t now);
 int catalogue_invalid_set_bytes(struct catalogue *c, const char *name, uint64_t bytes); /* -ENOENT */
 int catalogue_invalid_find(struct catalogue *c, const char *name, struct invalid_row *ret); /* -ENOENT */
 int catalogue_invalid_get(struct catalogue *c, int64_t row, struct invalid_row *ret);       /* -ENOENT */
-int catalogue_invalid_page(struct catalogue *c, int64_t after, struct invalid_row *rows, size_t max);
-/* Like page, only those with bytes. */
+int catalogue_invalid_page(struct catalogue *c, int64_t after, struct invalid_row *rows, size_t max); /* by place */
+/* Like page, only those with bytes, and by row. */
 int catalogue_invalid_files(struct catalogue *c, int64_t after, struct invalid_row *rows, size_t max);
 int catalogue_invalid_remove(struct catalogue *c, const char *name); /* -ENOENT */
 

@@ -128,7 +128,7 @@ static int64_t date_after(int64_t before, int64_t date, int64_t now)
 }
 
 /*
- * A new row, known, with what the row ID has; that one is retired. It keeps the time, too, when the version has a date: should it turn out
+ * A new row, known, with what the row ID has, and in its place; that one is retired. It keeps the time, too, when the version has a date: should it turn out
  * to be another version, that brings a date of its own.
  */
 static int insert_successor(struct cat_connection *k, int64_t id, int64_t now, int64_t *ret_new)
@@ -136,13 +136,14 @@ static int insert_successor(struct cat_connection *k, int64_t id, int64_t now, i
     int r = cat_changed_or(cat_run_int(k, "UPDATE images SET state = 3 WHERE id = ?1 AND state < 3", id), -ESTALE);
     if (r >= 0)
         r = cat_run_int2(k, "INSERT INTO images (name, state, size, endpoint, etag, modified, digest, title, disk_format,"
-                            " described, listed0, listed1, created, last_modified)"
+                            " described, listed0, listed1, created, last_modified, heir_of)"
                             " SELECT name, 0, size, endpoint, etag, modified, digest, title, disk_format,"
-                            " described, listed0, listed1, CASE modified WHEN '' THEN ?2 ELSE created END, ?2"
+                            " described, listed0, listed1, CASE modified WHEN '' THEN ?2 ELSE created END, ?2, place"
                             " FROM images WHERE id = ?1", id, now);
-    if (r >= 0)
-        *ret_new = sqlite3_last_insert_rowid(k->db);
-    return r;
+    if (r < 0)
+        return r;
+    *ret_new = sqlite3_last_insert_rowid(k->db);
+    return cat_run_int(k, "UPDATE images SET heir_of = 0 WHERE id = ?1", id);
 }
 
 /*

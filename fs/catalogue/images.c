@@ -53,6 +53,7 @@ int cat_image_row(struct cat_query *q, struct image_row *ret)
     cat_text(q, 16, ret->meta.disk_format, sizeof ret->meta.disk_format);
     cat_text(q, 17, ret->error, sizeof ret->error);
     cat_text(q, 18, ret->tag, sizeof ret->tag);
+    ret->place = cat_int(q, 19);
     return 0;
 }
 
@@ -124,7 +125,7 @@ int catalogue_get(struct catalogue *c, int64_t row, struct image_row *ret)
 /* "state > 0" stands beside "state = …" because it is what the index says of its rows. */
 #define PAGE_OF(state)                                                                                             \
     "SELECT " CAT_IMAGE_COLUMNS " FROM images INDEXED BY images_here"                                              \
-    " WHERE state = " #state " AND state > 0 AND id > ?1 ORDER BY id LIMIT ?2"
+    " WHERE state = " #state " AND state > 0 AND place > ?1 ORDER BY place LIMIT ?2"
 
 static const char *page_sql(enum catalogue_view view)
 {
@@ -139,8 +140,8 @@ static const char *page_sql(enum catalogue_view view)
         break;
     }
     /* With no listing ever ended, 0 IN (0, …) holds for every row. */
-    return "SELECT " CAT_IMAGE_COLUMNS " FROM images NOT INDEXED WHERE id > ?1 AND state < 3"
-           " AND (state > 0 OR (SELECT ended FROM listing) IN (0, listed0, listed1)) ORDER BY id LIMIT ?2";
+    return "SELECT " CAT_IMAGE_COLUMNS " FROM images INDEXED BY images_place WHERE place > ?1 AND state < 3"
+           " AND (state > 0 OR (SELECT ended FROM listing) IN (0, listed0, listed1)) ORDER BY place LIMIT ?2";
 }
 
 int catalogue_page(struct catalogue *c, enum catalogue_view view, int64_t after, struct image_row *rows, size_t max)

@@ -231,7 +231,8 @@ int catalogue_queue_remove(struct catalogue *c, const char *name)
 
 /* ---- what failed */
 
-#define INVALID_SELECT "SELECT id, name, since, bytes, reason FROM invalid"
+#define INVALID_SELECT "SELECT id, name, since, bytes, reason, place FROM invalid"
+#define INVALID_BY_NAME INVALID_SELECT " WHERE name = ?1"
 
 static void read_invalid_row(struct cat_query *q, void *to, const char **ret_name)
 {
@@ -241,6 +242,7 @@ static void read_invalid_row(struct cat_query *q, void *to, const char **ret_nam
     row->when = cat_int(q, 2);
     row->bytes = cat_unsigned(q, 3);
     cat_text(q, 4, row->reason, sizeof row->reason);
+    row->place = cat_int(q, 5);
     *ret_name = row->name;
 }
 
@@ -261,17 +263,23 @@ static int invalid_put(struct cat_connection *k, const char *name, const char *r
 {
     char text[IMAGE_ERROR_MAX + 1];
     cat_copy_text(text, sizeof text, reason);
-    int r = cat_run_name(k, "DELETE FROM invalid WHERE name = ?1", name);
+    struct invalid_row old = { .place = 0 };
+    int r = find(k, &INVALID, INVALID_BY_NAME, name, &old);
+    if (r >= 0)
+        r = cat_run_name(k, "DELETE FROM invalid WHERE name = ?1", name);
+    else if (r == -ENOENT)
+        r = 0;
     if (r >= 0)
         r = invalid_make_place(k);
     if (r < 0)
         return r;
     CAT_QUERY q;
-    cat_query_start(&q, k, "INSERT INTO invalid (name, since, bytes, reason) VALUES (?1, ?2, ?3, ?4)");
+    cat_query_start(&q, k, "INSERT INTO invalid (name, since, bytes, reason, heir_of) VALUES (?1, ?2, ?3, ?4, ?5)");
     cat_bind_text(&q, name);
     cat_bind_int(&q, now);
     cat_bind_int(&q, (int64_t)bytes);
     cat_bind_text(&q, text);
+    cat_bind_int(&q, old.place);
     return cat_run(&q);
 }
 
@@ -305,7 +313,7 @@ int catalogue_invalid_set_bytes(struct catalogue *c, const char *name, uint64_t 
 
 int catalogue_invalid_find(struct catalogue *c, const char *name, struct invalid_row *ret)
 {
-    return find_by_name(c, &INVALID, INVALID_SELECT " WHERE name = ?1", name, ret);
+    return find_by_name(c, &INVALID, INVALID_BY_NAME, name, ret);
 }
 
 int catalogue_invalid_get(struct catalogue *c, int64_t row, struct invalid_row *ret)
@@ -315,7 +323,7 @@ int catalogue_invalid_get(struct catalogue *c, int64_t row, struct invalid_row *
 
 int catalogue_invalid_page(struct catalogue *c, int64_t after, struct invalid_row *rows, size_t max)
 {
-    return page(c, &INVALID, INVALID_SELECT " WHERE id > ?1 ORDER BY id LIMIT ?2", after, rows, max);
+    return page(c, &INVALID, INVALID_SELECT " INDEXED BY invalid_place WHERE place > ?1 ORDER BY place LIMIT ?2", after, rows, max);
 }
 
 int catalogue_invalid_files(struct catalogue *c, int64_t after, struct invalid_row *rows, size_t max)

@@ -12,6 +12,9 @@
  * `totals` is kept by triggers: a row for each state, one for the queue (4) and one for what is invalid (5). A trigger also sees to it
  * that only partial rows have a map.
  *
+ * `place` is where a row stands in a folder: its id, or, of a row that took the name over from another, that one's place. So whoever lists a
+ * folder while rows are replaced meets each name once. A retired row gives its place up for its id.
+ *
  * A listing is marked in one of two columns in turn: a generation is even (listed0) or odd (listed1), and a new one
  * takes the column that the newest ended one does not use. So a listing under way, or one given up, hides nothing of
  * the ended one, and ending it is one small write.
@@ -132,6 +135,15 @@ static const char *const migrations[] = {
     "CREATE TRIGGER digests_delete AFTER DELETE ON digests BEGIN"
     " UPDATE digest_sources SET digests = digests - 1 WHERE source = OLD.source;"
     "END;",
+    /* 3 → 4: where a row stands among others. Computed, so that a million rows are not written. */
+    "ALTER TABLE images ADD COLUMN heir_of INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE images ADD COLUMN place INTEGER AS (CASE heir_of WHEN 0 THEN id ELSE heir_of END) VIRTUAL;"
+    "CREATE INDEX images_place ON images (place) WHERE state < 3;"
+    "DROP INDEX images_here;"
+    "CREATE INDEX images_here ON images (state, place) WHERE state > 0;"
+    "ALTER TABLE invalid ADD COLUMN heir_of INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE invalid ADD COLUMN place INTEGER AS (CASE heir_of WHEN 0 THEN id ELSE heir_of END) VIRTUAL;"
+    "CREATE INDEX invalid_place ON invalid (place);",
 };
 enum { SCHEMA_VERSION = sizeof migrations / sizeof migrations[0] };
 
@@ -140,8 +152,8 @@ static const char count_objects[] =
     "SELECT count(*) FROM sqlite_schema WHERE name IN ('images', 'images_live', 'images_here', 'images_lru', 'maps',"
     " 'totals', 'images_insert', 'images_update', 'images_delete', 'queue', 'queue_next_try', 'invalid', 'listing',"
     " 'digests', 'digest_sources', 'notes', 'queue_insert', 'queue_delete', 'invalid_insert', 'invalid_update',"
-    " 'invalid_delete', 'invalid_kept', 'queue_tried', 'digests_insert', 'digests_delete')";
-enum { OBJECTS = 25 };
+    " 'invalid_delete', 'invalid_kept', 'queue_tried', 'digests_insert', 'digests_delete', 'images_place', 'invalid_place')";
+enum { OBJECTS = 27 };
 
 static int migrate(sqlite3 *db, int64_t from)
 {

@@ -91,7 +91,7 @@ static void each_row(struct engine *e, enum catalogue_view view, void (*fn)(stru
     while (rows != NULL && !atomic_load(&e->stopping) && (n = catalogue_page(e->catalogue, view, after, rows, PAGE)) > 0) {
         for (int i = 0; i < n && !atomic_load(&e->stopping); i++)
             fn(e, &rows[i]);
-        after = rows[n - 1].row;
+        after = rows[n - 1].place;
     }
     free(rows);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listings. A cookie is a row, so that a listing goes on where it was, whatever came and went, and under another worker. No state. */
+/*
+ * Listings. A cookie is the place of a row, which the one that takes its name over has, too: a listing goes on where it was, whatever came, went
+ * and was replaced, and under another worker. No state.
+ */
 #include "config-auto.h"
 
 #include "view/private.h"
@@ -41,11 +44,11 @@ static int list_images(const struct view *v, enum catalogue_view which, int64_t 
                 view_image_entry(v, row, &entry);
             else if (attributes)
                 entry.node = 0; /* the kernel looks it up when somebody wants to know */
-            if (!emit(context, row->name, &entry, (uint64_t)row->row + COOKIE_ROWS)) {
+            if (!emit(context, row->name, &entry, (uint64_t)row->place + COOKIE_ROWS)) {
                 free(rows);
                 return 0;
             }
-            after = row->row;
+            after = row->place;
         }
     }
     free(rows);
@@ -88,8 +91,8 @@ static int list_invalid(const struct view *v, int64_t after, bool attributes, vi
             struct view_entry entry = {.node = node, .attr = {.st_ino = node, .st_mode = S_IFREG | 0444}};
             if (attributes)
                 view_document_entry(v, node, rows[i].when, &entry);
-            more = emit(context, rows[i].name, &entry, (uint64_t)rows[i].row + COOKIE_ROWS);
-            after = rows[i].row;
+            more = emit(context, rows[i].name, &entry, (uint64_t)rows[i].place + COOKIE_ROWS);
+            after = rows[i].place;
         }
     }
     free(rows);

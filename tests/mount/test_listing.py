@@ -84,6 +84,25 @@ def test_new_and_gone(cache, origin):
     same(cache.read("b"), b"b" * 100000)
 
 
+def test_replaced_while_it_is_listed(cache, origin):
+    """An image that is evicted, and one of which there is a new version: a listing that is under way names each of them once."""
+    names = [f"{i:03}-{'x' * 200}" for i in range(300)]  # more than one answer to getdents(2)
+    for n in names:
+        origin.put(n, b"1")
+    cache.configure(origin, list_ttl=600, revalidate="on-open").mount()
+    read = names[:2]
+    for n in read:
+        same(cache.read(n), b"1")
+        cache.wait_cached(n)
+    with os.scandir(cache.path("images")) as listing:
+        seen = [next(listing).name]
+        os.unlink(cache.path("cached", read[0]))
+        origin.put(read[1], b"22")
+        same(cache.read(read[1]), b"22")
+        seen += [entry.name for entry in listing]
+    assert sorted(seen) == names
+
+
 def test_the_listing_is_kept_for_its_time(cache, origin):
     origin.put("a", b"a")
     cache.configure(origin, list_ttl=600).mount()

@@ -427,8 +427,8 @@ static int count_view(struct catalogue *c, enum catalogue_view view)
     int total = 0, n;
     while ((n = catalogue_page(c, view, after, rows, 7)) > 0) {
         for (int i = 0; i < n; i++, total++) {
-            assert_true(rows[i].row > after);
-            after = rows[i].row;
+            assert_true(rows[i].place > after);
+            after = rows[i].place;
         }
     }
     assert_int_equal(n, 0);

@@ -460,7 +460,7 @@ static void run_on_full_disk(const char *dir)
 {
     if (!own_namespace())
         _exit(CHILD_SKIP);
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("none", dir, "tmpfs", 0, "size=4m,mode=0777") < 0)
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("none", dir, "tmpfs", 0, "size=5m,mode=0777") < 0)
         _exit(CHILD_SKIP);
     char path[PATH_MAX], filler[PATH_MAX];
     snprintf(path, sizeof path, "%s/c.db", dir);

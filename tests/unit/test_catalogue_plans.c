@@ -108,7 +108,7 @@ static const struct { const char *statement, *reason; } scans[] = {
     { "images INDEXED BY images_lru WHERE state = 2 AND pinned = 0 ORDER BY last_accessed DESC LIMIT 1", "the last entry of the index" },
     { "SELECT * FROM (SELECT id, name, state", "sorts the rows of two pages" },
     { "SELECT digest FROM digest_sources", "as many sources as files of digests were ever named" },
-    { "FROM images NOT INDEXED WHERE id > ?1 AND state < 3", "a page of images/; rows that are not listed are few, see gone.c" },
+    { "FROM images INDEXED BY images_place WHERE place > ?1 AND state < 3", "one row of the listing; of images/, a page" },
     { "SELECT id, name FROM images NOT INDEXED", "after a listing, which wrote as many" },
     { "UPDATE images INDEXED BY images_here SET last_accessed", "when the clock was set" },
 };

@@ -135,7 +135,7 @@ static uint64_t drop_idle_partial(struct engine *e, uint64_t need)
                      forget_partial(e, &rows[i]))
                 freed += rows[i].bytes;
         }
-        after = rows[n - 1].row;
+        after = rows[n - 1].place;
     }
     free(rows);
     return freed;
