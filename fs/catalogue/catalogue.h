@@ -96,7 +96,8 @@ int catalogue_least_recent(struct catalogue *c, int64_t accessed, int64_t row, s
 
 struct catalogue_totals {
     uint64_t known, partial, complete, retired, queued, invalid; /* rows */
-    uint64_t complete_bytes, partial_bytes, retired_bytes, invalid_bytes;
+    uint64_t pinned; /* of those partial or complete */
+    uint64_t complete_bytes, partial_bytes, retired_bytes, invalid_bytes, pinned_bytes;
 };
 /* From counters that every change keeps: no scan, whatever the number of rows. */
 int catalogue_totals(struct catalogue *c, struct catalogue_totals *ret);

@@ -212,6 +212,8 @@ int catalogue_totals(struct catalogue *c, struct catalogue_totals *ret)
         .retired = rows[IMAGE_RETIRED],
         .queued = rows[CAT_TOTAL_QUEUE],
         .invalid = rows[CAT_TOTAL_INVALID],
+        .pinned = rows[CAT_TOTAL_PINNED],
+        .pinned_bytes = bytes[CAT_TOTAL_PINNED],
         .partial_bytes = bytes[IMAGE_PARTIAL],
         .complete_bytes = bytes[IMAGE_COMPLETE],
         .retired_bytes = bytes[IMAGE_RETIRED],

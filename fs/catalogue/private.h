@@ -29,7 +29,7 @@ enum {
 };
 
 /* The rows of the table of totals: one a state, and these. */
-enum { CAT_TOTAL_QUEUE = 4, CAT_TOTAL_INVALID = 5, CAT_TOTALS = 6 };
+enum { CAT_TOTAL_QUEUE = 4, CAT_TOTAL_INVALID = 5, CAT_TOTAL_PINNED = 6, CAT_TOTALS = 7 };
 
 /* Rows of a catalogue in memory are numbered from here on; no other ever has so many. */
 #define CAT_MEMORY_ROWS (INT64_C(1) << 50)

@@ -9,8 +9,8 @@
  * images.state is enum image_state. A size of -1 is IMAGE_SIZE_UNKNOWN. Digests are texts, "sha256:<hex>".
  *
  * What keeps 1,000,000 known rows cheap: the indexes that pages, totals and eviction use hold no known row, and
- * `totals` is kept by triggers: a row for each state, one for the queue (4) and one for what is invalid (5). A trigger also sees to it
- * that only partial rows have a map.
+ * `totals` is kept by triggers: a row for each state, one for the queue (4), one for what is invalid (5) and one for what
+ * is pinned (6). A trigger also sees to it that only partial rows have a map.
  *
  * `place` is where a row stands in a folder: its id, or, of a row that took the name over from another, that one's place. So whoever lists a
  * folder while rows are replaced meets each name once. A retired row gives its place up for its id.
@@ -144,6 +144,18 @@ static const char *const migrations[] = {
     "ALTER TABLE invalid ADD COLUMN heir_of INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE invalid ADD COLUMN place INTEGER AS (CASE heir_of WHEN 0 THEN id ELSE heir_of END) VIRTUAL;"
     "CREATE INDEX invalid_place ON invalid (place);",
+    /* 4 → 5: what is pinned of what is here, in (6) of the totals */
+    "INSERT INTO totals SELECT 6, count(*), coalesce(sum(bytes), 0) FROM images WHERE state IN (1, 2) AND pinned <> 0;"
+    "CREATE TRIGGER pinned_insert AFTER INSERT ON images WHEN NEW.pinned AND NEW.state IN (1, 2) BEGIN"
+    " UPDATE totals SET images = images + 1, bytes = bytes + NEW.bytes WHERE state = 6;"
+    "END;"
+    "CREATE TRIGGER pinned_update AFTER UPDATE OF state, bytes, pinned ON images WHEN OLD.pinned OR NEW.pinned BEGIN"
+    " UPDATE totals SET images = images - 1, bytes = bytes - OLD.bytes WHERE state = 6 AND OLD.pinned AND OLD.state IN (1, 2);"
+    " UPDATE totals SET images = images + 1, bytes = bytes + NEW.bytes WHERE state = 6 AND NEW.pinned AND NEW.state IN (1, 2);"
+    "END;"
+    "CREATE TRIGGER pinned_delete AFTER DELETE ON images WHEN OLD.pinned AND OLD.state IN (1, 2) BEGIN"
+    " UPDATE totals SET images = images - 1, bytes = bytes - OLD.bytes WHERE state = 6;"
+    "END;",
 };
 enum { SCHEMA_VERSION = sizeof migrations / sizeof migrations[0] };
 
@@ -152,8 +164,9 @@ static const char count_objects[] =
     "SELECT count(*) FROM sqlite_schema WHERE name IN ('images', 'images_live', 'images_here', 'images_lru', 'maps',"
     " 'totals', 'images_insert', 'images_update', 'images_delete', 'queue', 'queue_next_try', 'invalid', 'listing',"
     " 'digests', 'digest_sources', 'notes', 'queue_insert', 'queue_delete', 'invalid_insert', 'invalid_update',"
-    " 'invalid_delete', 'invalid_kept', 'queue_tried', 'digests_insert', 'digests_delete', 'images_place', 'invalid_place')";
-enum { OBJECTS = 27 };
+    " 'invalid_delete', 'invalid_kept', 'queue_tried', 'digests_insert', 'digests_delete', 'images_place', 'invalid_place',"
+    " 'pinned_insert', 'pinned_update', 'pinned_delete')";
+enum { OBJECTS = 30 };
 
 static int migrate(sqlite3 *db, int64_t from)
 {

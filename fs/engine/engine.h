@@ -101,10 +101,11 @@ bool image_is_complete(struct image *image);
 /* Nothing of it is here, or nobody has read any of it since that was so: what the kernel has of it may be of before. */
 bool image_is_fresh(struct image *image);
 const char *image_name(const struct image *image);
+uint64_t image_size(struct image *image); /* bytes; 0: not known */
 
 /*
- * Bytes [OFFSET, OFFSET+LENGTH) of the image, cut at its end. 0: they are in *ret_fd at that place, *ret_length of them (0: beyond the
- * end), until engine_release_fd(). ENGINE_PARKED: after wake(0) ask again by engine_read_ready(). -EIO: they cannot be had, the reason
+ * Bytes [OFFSET, OFFSET+LENGTH) of the image, cut at its end. 0: they are in *ret_file at that place, *ret_length of them (0: beyond the
+ * end); ENGINE_CACHED: likewise, and the image is complete. ENGINE_PARKED: after wake(0) ask again by engine_read_ready(). -EIO: they cannot be had, the reason
  * is in the image's error. Never blocks on the network.
  */
 int engine_read(struct image *image, uint64_t offset, uint64_t length, struct waiter *w, struct image_file **ret_file, uint64_t *ret_length);
@@ -139,7 +140,7 @@ int engine_unqueue(struct engine *e, const char *name); /* -ENOENT */
 /* A row as of this moment: bytes and times of an image in memory, hits not written yet. */
 void engine_refresh(struct engine *e, struct image_row *row);
 /* A hit or miss of ROW: counted, its access time is now. */
-void engine_count_open(struct engine *e, int64_t row, bool hit);
+void engine_count_open(struct engine *e, int64_t row, bool hit, uint64_t size);
 void engine_touch(struct engine *e, int64_t row); /* read: its access time is now */
 unsigned engine_handles(struct engine *e, int64_t row);
 /* Which parts of a partial image are here: a hexadecimal digit for each of at most ENGINE_MAP_PARTS equal parts, 0 none of it to f all

@@ -84,6 +84,14 @@ const char *image_name(const struct image *image)
     return image->name;
 }
 
+uint64_t image_size(struct image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    uint64_t size = image->meta.size;
+    pthread_mutex_unlock(&image->lock);
+    return size == IMAGE_SIZE_UNKNOWN ? 0 : size;
+}
+
 bool image_is_fresh(struct image *image)
 {
     pthread_mutex_lock(&image->lock);

@@ -432,7 +432,7 @@ bool origin_all_down(struct engine *e); /* each of them failed a moment ago (any
 void origin_waited(struct engine *e, int64_t waited); /* on the fetch thread: an answer began after so many ns; see engine->wait */
 /* It answered. After a failure the fetch thread is told by engine->on_well. Any thread. */
 void origin_ok(struct engine *e, unsigned endpoint);
-void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsigned retry_after);
+void origin_failed(struct engine *e, unsigned endpoint, int error, const char *what, unsigned retry_after);
 json_t *origin_status(struct engine *e);
 
 /* ENDPOINT answered RESULT to a request with EXTRAS, after *OTHERS of it that were made otherwise: true, and one more of these: it is worth to

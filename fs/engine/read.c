@@ -70,6 +70,7 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
     } else if (image->state == IMAGE_COMPLETE || image->state == IMAGE_RETIRED) {
         drop_behind_locked(image, cursors_note(&image->cursors, offset, length, 0, 0));
         *ret_file = image_file_ref(image->file);
+        r = ENGINE_CACHED;
     } else {
         bool visit = note_read_locked(image, offset, length) || image_may_finish_locked(image);
         bool whole = image->whole;

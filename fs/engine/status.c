@@ -36,9 +36,11 @@ void engine_refresh(struct engine *e, struct image_row *row)
     image_put(image);
 }
 
-void engine_count_open(struct engine *e, int64_t row, bool hit)
+void engine_count_open(struct engine *e, int64_t row, bool hit, uint64_t size)
 {
     ledger_count(e->ledger, hit ? COUNT_HITS : COUNT_MISSES, 1);
+    if (hit)
+        ledger_count(e->ledger, COUNT_BYTES_HIT, size);
     touches_add(e->touches, row, hit, clock_now());
 }
 
@@ -104,60 +106,92 @@ static json_t *fetches(struct engine *e)
     return list;
 }
 
-/* How many of the fetches done took at most so long; the last one counts all, its bound is null. */
-static json_t *fetch_seconds(struct engine *e)
+/* How many took at most so long; the last one counts all, its bound is null. */
+static json_t *durations(struct engine *e, enum ledger_duration duration)
 {
     json_t *bounds = json_array(), *counts = json_array();
+    const double *bound = ledger_bounds(duration);
     uint64_t sum = 0;
-    for (unsigned i = 0; i <= COUNT_FETCH_LE_LAST - COUNT_FETCH_LE; i++) {
-        sum += ledger_counter(e->ledger, COUNT_FETCH_LE + i);
-        json_array_append_new(bounds, COUNT_FETCH_LE + i < COUNT_FETCH_LE_LAST ? json_real(FETCH_SECONDS[i]) : json_null());
+    for (unsigned i = 0; i < LEDGER_CLASSES; i++) {
+        sum += ledger_class(e->ledger, duration, i);
+        json_array_append_new(bounds, i < LEDGER_CLASSES - 1 ? json_real(bound[i]) : json_null());
         json_array_append_new(counts, json_integer((json_int_t)sum));
     }
-    return json_pack("{s:o, s:o, s:f}", "at_most", bounds, "count", counts, "sum",
-                     (double)ledger_counter(e->ledger, COUNT_FETCH_MS) / 1000);
+    return json_pack("{s:o, s:o, s:f}", "at_most", bounds, "count", counts, "sum", ledger_sum(e->ledger, duration));
+}
+
+static json_t *failures(struct engine *e)
+{
+    json_t *o = json_object();
+    for (unsigned i = 0; i < REASON_COUNT; i++)
+        json_object_set_new(o, LEDGER_REASONS[i], json_integer((json_int_t)ledger_counter(e->ledger, COUNT_REASONS + i)));
+    return o;
 }
 
 static json_t *counters(struct engine *e)
 {
     static const struct { const char *name; enum ledger_counter counter; } all[] = {
-        {"hits", COUNT_HITS}, {"misses", COUNT_MISSES}, {"bytes_fetched", COUNT_BYTES_FETCHED}, {"bytes_read", COUNT_BYTES_READ},
-        {"fetches_done", COUNT_FETCHES_DONE}, {"fetches_failed", COUNT_FETCHES_FAILED}, {"verify_failed", COUNT_VERIFY_FAILED},
-        {"evictions", COUNT_EVICTIONS}, {"backend_errors", COUNT_BACKEND_ERRORS}, {"worker_starts", COUNT_WORKER_STARTS},
+        {"hits", COUNT_HITS}, {"misses", COUNT_MISSES}, {"bytes_hit", COUNT_BYTES_HIT}, {"bytes_fetched", COUNT_BYTES_FETCHED},
+        {"bytes_read", COUNT_BYTES_READ}, {"fetches_done", COUNT_FETCHES_DONE}, {"fetches_failed", COUNT_FETCHES_FAILED},
+        {"verify_failed", COUNT_VERIFY_FAILED}, {"evictions", COUNT_EVICTIONS}, {"bytes_evicted", COUNT_BYTES_EVICTED},
+        {"backend_errors", COUNT_BACKEND_ERRORS}, {"worker_starts", COUNT_WORKER_STARTS},
     };
     json_t *o = json_object();
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         json_object_set_new(o, all[i].name, json_integer((json_int_t)ledger_counter(e->ledger, all[i].counter)));
-    json_object_set_new(o, "fetch_seconds", fetch_seconds(e));
+    json_object_set_new(o, "backend_errors_by_reason", failures(e));
+    json_object_set_new(o, "fetch_seconds", durations(e, DURATION_FETCH));
+    json_object_set_new(o, "first_byte_seconds", durations(e, DURATION_FIRST_BYTE));
+    json_object_set_new(o, "read_seconds", json_pack("{s:o, s:o, s:o}", "cold", durations(e, DURATION_READ_COLD), "prefetched",
+                                                     durations(e, DURATION_READ_PREFETCHED), "warm", durations(e, DURATION_READ_WARM)));
     json_object_set_new(o, "open_handles", json_integer((json_int_t)ledger_all_handles(e->ledger)));
     return o;
+}
+
+static json_t *space_document(struct engine *e, const struct catalogue_totals *t, const struct engine_space *space)
+{
+    uint64_t total = 0, available = 0;
+    store_space(e->store, &total, &available);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "limit", (json_int_t)space->limit, "used", (json_int_t)space->used,
+                     "cached", (json_int_t)t->complete_bytes, "incomplete", (json_int_t)t->partial_bytes, "invalid",
+                     (json_int_t)t->invalid_bytes, "evicted_but_open", (json_int_t)t->retired_bytes, "pinned",
+                     (json_int_t)t->pinned_bytes, "disk_total", (json_int_t)total, "disk_available", (json_int_t)available);
+}
+
+static json_t *images_document(const struct catalogue_totals *t)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "cached", (json_int_t)t->complete, "incomplete", (json_int_t)t->partial, "queued",
+                     (json_int_t)t->queued, "invalid", (json_int_t)t->invalid, "evicted_but_open", (json_int_t)t->retired, "pinned",
+                     (json_int_t)t->pinned);
+}
+
+/* Since when the first of the queue waits; 0: there is none. Rows are in the order they were queued in. */
+static double oldest_queued(struct engine *e)
+{
+    struct queue_row first;
+    return catalogue_queue_page(e->catalogue, 0, &first, 1) == 1 ? seconds(first.queued) : 0;
 }
 
 json_t *engine_status(struct engine *e)
 {
     struct catalogue_totals t = {0};
     struct engine_space space = {0};
-    uint64_t total = 0, available = 0;
-    int r = catalogue_totals(e->catalogue, &t);
-    if (r == 0)
+    if (catalogue_totals(e->catalogue, &t) == 0)
         engine_space(e, &space);
-    store_space(e->store, &total, &available);
     pthread_mutex_lock(&e->lock);
     bool adopting = e->adopting;
     uint64_t left = e->left, left_bytes = e->left_bytes;
     double listed = seconds(e->listed_at);
     int list_status = e->list_status;
     pthread_mutex_unlock(&e->lock);
-    return json_pack("{s:s, s:f, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I}, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:s, s:{s:I, s:I}}",
+    return json_pack("{s:s, s:f, s:o, s:o, s:f, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:s, s:{s:I, s:I}}",
                      "version", PACKAGE_VERSION, "mounted_at", seconds(ledger_mounted_at(e->ledger)),
-                     "space", "limit", (json_int_t)space.limit, "used", (json_int_t)space.used, "disk_total", (json_int_t)total,
-                     "disk_available", (json_int_t)available,
-                     "images", "cached", (json_int_t)t.complete, "incomplete", (json_int_t)t.partial, "queued",
-                     (json_int_t)t.queued, "invalid", (json_int_t)t.invalid, "evicted_but_open", (json_int_t)t.retired,
+                     "space", space_document(e, &t, &space), "images", images_document(&t), "oldest_queued", oldest_queued(e),
                      "counters", counters(e), "fetches", fetches(e),
                      "backend", "type", e->ops->type, "endpoints", origin_status(e), "listed_at", listed, "listing",
-                     list_status == 0 ? "ok" : error_text(list_status),
-                     "adopting", adopting, "disk", catalogue_is_memory(e->catalogue) ? "not usable: nothing is kept" : "ok", "left_alone", "files", (json_int_t)left, "bytes", (json_int_t)left_bytes);
+                     list_status == 0 ? "ok" : error_text(list_status), "adopting", adopting, "disk",
+                     catalogue_is_memory(e->catalogue) ? "not usable: nothing is kept" : "ok", "left_alone", "files", (json_int_t)left,
+                     "bytes", (json_int_t)left_bytes);
 }
 
 json_t *engine_queue_status(struct engine *e, const struct queue_row *row)

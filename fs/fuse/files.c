@@ -10,6 +10,7 @@
 #include <linux/fuse.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "process/abi.h"
 
 /* ---- open */
@@ -158,6 +159,8 @@ static void answer_read(struct parked *p, int status)
         ledger_count(p->world->handles.ledger, COUNT_BYTES_READ, p->waiter.length);
         reply_bytes(p->request, file, p->waiter.offset, p->waiter.length);
     }
+    if (status != -EINTR && status != -ENODEV)
+        ledger_measure(p->world->handles.ledger, DURATION_READ_COLD, clock_monotonic() - p->began);
     image_file_put(file);
     engine_put(p->image);
 }
@@ -177,6 +180,7 @@ static void read_image(fuse_req_t request, fuse_ino_t node, size_t size, off_t o
         return;
     }
     struct image *image = p->image;
+    int64_t began = p->began = clock_monotonic();
     if ((opened->flags & O_NOATIME) == 0)
         engine_touch(w->view.engine, node_row(node));
     r = engine_read(image, (uint64_t)offset, size, &p->waiter, &file, &length);
@@ -191,6 +195,7 @@ static void read_image(fuse_req_t request, fuse_ino_t node, size_t size, off_t o
         ledger_count(w->handles.ledger, COUNT_BYTES_READ, length);
         reply_bytes(request, file, (uint64_t)offset, length);
         image_file_put(file);
+        ledger_measure(w->handles.ledger, r == ENGINE_CACHED ? DURATION_READ_WARM : DURATION_READ_PREFETCHED, clock_monotonic() - began);
     }
     engine_put(image);
 }

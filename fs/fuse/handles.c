@@ -84,7 +84,7 @@ int handles_open(struct handles *h, struct opening *o)
     }
     o->fresh = image_is_fresh(image);
     if (!o->uncounted)
-        engine_count_open(h->engine, o->row, o->hit);
+        engine_count_open(h->engine, o->row, o->hit, image_size(image));
     engine_put(image);
     return 0;
 }

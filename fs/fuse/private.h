@@ -53,6 +53,7 @@ struct parked {
     size_t size;
     bool attributes;
     struct image *image; /* of a read; a reference */
+    int64_t began;       /* of a read: monotonic */
     struct fuse_file_info file;
     uint64_t unique; /* of an OPEN */
     bool resent;

@@ -61,7 +61,7 @@ static void failed(struct engine *e, int error, const char *what, unsigned retry
     e->auth.not_before = clock_monotonic() + pause * NS_PER_S;
     e->auth.status = error == -EACCES || error == -ENOMEM || error == -ECANCELED ? error : -EHOSTUNREACH;
     if (error != -ECANCELED)
-        origin_failed(e, ENDPOINT_AUTH, what, pause);
+        origin_failed(e, ENDPOINT_AUTH, error, what, pause);
     wake(e, e->auth.status);
 }
 

@@ -6,6 +6,7 @@
  */
 #include "config-auto.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,6 +73,7 @@ bool origin_all_down(struct engine *e)
 void origin_waited(struct engine *e, int64_t waited)
 {
     int64_t wait = atomic_load(&e->wait);
+    ledger_measure(e->ledger, DURATION_FIRST_BYTE, waited);
     atomic_store(&e->wait, wait ? (wait * 3 + waited) / 4 : waited);
 }
 
@@ -90,7 +92,27 @@ void origin_ok(struct engine *e, unsigned endpoint)
         log_notice("backend %s answers again", endpoint_name(e, endpoint));
 }
 
-void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsigned retry_after)
+static enum ledger_reason reason_of(int error)
+{
+    switch (error) {
+    case -EHOSTUNREACH:
+    case -ECONNREFUSED:
+        return REASON_UNREACHABLE;
+    case -ETIMEDOUT:
+        return REASON_TIMEOUT;
+    case -ECONNRESET:
+        return REASON_BROKEN;
+    case -EACCES:
+    case -EKEYREJECTED:
+        return REASON_REFUSED;
+    case -EAGAIN:
+        return REASON_SERVER;
+    default:
+        return REASON_NONSENSE;
+    }
+}
+
+void origin_failed(struct engine *e, unsigned endpoint, int error, const char *what, unsigned retry_after)
 {
     pthread_mutex_lock(&e->lock);
     struct endpoint_health *h = &e->endpoints[endpoint];
@@ -101,7 +123,7 @@ void origin_failed(struct engine *e, unsigned endpoint, const char *what, unsign
     h->last_error = clock_now();
     snprintf(h->error, sizeof(h->error), "%s", what);
     pthread_mutex_unlock(&e->lock);
-    ledger_count(e->ledger, COUNT_BACKEND_ERRORS, 1);
+    ledger_count_failure(e->ledger, reason_of(error));
     if (first)
         log_warning("backend %s: %s; trying again, what is cached goes on being served", endpoint_name(e, endpoint), what);
 }
@@ -126,6 +148,7 @@ void origin_denied(struct engine *e, unsigned endpoint, const char *name, const 
     if (tell)
         h->denied_at = now;
     pthread_mutex_unlock(&e->lock);
+    ledger_count_failure(e->ledger, REASON_REFUSED);
     if (tell)
         log_warning("%s: backend %s: %s%s (not said again for a minute)", name, endpoint_name(e, endpoint), what,
                     strchr(what, ':') ? "" : ": check the credentials and what their user may read");

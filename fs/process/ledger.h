@@ -63,18 +63,32 @@ enum ledger_counter {
     COUNT_FETCHES_FAILED,
     COUNT_VERIFY_FAILED,
     COUNT_EVICTIONS,
+    COUNT_BYTES_EVICTED,   /* the sizes of the images evicted */
+    COUNT_BYTES_HIT,       /* the sizes of the complete images opened: what hits spared the backend, at most */
     COUNT_BACKEND_ERRORS,
     COUNT_WORKER_STARTS,
     COUNT_ANSWERS,         /* to requests of the kernel */
-    COUNT_FETCH_MS,        /* how long the fetches done took together */
-    COUNT_FETCH_LE,        /* fetches done within FETCH_SECONDS[0], the next one [1] and so on; each counts in one */
-    COUNT_FETCH_LE_LAST = COUNT_FETCH_LE + 10, /* and the longer ones */
-    COUNT_END,
+    COUNT_REASONS,         /* failed requests to backends, by enum ledger_reason */
+    COUNT_DURATIONS = COUNT_REASONS + 6, /* by enum ledger_duration, each LEDGER_CLASSES and a sum in microseconds */
+    COUNT_END = COUNT_DURATIONS + 5 * 12,
 };
-/* The bounds of the fetch durations, ascending; one fewer than there are counters from COUNT_FETCH_LE on. */
-extern const double FETCH_SECONDS[COUNT_FETCH_LE_LAST - COUNT_FETCH_LE];
-/* A fetch was done and took so long: both counters of durations. */
-void ledger_count_fetch(struct ledger *l, double seconds);
+
+/* Why a request to a backend failed. */
+enum ledger_reason { REASON_UNREACHABLE, REASON_TIMEOUT, REASON_BROKEN, REASON_REFUSED, REASON_SERVER, REASON_NONSENSE, REASON_COUNT };
+extern const char *const LEDGER_REASONS[REASON_COUNT]; /* as .status has them */
+
+/* What is measured: a fetch from its start until the image is complete; until a backend's answer begins; until a read is answered, that
+ * waited for the backend, that found its bytes here though the image is not complete, and of a complete image (passthrough is not seen). */
+enum ledger_duration { DURATION_FETCH, DURATION_FIRST_BYTE, DURATION_READ_COLD, DURATION_READ_PREFETCHED, DURATION_READ_WARM, DURATION_COUNT };
+enum { LEDGER_CLASSES = 11 };
+/* The bounds of the classes, ascending; what is longer than the last counts in the last class. */
+const double *ledger_bounds(enum ledger_duration duration);
+/* It took so long: counts in one class, and in the sum. */
+void ledger_measure(struct ledger *l, enum ledger_duration duration, int64_t ns);
+uint64_t ledger_class(struct ledger *l, enum ledger_duration duration, unsigned class);
+double ledger_sum(struct ledger *l, enum ledger_duration duration); /* seconds */
+
+void ledger_count_failure(struct ledger *l, enum ledger_reason reason); /* counts in COUNT_BACKEND_ERRORS, too */
 void ledger_count(struct ledger *l, enum ledger_counter counter, uint64_t n);
 uint64_t ledger_counter(struct ledger *l, enum ledger_counter counter);
 int64_t ledger_mounted_at(struct ledger *l); /* ns since 1970 */

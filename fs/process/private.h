@@ -10,7 +10,7 @@
 
 #include "process/ledger.h"
 
-enum { SLOTS = 1 << 18, LEDGER_VERSION = 2 };
+enum { SLOTS = 1 << 18, LEDGER_VERSION = 3 };
 
 struct slot {
     _Atomic int64_t row; /* 0: free */
@@ -28,7 +28,7 @@ struct shared {
     uint64_t init_agreed;
     _Atomic uint32_t init_length;
     unsigned char init[LEDGER_INIT_MAX];
-    _Atomic uint64_t counters[64];
+    _Atomic uint64_t counters[128];
     _Atomic uint32_t high; /* slots at or above were never used */
     struct slot slot[];
 };

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from harness import KIB, TOP, blob
+from harness import KIB, MIB, TOP, blob
 from waiting import wait_until
 
 PROMETHEUS = os.path.join(TOP, "conf", "prometheus")
@@ -94,3 +94,99 @@ def test_every_query_asks_for_what_there_is(folder, api, path):
     there = set(re.findall(r"^# TYPE (\S+)", api.get("/metrics").body.decode(), re.M))
     asked = set().union(*map(names_in, expressions))
     assert len(expressions) >= 10 and asked - there == set()
+
+
+# ---- what alerts and capacity planning need
+
+def test_what_may_not_go(folder, api):
+    """Pinned, evicted but open, evicted, spared: in bytes."""
+    for i, name in enumerate(("pinned", "open", "gone")):
+        folder.put(name, blob(100 * KIB * (i + 1), i))
+        api.get(f"/images/{name}")
+        folder.wait_cached(name)
+    assert api.put("/v2/cache/pinned/pin").status == 204
+    with open(folder.image("open"), "rb"):
+        for name in ("open", "gone"):
+            os.unlink(folder.path("cached", name))
+        m = metrics(api)
+        assert m["glance_cache_pinned_bytes"] == 100 * KIB and m["glance_cache_images_pinned"] == 1
+        assert m["glance_cache_evicted_but_open_bytes"] == 200 * KIB
+        assert m["glance_cache_evicted_bytes_total"] == 500 * KIB
+        assert m["glance_cache_hit_bytes_total"] == 200 * KIB  # the open that is held
+        assert m["glance_cache_cached_bytes"] == 100 * KIB
+    wait_until(lambda: metrics(api)["glance_cache_evicted_but_open_bytes"] == 0)
+    assert api.delete("/v2/cache/pinned/pin").status == 204
+    assert metrics(api)["glance_cache_pinned_bytes"] == 0
+    assert api.put("/v2/cache/pinned/pin").status == 204
+    os.unlink(folder.path("cached", "pinned"))
+    assert metrics(api)["glance_cache_pinned_bytes"] == 0
+
+
+@pytest.fixture
+def behind(make_cache, make_api, origin):
+    """(cache, api) on an origin that fails at once."""
+    cache = make_cache()
+    cache.configure(origin.config(retries=0, stall_timeout=1), fetch_policy="demand")
+    cache.mount()
+    return cache, make_api(cache)
+
+
+def test_what_readers_wait(origin, behind):
+    """A read that waits is cold; one whose bytes are here is prefetched; histograms add up."""
+    cache, api = behind
+    origin.put("image", blob(MIB, 1))
+    first = cache.read("image", 4 * KIB, 512 * KIB)
+    m = metrics(api)
+    assert len(first) == 4 * KIB
+    assert m['glance_cache_read_seconds_count{kind="cold"}'] >= 1 and m["glance_cache_backend_first_byte_seconds_count"] >= 1
+    for name in ("glance_cache_read_seconds", "glance_cache_backend_first_byte_seconds", "glance_cache_fetch_seconds"):
+        for labels in {re.sub(r'(,?)le="[^"]*"', "", k[len(name) + 7:]) for k in m if k.startswith(name + "_bucket")}:
+            label = labels.strip("{},")
+            classes = [v for k, v in m.items() if k.startswith(name + "_bucket{" + label)]
+            whole = "{" + label + "}" if label else ""
+            assert classes == sorted(classes) and classes[-1] == m[f"{name}_count{whole}"]
+            assert m[f"{name}_sum{whole}"] >= 0
+    before = m['glance_cache_read_seconds_count{kind="prefetched"}']
+    fd = os.open(cache.image("image"), os.O_RDONLY)
+    try:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # so that it is asked of the mount once more
+        os.pread(fd, 4 * KIB, 512 * KIB)
+    finally:
+        os.close(fd)
+    assert metrics(api)['glance_cache_read_seconds_count{kind="prefetched"}'] > before
+
+
+@pytest.mark.parametrize("fault, reason", [({"status": 503}, "server"), ({"status": 403}, "refused"), ({"raw": b""}, "broken")])
+def test_failures_have_a_reason(origin, behind, fault, reason):
+    cache, api = behind
+    origin.put("image", blob(100 * KIB, 1))
+    origin.fault("image", **fault)
+    assert api.get("/images/image").status >= 500
+    wait_until(lambda: metrics(api)[f'glance_cache_backend_failures_total{{reason="{reason}"}}'] >= 1)
+    m = metrics(api)
+    assert sum(v for k, v in m.items() if k.startswith("glance_cache_backend_failures_total{")) == m["glance_cache_backend_errors_total"]
+
+
+def test_an_unreachable_backend(make_cache, make_api, origin):
+    cache = make_cache()
+    cache.configure({**origin.config(retries=0), "url": "http://127.0.0.1:9/{id}", "list_url": "none"})
+    cache.mount()
+    api = make_api(cache)
+    assert api.get("/images/image").status == 503
+    assert metrics(api)['glance_cache_backend_failures_total{reason="unreachable"}'] >= 1
+
+
+def test_the_oldest_in_the_queue(origin, behind):
+    """Since when the head of the queue waits; 0 when nothing does."""
+    cache, api = behind
+    assert metrics(api)["glance_cache_oldest_queued_timestamp_seconds"] == 0
+    origin.fault("first", status=503)
+    origin.fault("second", status=503)
+    for name in ("first", "second"):
+        cache.touch("queued", name)
+    since = {name: cache.entry("queued", name)["queued"] for name in ("first", "second")}
+    assert metrics(api)["glance_cache_oldest_queued_timestamp_seconds"] == since["first"] <= since["second"]
+    os.unlink(cache.path("queued", "first"))
+    assert metrics(api)["glance_cache_oldest_queued_timestamp_seconds"] == since["second"]
+    os.unlink(cache.path("queued", "second"))
+    assert metrics(api)["glance_cache_oldest_queued_timestamp_seconds"] == 0

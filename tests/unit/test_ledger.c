@@ -318,17 +318,36 @@ static void counters_go_on(void **state)
 static void durations_fall_into_one_class_each(void **state)
 {
     struct ledger *l = worker();
-    unsigned bounds = COUNT_FETCH_LE_LAST - COUNT_FETCH_LE;
     (void)state;
-    for (unsigned i = 0; i < bounds; i++) {
-        assert_true(i == 0 || FETCH_SECONDS[i] > FETCH_SECONDS[i - 1]);
-        ledger_count_fetch(l, FETCH_SECONDS[i]); /* the bound belongs to it */
-        assert_int_equal(ledger_counter(l, COUNT_FETCH_LE + i), 1);
+    for (unsigned d = 0; d < DURATION_COUNT; d++) {
+        const double *bounds = ledger_bounds(d);
+        double sum = 0;
+        for (unsigned i = 0; i < LEDGER_CLASSES - 1; i++) {
+            assert_true(i == 0 || bounds[i] > bounds[i - 1]);
+            ledger_measure(l, d, (int64_t)(bounds[i] * 1e9)); /* the bound belongs to it */
+            sum += bounds[i];
+            assert_int_equal(ledger_class(l, d, i), 1);
+        }
+        assert_int_equal(ledger_class(l, d, LEDGER_CLASSES - 1), 0);
+        ledger_measure(l, d, INT64_C(3600) * 1000000000);
+        assert_int_equal(ledger_class(l, d, LEDGER_CLASSES - 1), 1);
+        ledger_measure(l, d, -1); /* a clock that went back is no duration */
+        assert_int_equal(ledger_class(l, d, 0), 2);
+        assert_true(ledger_sum(l, d) - sum - 3600 < 1e-3 && ledger_sum(l, d) - sum - 3600 > -1e-3);
     }
-    assert_int_equal(ledger_counter(l, COUNT_FETCH_LE_LAST), 0);
-    ledger_count_fetch(l, 3600);
-    assert_int_equal(ledger_counter(l, COUNT_FETCH_LE_LAST), 1);
-    assert_int_equal(ledger_counter(l, COUNT_FETCH_MS), 4444400 + 3600000);
+    ledger_close(l);
+}
+
+static void failures_count_by_their_reason_and_together(void **state)
+{
+    struct ledger *l = worker();
+    (void)state;
+    for (unsigned i = 0; i < REASON_COUNT; i++) {
+        assert_true(LEDGER_REASONS[i] != NULL && LEDGER_REASONS[i][0] != '\0');
+        ledger_count_failure(l, i);
+        assert_int_equal(ledger_counter(l, COUNT_REASONS + i), 1);
+    }
+    assert_int_equal(ledger_counter(l, COUNT_BACKEND_ERRORS), REASON_COUNT);
     ledger_close(l);
 }
 
@@ -451,6 +470,7 @@ int main(void)
         ledger_test(random_opens_and_closes),
         ledger_test(counters_go_on),
         ledger_test(durations_fall_into_one_class_each),
+        ledger_test(failures_count_by_their_reason_and_together),
         ledger_test(init_is_kept),
         ledger_test(what_is_no_ledger_is_refused),
         ledger_test(its_size_cannot_change),

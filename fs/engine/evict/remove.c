@@ -151,6 +151,7 @@ static int evict(struct engine *e, const char *name, enum why_removed why, int64
     if (r < 0 && r != -ENOENT)
         log_errno(r, "%s: evicted, but its file could not be moved away", name);
     ledger_count(e->ledger, COUNT_EVICTIONS, 1);
+    ledger_count(e->ledger, COUNT_BYTES_EVICTED, x.row.meta.size);
     log_info("%s: evicted, %llu bytes", name, (unsigned long long)x.row.meta.size);
     removal_end(e, &x);
     return 0;

@@ -191,7 +191,7 @@ void range_failed(struct range *range, int error, const struct transfer_result *
     }
     default:
         if (!transfer_error_is_local(error))
-            origin_failed(e, range->endpoint, what, range->retry_after);
+            origin_failed(e, range->endpoint, error, what, range->retry_after);
         try_again(range, error, what);
     }
 }

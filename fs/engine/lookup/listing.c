@@ -233,7 +233,7 @@ static int read_listing(struct engine *e, struct outcome *ret)
         if (error == 0 || error == -ENOTSUP || error == -ECANCELED || error == -EACCES)
             return error;
         if (!transfer_error_is_local(error))
-            origin_failed(e, endpoint, ret->what, 0);
+            origin_failed(e, endpoint, error, ret->what, 0);
     }
     return error;
 }

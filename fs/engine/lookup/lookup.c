@@ -145,7 +145,7 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
     }
     bool local = transfer_error_is_local(error);
     if (!refused && !local)
-        origin_failed(e, l->endpoint, what, l->head.retry_after);
+        origin_failed(e, l->endpoint, error, what, l->head.retry_after);
     l->again = false;
     if ((l->tried_endpoints & all) != all) {
         ask(l);

@@ -107,7 +107,7 @@ void publish_image(void *context)
     ledger_count(e->ledger, COUNT_FETCHES_DONE, 1);
     tell_done(image, fetched, began);
     if (began != 0)
-        ledger_count_fetch(e->ledger, (double)(clock_monotonic() - began) / (double)NS_PER_S);
+        ledger_measure(e->ledger, DURATION_FETCH, clock_monotonic() - began);
     prefetch_done(image, 0);
     fetch_visit(image);
     if (dirty)

@@ -42,6 +42,8 @@ static void write_counters(FILE *out, const json_t *status)
         {"fetches_failed", "fetches_failed_total", "Fetches that failed."},
         {"verify_failed", "verify_failed_total", "Images whose digest was wrong."},
         {"evictions", "evictions_total", "Images evicted."},
+        {"bytes_evicted", "evicted_bytes_total", "Their sizes together."},
+        {"bytes_hit", "hit_bytes_total", "The sizes of images at the opens that hit: what the backend was spared, at most."},
         {"backend_errors", "backend_errors_total", "Failed requests to backends."},
         {"worker_starts", "worker_starts_total", "Starts of the worker; every one but the first is a restart."},
     };
@@ -56,15 +58,23 @@ static void write_gauges(FILE *out, const json_t *status)
     static const struct { const char *group, *key, *name, *help; } all[] = {
         {"space", "limit", "limit_bytes", "What the cached images may take together."},
         {"space", "used", "used_bytes", "What they take."},
+        {"space", "cached", "cached_bytes", "What the images that are whole here take."},
+        {"space", "incomplete", "incomplete_bytes", "What is here of images that are not."},
+        {"space", "invalid", "invalid_bytes", "What is kept of images that failed."},
+        {"space", "evicted_but_open", "evicted_but_open_bytes", "What evicted images take until they are closed."},
+        {"space", "pinned", "pinned_bytes", "What pinned images take, which is never evicted."},
         {"space", "disk_total", "disk_bytes", "Size of the file system that holds the cache."},
         {"space", "disk_available", "disk_available_bytes", "What is free there."},
         {"images", "incomplete", "images_incomplete", "Images partly here."},
         {"images", "queued", "images_queued", "Images waiting for prefetch."},
         {"images", "invalid", "images_invalid", "Fetches that failed verification or for good."},
+        {"images", "pinned", "images_pinned", "Pinned images, whole or partly here."},
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         one(out, all[i].name, "gauge", all[i].help, number(json_object_get(status, all[i].group), all[i].key));
     one(out, "fetches_under_way", "gauge", "Images being fetched.", (double)json_array_size(json_object_get(status, "fetches")));
+    one(out, "oldest_queued_timestamp_seconds", "gauge", "Since when the image at the head of the queue waits; 0: none does.",
+        number(status, "oldest_queued"));
     one(out, "mounted_timestamp_seconds", "gauge", "When the cache was mounted.", number(status, "mounted_at"));
 }
 
@@ -138,24 +148,52 @@ static void write_health(FILE *out, const json_t *status)
         number(json_object_get(status, "left_alone"), "files"));
 }
 
-static void write_durations(FILE *out, const json_t *status)
+/* One histogram of DURATIONS, whose classes stand in .status, with a label KIND (NULL: none). */
+static void write_histogram(FILE *out, const char *name, const char *kind, const json_t *durations)
 {
-    const json_t *durations = json_object_get(json_object_get(status, "counters"), "fetch_seconds");
     const json_t *bounds = json_object_get(durations, "at_most"), *counts = json_object_get(durations, "count");
+    char with[48] = "", alone[48] = "", le[32];
     size_t n = json_array_size(bounds);
     if (n == 0 || json_array_size(counts) != n)
         return;
-    head(out, "fetch_seconds", "histogram", "How long it took from a fetch's start until the image was whole.");
+    if (kind != NULL) {
+        snprintf(with, sizeof(with), "kind=\"%s\",", kind);
+        snprintf(alone, sizeof(alone), "{kind=\"%s\"}", kind);
+    }
     for (size_t i = 0; i < n; i++) {
         const json_t *bound = json_array_get(bounds, i);
-        double count = json_number_value(json_array_get(counts, i));
-        if (json_is_null(bound))
-            fprintf(out, PREFIX "fetch_seconds_bucket{le=\"+Inf\"} %.17g\n", count);
-        else
-            fprintf(out, PREFIX "fetch_seconds_bucket{le=\"%g\"} %.17g\n", json_number_value(bound), count);
+        snprintf(le, sizeof(le), "%g", json_number_value(bound));
+        fprintf(out, PREFIX "%s_bucket{%sle=\"%s\"} %.17g\n", name, with, json_is_null(bound) ? "+Inf" : le,
+                json_number_value(json_array_get(counts, i)));
     }
-    fprintf(out, PREFIX "fetch_seconds_sum %.17g\n" PREFIX "fetch_seconds_count %.17g\n", number(durations, "sum"),
+    fprintf(out, PREFIX "%s_sum%s %.17g\n" PREFIX "%s_count%s %.17g\n", name, alone, number(durations, "sum"), name, alone,
             json_number_value(json_array_get(counts, n - 1)));
+}
+
+static void write_durations(FILE *out, const json_t *status)
+{
+    static const char *const kinds[] = {"cold", "prefetched", "warm"};
+    const json_t *counters = json_object_get(status, "counters"), *reads = json_object_get(counters, "read_seconds");
+    head(out, "fetch_seconds", "histogram", "How long it took from a fetch's start until the image was whole.");
+    write_histogram(out, "fetch_seconds", NULL, json_object_get(counters, "fetch_seconds"));
+    head(out, "backend_first_byte_seconds", "histogram", "How long it took until a backend's answer began.");
+    write_histogram(out, "backend_first_byte_seconds", NULL, json_object_get(counters, "first_byte_seconds"));
+    head(out, "read_seconds", "histogram", "What readers waited: for the backend (cold), for bytes that were here already of an image "
+         "that is not whole (prefetched), of a whole one (warm; what the kernel reads by itself is not seen).");
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        write_histogram(out, "read_seconds", kinds[i], json_object_get(reads, kinds[i]));
+}
+
+static void write_failures(FILE *out, const json_t *status)
+{
+    const char *reason;
+    json_t *count;
+    head(out, "backend_failures_total", "counter", "Failed requests to backends, by reason.");
+    json_object_foreach(json_object_get(json_object_get(status, "counters"), "backend_errors_by_reason"), reason, count) {
+        fprintf(out, PREFIX "backend_failures_total{");
+        label(out, "reason", reason);
+        fprintf(out, "} %.17g\n", json_number_value(count));
+    }
 }
 
 static void write_own(FILE *out, struct api *api)
@@ -195,6 +233,7 @@ enum MHD_Result metrics_show(struct request *r)
         write_backend(out, status);
         write_health(out, status);
         write_durations(out, status);
+        write_failures(out, status);
     }
     write_own(out, r->api);
     process_write(out);
