@@ -210,7 +210,7 @@ static void is_over(struct prefetch_run *p, struct item *item)
     const char *why = NULL;
     if (cache_mount_document(p->run->mount, "invalid", item->name, &document) == 0)
         why = json_string_value(json_object_get(document, "reason"));
-    has_failed(p, item, why != NULL ? why : "it does not fit and was evicted at once (see image_cache_max_size and min_free), or was taken off the queue");
+    has_failed(p, item, why != NULL ? why : "it was taken off the queue, or does not fit and was evicted at once (see image_cache_max_size)");
     json_decref(document);
 }
 
