@@ -11,48 +11,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DOCUMENTS_MAX = 1024 }; /* open at once, of a user */
-
-static void leave_user_locked(struct fuse_world *w, uid_t user)
-{
-    struct document_user *u;
-    HASH_FIND(hh, w->document_users, &user, sizeof(user), u);
-    if (u != NULL && --u->open == 0) {
-        HASH_DEL(w->document_users, u);
-        free(u);
-    }
-}
-
-/* One more of USER; root has no bound. */
-static int enter_user(struct fuse_world *w, uid_t user)
-{
-    struct document_user *u, *new = calloc(1, sizeof(*new));
-    pthread_mutex_lock(&w->lock);
-    HASH_FIND(hh, w->document_users, &user, sizeof(user), u);
-    if (u == NULL && new != NULL) {
-        u = new;
-        new = NULL;
-        u->user = user;
-        HASH_ADD(hh, w->document_users, user, sizeof(u->user), u);
-    }
-    int r = u == NULL ? -ENOMEM : user != 0 && u->open >= DOCUMENTS_MAX ? -EMFILE : 0;
-    if (r == 0)
-        u->open++;
-    pthread_mutex_unlock(&w->lock);
-    free(new);
-    return r;
-}
+enum { DOCUMENTS_MAX = 1024 }; /* open at once, of a user; root has no bound */
 
 int documents_open(struct fuse_world *w, uint64_t node, uid_t user, struct fuse_file_info *file)
 {
-    int r = enter_user(w, user);
+    pthread_mutex_lock(&w->lock);
+    int r = shares_take(&w->document_users, user, user == 0 ? 0 : DOCUMENTS_MAX);
+    pthread_mutex_unlock(&w->lock);
     if (r < 0)
         return r;
     struct document *d = calloc(1, sizeof(*d));
     r = d == NULL ? -ENOMEM : view_document(&w->view, node, &d->text, &d->length);
     pthread_mutex_lock(&w->lock);
     if (r < 0) {
-        leave_user_locked(w, user);
+        shares_give_back(&w->document_users, user);
         pthread_mutex_unlock(&w->lock);
         free(d);
         return r;
@@ -108,7 +80,7 @@ void documents_close(struct fuse_world *w, uint64_t handle)
     HASH_FIND(hh, w->documents, &handle, sizeof(handle), d);
     if (d != NULL) {
         HASH_DEL(w->documents, d);
-        leave_user_locked(w, d->user);
+        shares_give_back(&w->document_users, d->user);
     }
     pthread_mutex_unlock(&w->lock);
     if (d != NULL)
@@ -121,7 +93,7 @@ void documents_free(struct fuse_world *w)
     struct document *d, *next;
     HASH_ITER(hh, w->documents, d, next) {
         HASH_DEL(w->documents, d);
-        leave_user_locked(w, d->user);
+        shares_give_back(&w->document_users, d->user);
         free(d->text);
         free(d);
     }

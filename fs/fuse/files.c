@@ -42,7 +42,7 @@ static void reply_open(fuse_req_t request, struct opening *o, struct fuse_file_i
 
 static void answer_open(struct parked *p, int status)
 {
-    struct opening o = {.row = node_row(p->node), .unique = p->unique, .resent = p->resent};
+    struct opening o = {.row = node_row(p->node), .user = fuse_req_ctx(p->request)->uid, .unique = p->unique, .resent = p->resent};
     int r = engine_revalidate_result(p->world->view.engine, o.row, status);
     if (r < 0)
         fuse_reply_err(p->request, -r);
@@ -72,7 +72,7 @@ static bool revalidate(fuse_req_t request, const struct opening *o, const struct
 
 static void files_open_image(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file)
 {
-    struct opening o = {.row = node_row(node)};
+    struct opening o = {.row = node_row(node), .user = fuse_req_ctx(request)->uid};
 
     if ((file->flags & O_ACCMODE) != O_RDONLY) {
         fuse_reply_err(request, EPERM);

@@ -37,7 +37,7 @@ void handles_drop_orphans(void *context)
 static int enter(struct handles *h, struct image *image, struct opening *o)
 {
     bool want = o->hit && passthrough_wanted(h->passthrough);
-    int r = ledger_open_handle(h->ledger, o->row, o->unique, o->resent, want, &o->handle, &o->passthrough);
+    int r = ledger_open_handle(h->ledger, o->row, o->user, o->unique, o->resent, want, &o->handle, &o->passthrough);
     if (r < 0 || !o->passthrough)
         return r;
     struct image_file *file = engine_read_ready(image);
@@ -54,7 +54,7 @@ static int enter(struct handles *h, struct image *image, struct opening *o)
     /* Without an id: caching mode, if nobody has it open in the other one. */
     if (ledger_close_handle(h->ledger, o->handle, o->row) > 0)
         return r;
-    r = ledger_open_handle(h->ledger, o->row, o->unique, false, false, &o->handle, &o->passthrough);
+    r = ledger_open_handle(h->ledger, o->row, o->user, o->unique, false, false, &o->handle, &o->passthrough);
     if (r == 0 && o->passthrough) {
         handles_close(h, o->row, o->handle);
         r = -EIO;

@@ -21,6 +21,7 @@ struct handles {
 
 struct opening {
     int64_t row;
+    uint32_t user;   /* who opens it */
     uint64_t unique; /* the kernel's number of the request */
     bool resent;
     bool uncounted;  /* opened with O_NOATIME: no use of the image, as when it is verified */
@@ -32,7 +33,7 @@ struct opening {
     bool fresh; /* nothing of it is here */
 };
 
-/* -ESTALE, what the ledger, the engine and the disk say. Then there is no handle. */
+/* -ESTALE, -EMFILE (this user has his share), what the ledger, the engine and the disk say. Then there is no handle. */
 int handles_open(struct handles *h, struct opening *o);
 void handles_close(struct handles *h, int64_t row, uint64_t handle);
 /* CONTEXT is the handles: images are closed that a dead worker was asked to open by who does not ask any more. */

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <uthash.h>
 
+#include "base/shares.h"
 #include "fuse/handles.h"
 #include "fuse/session.h"
 #include "view/view.h"
@@ -22,13 +23,6 @@ struct document {
     UT_hash_handle hh;
 };
 
-/* How many documents a user has open: their texts are ours to keep. */
-struct document_user {
-    uid_t user;
-    unsigned open;
-    UT_hash_handle hh;
-};
-
 struct fuse_world {
     struct fuse_session *session;
     struct view view;
@@ -39,7 +33,7 @@ struct fuse_world {
     pthread_cond_t changed;     /* of connection */
     enum { CONNECTION_AWAITED, CONNECTION_STANDS, CONNECTION_NONE } connection; /* to the kernel; protected by lock */
     struct document *documents; /* protected by lock */
-    struct document_user *document_users; /* protected by lock */
+    struct shares document_users; /* who has them open: their texts are ours to keep; protected by lock */
     uint64_t next_document;     /* protected by lock; each worker has numbers of its own: handles outlive it */
 };
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static void op_init(void *context, struct fuse_conn_info *connection)
@@ -105,6 +106,14 @@ static void stop_awaiting(void *context)
 
 /* ---- the world */
 
+/* An open image takes a descriptor: of one user no more than half of what there are. */
+static unsigned share_of_a_user(void)
+{
+    struct rlimit limit;
+    bool few = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < LEDGER_USER_MAX;
+    return few ? (unsigned)(limit.rlim_cur / 2) : LEDGER_USER_MAX;
+}
+
 static const char *state_of_passthrough(const void *passthrough) { return passthrough_state(passthrough); }
 static const char *why_there_is_none(const void *why) { return why; }
 
@@ -117,6 +126,8 @@ int fuse_world_new(struct ledger *ledger, enum fuse_users users, bool debug, str
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
     w->handles.ledger = ledger;
+    if (users == FUSE_FOR_ALL)
+        ledger_limit_users(ledger, share_of_a_user());
     w->next_document = ledger_counter(ledger, COUNT_WORKER_STARTS) << 32;
     w->view.uid = geteuid();
     w->view.gid = getegid();

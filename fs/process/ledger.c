@@ -70,11 +70,16 @@ static struct row_count *row_get(struct ledger *l, int64_t row, bool create)
     return c;
 }
 
-static int count_slot_locked(struct ledger *l, int64_t row, bool caching)
+static int count_slot_locked(struct ledger *l, int64_t row, bool caching, uint32_t user, unsigned user_max)
 {
+    int r = shares_take(&l->users, user, user_max);
+    if (r < 0)
+        return r;
     struct row_count *c = row_get(l, row, true);
-    if (c == NULL)
+    if (c == NULL) {
+        shares_give_back(&l->users, user);
         return -ENOMEM;
+    }
     if (caching)
         c->caching++;
     else
@@ -125,7 +130,7 @@ static int take_over(struct ledger *l)
     for (uint32_t i = 0, n = high(l); i < n; i++) {
         const struct slot *slot = &l->shared->slot[i];
         int64_t row = atomic_load(&slot->row);
-        int r = row != 0 ? count_slot_locked(l, row, is_caching(slot)) : push_free_locked(l, i);
+        int r = row != 0 ? count_slot_locked(l, row, is_caching(slot), slot->user, 0) : push_free_locked(l, i);
         if (r == 0 && row != 0 && is_unanswered(slot))
             r = push(&l->orphans, &l->orphan_count, &l->orphan_size, i);
         if (r < 0)
@@ -175,6 +180,7 @@ void ledger_close(struct ledger *l)
     }
     free(l->free_slots);
     free(l->orphans);
+    shares_free(&l->users);
     if (l->shared != NULL)
         munmap(l->shared, shared_size());
     pthread_mutex_destroy(&l->lock);
@@ -223,7 +229,7 @@ static int take_slot_locked(struct ledger *l, struct slot **ret)
     return 0;
 }
 
-static int enter_locked(struct ledger *l, int64_t row, uint64_t unique, bool passthrough, struct slot **ret)
+static int enter_locked(struct ledger *l, int64_t row, uint32_t user, uint64_t unique, bool passthrough, struct slot **ret)
 {
     struct slot *slot;
     int r = take_slot_locked(l, &slot);
@@ -233,17 +239,25 @@ static int enter_locked(struct ledger *l, int64_t row, uint64_t unique, bool pas
     bool caching = c == NULL ? !passthrough : c->caching > 0;
     slot->generation++;
     slot->unique = unique;
+    slot->user = user;
     atomic_store(&slot->flags, SLOT_UNANSWERED | (caching ? SLOT_CACHING : 0));
-    r = count_slot_locked(l, row, caching);
-    if (r < 0)
+    r = count_slot_locked(l, row, caching, user, user == 0 ? 0 : l->user_max);
+    if (r < 0) {
+        push_free_locked(l, (uint32_t)(slot - l->shared->slot));
         return r;
+    }
     atomic_store(&slot->row, row);
     *ret = slot;
     return 0;
 }
 
-int ledger_open_handle(struct ledger *l, int64_t row, uint64_t unique, bool resent, bool passthrough, uint64_t *ret_handle,
-                       bool *ret_passthrough)
+void ledger_limit_users(struct ledger *l, unsigned most)
+{
+    l->user_max = most;
+}
+
+int ledger_open_handle(struct ledger *l, int64_t row, uint32_t user, uint64_t unique, bool resent, bool passthrough,
+                       uint64_t *ret_handle, bool *ret_passthrough)
 {
     assert(row != 0);
     int r = 0;
@@ -253,7 +267,7 @@ int ledger_open_handle(struct ledger *l, int64_t row, uint64_t unique, bool rese
     if (slot != NULL)
         adopt_locked(l, slot);
     else
-        r = enter_locked(l, row, unique, passthrough, &slot);
+        r = enter_locked(l, row, user, unique, passthrough, &slot);
     if (r == 0) {
         *ret_handle = handle_of(l, slot);
         *ret_passthrough = !is_caching(slot);
@@ -290,6 +304,7 @@ static unsigned leave_locked(struct ledger *l, struct slot *slot, int64_t row)
         else
             c->passthrough--;
         l->handles--;
+        shares_give_back(&l->users, slot->user);
         atomic_store(&slot->row, 0);
         push_free_locked(l, (uint32_t)(slot - l->shared->slot)); /* without memory the slot is lost until the next worker; nothing breaks */
     }

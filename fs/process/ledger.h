@@ -25,14 +25,17 @@ void ledger_close(struct ledger *l); /* NULL is fine */
 
 /* ---- open handles */
 
+enum { LEDGER_USER_MAX = 1 << 16 }; /* a quarter of all there can be */
+/* No user but root may have more than MOST handles; 0, as after ledger_open(): any number. Before others use L. */
+void ledger_limit_users(struct ledger *l, unsigned most);
 /*
- * Somebody opens the image of ROW; UNIQUE is the kernel's number of the request. RESENT: the kernel sends it again because a worker
+ * USER opens the image of ROW; UNIQUE is the kernel's number of the request. RESENT: the kernel sends it again because a worker
  * died: when that worker had entered it already, the same handle is returned. An inode is open in caching mode or in passthrough mode,
  * never both: *ret_passthrough is the mode of those who have it open already, and PASSTHROUGH (what is wanted) for the first.
- * *ret_handle is the kernel's file handle. -ENFILE: too many.
+ * *ret_handle is the kernel's file handle. -ENFILE: too many; -EMFILE: of this user.
  */
-int ledger_open_handle(struct ledger *l, int64_t row, uint64_t unique, bool resent, bool passthrough, uint64_t *ret_handle,
-                       bool *ret_passthrough);
+int ledger_open_handle(struct ledger *l, int64_t row, uint32_t user, uint64_t unique, bool resent, bool passthrough,
+                       uint64_t *ret_handle, bool *ret_passthrough);
 /*
  * The answer to the OPEN of HANDLE is about to be written: from here on nothing but ledger_close_handle() closes it. Before, it goes
  * by ledger_drop_orphans() of a later worker when this one dies.

@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 /* Goes up when messages or what lies in the shared memory change: a worker of another version does not start. */
-enum { LINK_VERSION = 3, LINK_FDS_MAX = 4 };
+enum { LINK_VERSION = 4, LINK_FDS_MAX = 4 };
 
 enum link_type { LINK_PREPARED = 1, LINK_GO, LINK_READY, LINK_STOP, LINK_BACKING_OPEN, LINK_BACKING, LINK_BACKING_CLOSE };
 

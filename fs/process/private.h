@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <uthash.h>
 
+#include "base/shares.h"
 #include "process/ledger.h"
 
 enum { SLOTS = 1 << 18, LEDGER_VERSION = 3 };
@@ -17,6 +18,8 @@ struct slot {
     uint64_t unique;
     uint32_t generation;
     _Atomic uint32_t flags;
+    uint32_t user;
+    uint32_t reserved;
 };
 
 enum { SLOT_CACHING = 1, SLOT_UNANSWERED = 2 };
@@ -48,6 +51,8 @@ struct ledger {
     uint32_t *orphans; /* protected by lock; slots */
     uint32_t orphan_count, orphan_size;
     uint64_t handles; /* protected by lock */
+    struct shares users; /* protected by lock */
+    unsigned user_max;   /* handles of one of them; 0: any number */
 };
 
 #endif

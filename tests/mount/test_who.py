@@ -156,10 +156,17 @@ fds = []
 try:
     while len(fds) < 3000:
         fds.append(os.open(sys.argv[1], os.O_RDONLY))
+    print("all", len(fds), flush=True)
 except OSError as e:
     print(errno.errorcode[e.errno], len(fds), flush=True)
 sys.stdin.read()
 """
+
+
+def many(cache, path):
+    """Somebody who opens PATH as often as he can. Says where that ended, and waits for the end of its input."""
+    return cache.spawn("setpriv", "--reuid", str(STRANGER), "--regid", str(STRANGER), "--clear-groups", sys.executable, "-c", MANY,
+                       cache.path(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 @pytest.mark.parametrize("path", [".status", "invalid/small"])
@@ -168,8 +175,7 @@ def test_one_user_does_not_take_all_handles_of_documents(shared, path):
     cache = shared("-o", "allow_other")
     if path == "invalid/small":
         os.rename(cache.path("cached", "small"), cache.path("invalid", "small"))
-    greedy = cache.spawn("setpriv", "--reuid", str(STRANGER), "--regid", str(STRANGER), "--clear-groups", sys.executable, "-c", MANY,
-                         cache.path(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    greedy = many(cache, path)
     assert greedy.stdout.readline().decode().split() == ["EMFILE", "1024"]
     assert cache.status()["counters"]["open_handles"] == 0
     assert as_user(cache, f"cat {path}", STRANGER + 1).returncode == 0
@@ -177,3 +183,23 @@ def test_one_user_does_not_take_all_handles_of_documents(shared, path):
     greedy.stdin.close()
     greedy.wait(60)
     wait_until(lambda: as_user(cache, f"cat {path}").returncode == 0, what="the handles to be given back")
+
+
+@pytest.mark.parametrize("passthrough", ["auto", "off"])
+def test_one_user_does_not_take_all_handles_of_images(shared, cache, passthrough):
+    """Each may take a descriptor of the worker; also when another worker goes on."""
+    command = cache.command
+    cache.command = lambda *options: ["prlimit", "--nofile=1000:1000", *command(*options)]
+    shared("-o", "allow_other", passthrough=passthrough)
+    greedy = many(cache, "images/small")
+    assert greedy.stdout.readline().decode().split() == ["EMFILE", "500"]
+    with open(cache.image("small"), "rb") as kept:  # root has no bound
+        assert as_user(cache, "cat images/small", STRANGER + 1).stdout == kept.read()
+    os.kill(cache.process.pid, 1)  # SIGHUP
+    wait_until(lambda: "serves" in cache.logged(), what="the next worker")
+    assert as_user(cache, "cat images/small").returncode != 0
+    assert as_user(cache, "cat images/small", STRANGER + 1).stdout == blob(SIZE, 1)
+    greedy.stdin.close()
+    greedy.wait(60)
+    wait_until(lambda: as_user(cache, "cat images/small").returncode == 0, what="the handles to be given back")
+    wait_until(lambda: cache.status()["counters"]["open_handles"] == 0, what="all to be closed")

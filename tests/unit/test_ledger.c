@@ -22,6 +22,8 @@
 #include "base/clock.h"
 #include "process/ledger.h"
 
+enum { USER = 1000 };
+
 static int memory; /* the keeper's memfd */
 
 static int set_up(void **state)
@@ -47,7 +49,7 @@ static uint64_t open_handle(struct ledger *l, int64_t row, uint64_t unique, bool
 {
     uint64_t handle;
     bool passthrough;
-    assert_int_equal(ledger_open_handle(l, row, unique, resent, false, &handle, &passthrough), 0);
+    assert_int_equal(ledger_open_handle(l, row, USER, unique, resent, false, &handle, &passthrough), 0);
     assert_false(passthrough);
     return handle;
 }
@@ -203,22 +205,22 @@ static void the_first_handle_decides_the_mode(void **state)
     uint64_t handle[5];
     bool passthrough;
     (void)state;
-    assert_int_equal(ledger_open_handle(l, 1, 10, false, true, &handle[0], &passthrough), 0);
+    assert_int_equal(ledger_open_handle(l, 1, USER, 10, false, true, &handle[0], &passthrough), 0);
     assert_true(passthrough);
-    assert_int_equal(ledger_open_handle(l, 1, 11, false, false, &handle[1], &passthrough), 0);
+    assert_int_equal(ledger_open_handle(l, 1, USER, 11, false, false, &handle[1], &passthrough), 0);
     assert_true(passthrough);
-    assert_int_equal(ledger_open_handle(l, 2, 12, false, false, &handle[2], &passthrough), 0);
+    assert_int_equal(ledger_open_handle(l, 2, USER, 12, false, false, &handle[2], &passthrough), 0);
     assert_false(passthrough);
     ledger_close(l);
     l = worker();
-    assert_int_equal(ledger_open_handle(l, 2, 13, false, true, &handle[3], &passthrough), 0);
+    assert_int_equal(ledger_open_handle(l, 2, USER, 13, false, true, &handle[3], &passthrough), 0);
     assert_false(passthrough);
-    assert_int_equal(ledger_open_handle(l, 1, 10, true, false, &handle[4], &passthrough), 0); /* resent */
+    assert_int_equal(ledger_open_handle(l, 1, USER, 10, true, false, &handle[4], &passthrough), 0); /* resent */
     assert_true(passthrough);
     assert_int_equal(handle[4], handle[0]);
     assert_int_equal(ledger_close_handle(l, handle[0], 1), 1);
     assert_int_equal(ledger_close_handle(l, handle[1], 1), 0);
-    assert_int_equal(ledger_open_handle(l, 1, 14, false, false, &handle[4], &passthrough), 0); /* the first again */
+    assert_int_equal(ledger_open_handle(l, 1, USER, 14, false, false, &handle[4], &passthrough), 0); /* the first again */
     assert_false(passthrough);
     ledger_close(l);
 }
@@ -230,7 +232,7 @@ static void a_full_table_says_so(void **state)
     bool passthrough = true;
     int r;
     (void)state;
-    while ((r = ledger_open_handle(l, 1, n, false, false, &handle, &passthrough)) == 0) {
+    while ((r = ledger_open_handle(l, 1, USER, n, false, false, &handle, &passthrough)) == 0) {
         first = n++ == 0 ? handle : first;
         assert_true(n <= 1 << 20);
     }
@@ -238,7 +240,7 @@ static void a_full_table_says_so(void **state)
     uint64_t last = handle;
     assert_true(n >= 100000);
     assert_int_equal(ledger_handles(l, 1), n);
-    assert_int_equal(ledger_open_handle(l, 2, n, true, true, &handle, &passthrough), -ENFILE);
+    assert_int_equal(ledger_open_handle(l, 2, USER, n, true, true, &handle, &passthrough), -ENFILE);
     assert_int_equal(handle, last);
     assert_false(passthrough);
     assert_int_equal(ledger_handles(l, 2), 0);
@@ -247,7 +249,36 @@ static void a_full_table_says_so(void **state)
     l = worker();
     assert_int_equal(ledger_handles(l, 1), n - 1);
     open_handle(l, 2, n, false);
-    assert_int_equal(ledger_open_handle(l, 2, n + 1, false, false, &handle, &passthrough), -ENFILE);
+    assert_int_equal(ledger_open_handle(l, 2, USER, n + 1, false, false, &handle, &passthrough), -ENFILE);
+    ledger_close(l);
+}
+
+/* Also when another worker counts them, and when an OPEN comes again. */
+static void a_user_has_a_share(void **state)
+{
+    enum { MOST = 3, OTHER = USER + 1, ROOT = 0 };
+    struct ledger *l = worker();
+    uint64_t handle, first = 0, n;
+    bool passthrough;
+    (void)state;
+    ledger_limit_users(l, MOST);
+    for (n = 0; n < MOST; n++)
+        assert_int_equal(ledger_open_handle(l, 1, USER, n, false, false, n == 0 ? &first : &handle, &passthrough), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ledger_open_handle(l, 2, USER, n, false, false, &handle, &passthrough), -EMFILE);
+        assert_int_equal(ledger_open_handle(l, 1, USER, 0, true, false, &handle, &passthrough), 0);
+        assert_int_equal(handle, first);
+        assert_int_equal(ledger_all_handles(l), MOST);
+        ledger_close(l);
+        l = worker();
+        ledger_limit_users(l, MOST);
+    }
+    for (; n < 3 * MOST; n++)
+        assert_int_equal(ledger_open_handle(l, 2, ROOT, n, false, false, &handle, &passthrough), 0);
+    assert_int_equal(ledger_open_handle(l, 1, OTHER, n++, false, false, &handle, &passthrough), 0);
+    assert_int_equal(ledger_close_handle(l, first, 1), MOST);
+    assert_int_equal(ledger_open_handle(l, 2, USER, n, false, false, &handle, &passthrough), 0);
+    assert_int_equal(ledger_open_handle(l, 2, USER, n + 1, false, false, &handle, &passthrough), -EMFILE);
     ledger_close(l);
 }
 
@@ -442,7 +473,7 @@ static void nonsense_in_it_is_survived(void **state)
     ledger_close_handle(l, UINT64_MAX, 7);
     uint64_t again;
     bool passthrough;
-    assert_int_equal(ledger_open_handle(l, 8, 2, true, true, &again, &passthrough), -ENFILE);
+    assert_int_equal(ledger_open_handle(l, 8, USER, 2, true, true, &again, &passthrough), -ENFILE);
     unsigned char init[LEDGER_INIT_MAX];
     uint64_t agreed;
     assert_int_equal(ledger_get_init(l, init, sizeof(init), &agreed), 0);
@@ -467,6 +498,7 @@ int main(void)
         ledger_test(closing_is_a_single_store),
         ledger_test(the_first_handle_decides_the_mode),
         ledger_test(a_full_table_says_so),
+        ledger_test(a_user_has_a_share),
         ledger_test(random_opens_and_closes),
         ledger_test(counters_go_on),
         ledger_test(durations_fall_into_one_class_each),
