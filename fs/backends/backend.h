@@ -24,6 +24,7 @@ struct backend; /* each backend's own */
 
 /* Is a new credential wanted? AUTH_SOON: it ends before long, but requests can be made with it. AUTH_NOW: they cannot. */
 enum auth_need { AUTH_NONE, AUTH_SOON, AUTH_NOW };
+enum { AUTH_FURTHER = 1 }; /* of authorised(): the credential takes another question, which auth() has now */
 
 struct backend_ops {
     const char *type;        /* "http" */
@@ -76,17 +77,18 @@ struct backend_ops {
      */
     enum auth_need (*auth_needed)(struct backend *b);
     const char *(*auth_name)(const struct backend *b); /* whom auth() asks: for the log and .status */
+    const char *(*auth_hint)(const struct backend *b); /* optional: what to look at when it does not answer */
     /* Fills REQUEST: a new one, please. */
     int (*auth)(struct backend *b, struct transfer_request *request);
     /* What the answer's head says; then its whole body, after which the credential is there. On failure *ret_why, when it is set,
-     * says for the log what is wrong and what to do. -EACCES: we are refused. */
+     * says for the log what is wrong and what to do. -EACCES: we are refused. AUTH_FURTHER: there is more to ask. */
     int (*auth_head)(struct backend *b, const struct transfer_head *head, const char **ret_why);
     int (*authorised)(struct backend *b, const void *body, size_t length, const char **ret_why);
     /* The number of the credential that requests carry now; 0: none. */
     unsigned (*credential)(struct backend *b);
-    /* An endpoint answered 401 to a request made with that CREDENTIAL: is one more try worth it, after a renewal if one is needed
-     * by then? */
-    bool (*refused)(struct backend *b, unsigned credential);
+    /* An endpoint answered STATUS (4xx), and CODE where the refusal has a name, to a request made with that CREDENTIAL: was that for the
+     * credential, and is one more try worth it, after a renewal if one is needed by then? */
+    bool (*refused)(struct backend *b, unsigned credential, int status, const char *code);
 };
 
 enum { BACKEND_WHY_MAX = 200 };

@@ -172,9 +172,10 @@ static unsigned glance_credential(struct backend *b)
     return openstack_credential(b->cloud);
 }
 
-static bool glance_refused(struct backend *b, unsigned credential)
+static bool glance_refused(struct backend *b, unsigned credential, int status, const char *code)
 {
-    return openstack_refused(b->cloud, credential);
+    (void) code;
+    return status == 401 && openstack_refused(b->cloud, credential);
 }
 
 /* ---- what a server refuses */

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "transfer/transfer.h"
+
 /* Where the code alone does not tell what to do. */
 static const struct { const char *code, *text; } known[] = {
     { "InvalidObjectState", "it is archived: restore it, or move it to another storage class" },
@@ -36,6 +38,12 @@ bool refusal_element(const char *document, const char *name, char *ret, size_t s
     memcpy(ret, start + length, (size_t) (end - start - length));
     ret[end - start - length] = '\0';
     return true;
+}
+
+void refusal_note(const struct transfer_result *result, struct refusal *ret)
+{
+    *ret = (struct refusal){ .status = result->status };
+    refusal_element(result->document, "Code", ret->code, sizeof(ret->code));
 }
 
 void refusal_text(int status, const char *document, char *ret, size_t size)

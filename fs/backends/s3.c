@@ -365,6 +365,48 @@ static const char *s3_refuses(struct backend *b, unsigned endpoint, unsigned *n)
     return abilities_refused(b->abilities, endpoint, n);
 }
 
+/* ---- credentials that are given out */
+
+static enum auth_need s3_auth_needed(struct backend *b)
+{
+    return s3_identity_need(b->identity);
+}
+
+static const char *s3_auth_name(const struct backend *b)
+{
+    return s3_identity_asks(b->identity);
+}
+
+static const char *s3_auth_hint(const struct backend *b)
+{
+    return s3_identity_hint(b->identity);
+}
+
+static int s3_auth(struct backend *b, struct transfer_request *request)
+{
+    return s3_identity_ask(b->identity, request);
+}
+
+static int s3_auth_head(struct backend *b, const struct transfer_head *head, const char **ret_why)
+{
+    return s3_identity_head(b->identity, head, ret_why);
+}
+
+static int s3_authorised(struct backend *b, const void *body, size_t length, const char **ret_why)
+{
+    return s3_identity_answer(b->identity, body, length, ret_why);
+}
+
+static unsigned s3_credential(struct backend *b)
+{
+    return s3_identity_number(b->identity);
+}
+
+static bool s3_refused(struct backend *b, unsigned credential, int status, const char *code)
+{
+    return s3_identity_refused(b->identity, credential, status, code);
+}
+
 const struct backend_ops backend_s3 = {
     .type = "s3",
     .etag_may_be_md5 = true,
@@ -382,4 +424,12 @@ const struct backend_ops backend_s3 = {
     .list = s3_list,
     .listing = s3_listing,
     .digests = s3_digests,
+    .auth_needed = s3_auth_needed,
+    .auth_name = s3_auth_name,
+    .auth_hint = s3_auth_hint,
+    .auth = s3_auth,
+    .auth_head = s3_auth_head,
+    .authorised = s3_authorised,
+    .credential = s3_credential,
+    .refused = s3_refused,
 };

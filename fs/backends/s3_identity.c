@@ -15,7 +15,9 @@
 
 #include "backends/refusal.h"
 #include "backends/s3_credentials.h"
+#include "backends/s3_metadata.h"
 #include "backends/setting.h"
+#include "backends/token.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -37,6 +39,8 @@ struct stamp {
 struct s3_identity {
     const struct config *config;
     const char *path; /* the file that credentials come from and may change in; NULL */
+    struct s3_metadata *metadata;          /* who gives them out; NULL: nobody. The fetch thread's */
+    struct token *life;                    /* of those that were given out; NULL */
     unsigned endpoints;
     pthread_mutex_t lock;
     struct s3_credentials credentials;     /* protected by lock */
@@ -47,17 +51,6 @@ struct s3_identity {
 };
 
 /* ---- open and close */
-
-static const char *path_of(const struct config *config)
-{
-    if (config->access_key && *config->access_key)
-        return config->secret_key_file;
-    if (config->credentials_file && *config->credentials_file)
-        return config->credentials_file;
-    if (setting_text(NULL, "AWS_ACCESS_KEY_ID", NULL) && setting_text(NULL, "AWS_SECRET_ACCESS_KEY", NULL))
-        return NULL;
-    return setting_text(NULL, "AWS_SHARED_CREDENTIALS_FILE", NULL);
-}
 
 static struct stamp stamp_of(const char *path)
 {
@@ -73,6 +66,17 @@ static bool same_stamp(const struct stamp *a, const struct stamp *b)
            a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
+/* Credentials that are given out are asked for when they are needed. */
+static int open_metadata(struct s3_identity *s, char *message)
+{
+    enum s3_source source = s3_credentials_source(s->config);
+    if (source != S3_FROM_CONTAINER && source != S3_FROM_INSTANCE)
+        return 0;
+    if (token_new(&s->life) < 0)
+        return setting_no_memory(message);
+    return s3_metadata_open(s->config, source, &s->metadata, message);
+}
+
 int s3_identity_open(const struct config *config, const char *region, unsigned endpoints, struct s3_identity **ret,
                      char message[CONFIG_MESSAGE_MAX])
 {
@@ -82,11 +86,13 @@ int s3_identity_open(const struct config *config, const char *region, unsigned e
     pthread_mutex_init(&s->lock, NULL);
     s->config = config;
     s->endpoints = endpoints;
-    s->path = path_of(config);
+    s->path = s3_credentials_path(config);
     s->stamp = stamp_of(s->path);
     s->looked = clock_monotonic();
     s->regions = calloc(endpoints, sizeof(*s->regions));
     int r = s->regions ? s3_credentials_read(config, &s->credentials, message) : setting_no_memory(message);
+    if (r == 0)
+        r = open_metadata(s, message);
     if (r == 0 && strlen(region) >= S3_REGION_MAX)
         r = setting_refuse(config, message, "region", "is longer than any region's name");
     if (r < 0) {
@@ -104,6 +110,8 @@ void s3_identity_close(struct s3_identity *s)
     if (!s)
         return;
     s3_credentials_clear(&s->credentials);
+    s3_metadata_close(s->metadata);
+    token_free(s->life);
     pthread_mutex_destroy(&s->lock);
     free(s->regions);
     free(s);
@@ -161,6 +169,65 @@ static void look_at_file(struct s3_identity *s)
     struct stamp stamp = stamp_of(s->path);
     if (stamp.inode != 0 && !same_stamp(&stamp, &before) && read_again(s))
         log_notice("%s changed: its credentials are used from now on", s->path);
+}
+
+/* ---- credentials that are given out */
+
+enum auth_need s3_identity_need(struct s3_identity *s)
+{
+    return s->metadata ? token_need(s->life) : AUTH_NONE;
+}
+
+const char *s3_identity_asks(const struct s3_identity *s)
+{
+    return s->metadata ? s3_metadata_name(s->metadata) : NULL;
+}
+
+const char *s3_identity_hint(const struct s3_identity *s)
+{
+    return s->metadata ? s3_metadata_hint(s->metadata) : NULL;
+}
+
+int s3_identity_ask(struct s3_identity *s, struct transfer_request *request)
+{
+    return s3_metadata_ask(s->metadata, request);
+}
+
+int s3_identity_head(struct s3_identity *s, const struct transfer_head *head, const char **ret_why)
+{
+    return s3_metadata_head(s->metadata, head, ret_why);
+}
+
+int s3_identity_answer(struct s3_identity *s, const void *body, size_t length, const char **ret_why)
+{
+    struct s3_credentials fresh = { 0 };
+    uint64_t lifetime = 0;
+    int r = s3_metadata_answer(s->metadata, body, length, &fresh, &lifetime, ret_why);
+    if (r != 0)
+        return r;
+    pthread_mutex_lock(&s->lock);
+    struct s3_credentials old = s->credentials;
+    s->credentials = fresh;
+    pthread_mutex_unlock(&s->lock);
+    s3_credentials_clear(&old);
+    return token_set(s->life, "", lifetime, NULL); /* the token room keeps its life only */
+}
+
+unsigned s3_identity_number(struct s3_identity *s)
+{
+    return s->metadata ? token_number(s->life) : 0;
+}
+
+bool s3_identity_refused(struct s3_identity *s, unsigned number, int status, const char *code)
+{
+    static const char *const ended[] = { "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "" /* HEAD's */ };
+    if (!s->metadata || (status != 400 && status != 401 && status != 403))
+        return false;
+    for (size_t i = 0; i < sizeof(ended) / sizeof(ended[0]); i++) {
+        if (strcmp(code, ended[i]) == 0 && (*code || status != 400))
+            return token_refused(s->life, number);
+    }
+    return false;
 }
 
 /* ---- signing */

@@ -204,9 +204,10 @@ static unsigned swift_credential(struct backend *b)
     return openstack_credential(b->cloud);
 }
 
-static bool swift_refused(struct backend *b, unsigned credential)
+static bool swift_refused(struct backend *b, unsigned credential, int status, const char *code)
 {
-    return openstack_refused(b->cloud, credential);
+    (void) code;
+    return status == 401 && openstack_refused(b->cloud, credential);
 }
 
 /* ---- what a server refuses */

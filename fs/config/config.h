@@ -19,6 +19,7 @@
 enum { CONFIG_ENDPOINTS_MAX = 16 }; /* servers in `url` or `endpoint` */
 enum fetch_policy { FETCH_WHOLE, FETCH_DEMAND };
 enum addressing { ADDRESSING_AUTO, ADDRESSING_PATH, ADDRESSING_VIRTUAL };
+enum credentials { CREDENTIALS_AUTO, CREDENTIALS_KEYS, CREDENTIALS_FILE, CREDENTIALS_CONTAINER, CREDENTIALS_INSTANCE, CREDENTIALS_NONE };
 enum passthrough_mode { PASSTHROUGH_AUTO, PASSTHROUGH_OFF };
 enum api_auth { API_AUTH_NONE, API_AUTH_TOKEN, API_AUTH_KEYSTONE };
 
@@ -116,6 +117,7 @@ struct config {
     char *bucket;            /* s3 */
     char *prefix;            /* swift, s3: of the objects' names, before the id; default none */
     int addressing;          /* enum addressing; s3: auto | path | virtual; default auto */
+    int credentials;         /* enum credentials; s3: auto | keys | file | container | instance | none; default auto */
     char *access_key;        /* s3; default: AWS_ACCESS_KEY_ID */
     char *secret_key_file;   /* file with one line; default: AWS_SECRET_ACCESS_KEY */
     char *credentials_file;  /* a shared-credentials file; default: AWS_SHARED_CREDENTIALS_FILE */

@@ -26,6 +26,9 @@ static const char *const view_modes[] = {[VIEW_FOR_ALL] = "0444", [VIEW_FOR_GROU
 static const char *const backend_types[] = {"file", "http", "glance", "swift", "s3", NULL};
 static const char *const addressings[] = {[ADDRESSING_AUTO] = "auto", [ADDRESSING_PATH] = "path",
                                          [ADDRESSING_VIRTUAL] = "virtual", NULL};
+static const char *const credentials[] = {[CREDENTIALS_AUTO] = "auto", [CREDENTIALS_KEYS] = "keys", [CREDENTIALS_FILE] = "file",
+                                          [CREDENTIALS_CONTAINER] = "container", [CREDENTIALS_INSTANCE] = "instance",
+                                          [CREDENTIALS_NONE] = "none", NULL};
 static const char *const api_auths[] = {[API_AUTH_NONE] = "none", [API_AUTH_TOKEN] = "token",
                                         [API_AUTH_KEYSTONE] = "keystone", NULL};
 
@@ -177,10 +180,14 @@ static const struct config_option options[] = {
     {BACKEND(addressing), .type = CONFIG_ENUM, .choices = addressings, .fallback = "auto",
      .text = "With type = s3: where the bucket's name stands. path: in the path. virtual: before the host. auto: virtual "
              "for Amazon's hosts, else path."},
+    {BACKEND(credentials), .type = CONFIG_ENUM, .choices = credentials, .fallback = "auto",
+     .text = "With type = s3: where the key comes from. keys: access_key, or AWS_ACCESS_KEY_ID of the environment. file: "
+             "credentials_file. container: the service that AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI names. instance: "
+             "the role of this instance of EC2. none: requests are not signed. auto: the first of keys, file and container that is "
+             "given, else none."},
     {BACKEND(access_key), .type = CONFIG_STRING, .example = "AKIAIOSFODNN7EXAMPLE",
      .text = "With type = s3: the access key; its secret is in secret_key_file. Without it, credentials_file is looked at, "
-             "then AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, then AWS_SHARED_CREDENTIALS_FILE. "
-             "With none of them, requests are not signed."},
+             "then AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, then AWS_SHARED_CREDENTIALS_FILE."},
     {BACKEND(secret_key_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/secret-key",
      .text = "A file with one line, the secret of access_key."},
     {BACKEND(credentials_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/credentials",

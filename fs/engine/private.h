@@ -9,6 +9,7 @@
 #include <uthash.h>
 
 #include "backends/backend.h"
+#include "backends/refusal.h"
 #include "base/clock.h"
 #include "base/tasks.h"
 #include "engine/engine.h"
@@ -451,8 +452,8 @@ int auth_wait(struct engine *e, struct auth_waiter *w);
 uint64_t auth_pause(const struct engine *e); /* ms until a login is tried again after one that failed; 0: now */
 void auth_cancel(struct auth_waiter *w); /* it does not wait any more; fine when it does not */
 unsigned auth_credential(struct engine *e); /* that the next request is made with; any thread */
-/* A request made with CREDENTIAL was answered STATUS: is it worth another try? *TRIES counts them. Any thread. */
-bool auth_again(struct engine *e, int status, unsigned credential, unsigned *tries);
+/* A request made with CREDENTIAL was answered with REFUSAL: is it worth another try? *TRIES counts them. Any thread. */
+bool auth_again(struct engine *e, const struct refusal *refusal, unsigned credential, unsigned *tries);
 int auth_now(struct engine *e); /* another thread; waits for the fetch thread: 0 or why there is none; -ECANCELED */
 
 /* ---- lookup/probes.c */
@@ -486,8 +487,8 @@ void checkpoint_last(struct engine *e);         /* at the end, with only the row
 
 /* ---- lookup/listing.c */
 
-/* What ASK returns; it is asked once more when the server has refused (*STATUS, of its answer) a credential that was thought good. Blocks. */
-int lister_ask(struct engine *e, int (*ask)(void *context), void *context, int *status);
+/* What ASK returns; it is asked once more when the server has refused (*REFUSAL) a credential that was thought good. Blocks. */
+int lister_ask(struct engine *e, int (*ask)(void *context), void *context, struct refusal *refusal);
 
 /* ---- lookup/gone.c: images that the backend does not have any more */
 

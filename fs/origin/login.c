@@ -93,6 +93,14 @@ static int on_data(void *context, const struct transfer_head *head, const void *
     return 0;
 }
 
+static void unanswered(struct engine *e, const char *message, char *what, size_t size)
+{
+    const char *hint = e->ops->auth_hint != NULL ? e->ops->auth_hint(e->backend) : NULL;
+    snprintf(what, size, "%.80s%s%.60s%s", message, hint != NULL ? " (" : "", hint != NULL ? hint : "", hint != NULL ? ")" : "");
+}
+
+static int start(struct engine *e);
+
 static void on_done(void *context, int error, const struct transfer_result *result)
 {
     struct engine *e = context;
@@ -104,16 +112,18 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     free(e->auth.body);
     e->auth.body = NULL;
     e->auth.length = e->auth.room = 0;
-    if (error == 0) {
+    if (error == AUTH_FURTHER)
+        error = start(e);
+    else if (error == 0)
         succeeded(e);
+    if (error == 0)
         return;
-    }
     if (e->auth.why != NULL)
         snprintf(what, sizeof(what), "%.150s", e->auth.why);
     else if (result->status >= 400)
         snprintf(what, sizeof(what), "it answered %d", result->status);
     else
-        snprintf(what, sizeof(what), "%.150s", result->message[0] ? result->message : error_text(error));
+        unanswered(e, result->message[0] ? result->message : error_text(error), what, sizeof(what));
     failed(e, error, what, e->auth.retry_after);
 }
 
@@ -173,10 +183,13 @@ unsigned auth_credential(struct engine *e)
     return e->ops->credential != NULL ? e->ops->credential(e->backend) : 0;
 }
 
-bool auth_again(struct engine *e, int status, unsigned credential, unsigned *tries)
+bool auth_again(struct engine *e, const struct refusal *refusal, unsigned credential, unsigned *tries)
 {
-    return status == 401 && e->ops->refused != NULL && *tries < AUTH_TRIES && ++*tries > 0 &&
-           e->ops->refused(e->backend, credential);
+    if (refusal->status < 400 || e->ops->refused == NULL || *tries >= AUTH_TRIES ||
+        !e->ops->refused(e->backend, credential, refusal->status, refusal->code))
+        return false;
+    ++*tries;
+    return true;
 }
 
 /* ---- for the lister */

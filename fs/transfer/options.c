@@ -56,9 +56,11 @@ static void set_connection(struct setting *s, const struct config *config)
 #endif
 }
 
-static void set_trust(struct setting *s, const struct config *config)
+static void set_trust(struct setting *s, const struct config *config, bool direct)
 {
-    if (config->proxy) {
+    if (direct) {
+        MUST(s, CURLOPT_PROXY, ""); /* nor that of the environment */
+    } else if (config->proxy) {
         MUST(s, CURLOPT_PROXY, config->proxy);
     }
     if (config->ca_file) {
@@ -164,7 +166,8 @@ static void set_rate(struct setting *s, const struct transfer *transfer)
         limit = INT32_MAX;
     }
     MUST(s, CURLOPT_LOW_SPEED_LIMIT, (long)(limit > 0 ? limit : 1));
-    MUST(s, CURLOPT_LOW_SPEED_TIME, (long)config->stall_timeout);
+    uint64_t patience = transfer->request.patience;
+    MUST(s, CURLOPT_LOW_SPEED_TIME, (long)(patience > 0 && patience < config->stall_timeout ? patience : config->stall_timeout));
 }
 
 void transfer_http_set_rate(struct transfer *transfer)
@@ -179,7 +182,7 @@ int transfer_http_configure(struct transfer *transfer, CURL *easy)
 {
     struct setting s = {.easy = easy};
     set_connection(&s, transfer->loop->config);
-    set_trust(&s, transfer->loop->config);
+    set_trust(&s, transfer->loop->config, transfer->request.direct);
     set_request(&s, transfer);
     set_rate(&s, transfer);
     if (s.code == CURLE_OK) {

@@ -86,6 +86,8 @@ int transfer_request_copy(const struct transfer_request *from, struct transfer_r
         .first = from->first,
         .last = from->last,
         .max_rate = from->max_rate,
+        .direct = from->direct,
+        .patience = from->patience,
     };
     bool good = copy_text(from->url, &copy.url) && copy_text(from->path, &copy.path) &&
                 copy_text(from->user_password, &copy.user_password) && copy_text(from->aws_sigv4, &copy.aws_sigv4);

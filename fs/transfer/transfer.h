@@ -46,6 +46,8 @@ struct transfer_request {
     void *body;          /* sent with POST or PUT; NULL: none */
     size_t body_length;
     uint64_t max_rate;   /* bytes a second; 0: no limit */
+    bool direct;         /* past any proxy */
+    unsigned patience;   /* seconds without stall_rate bytes a second before it is given up; 0: as configured */
     unsigned extras;     /* its maker's note, see backends/abilities.h */
 };
 

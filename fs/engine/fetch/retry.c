@@ -124,7 +124,9 @@ static bool asked_at_once(struct range *range, const struct transfer_result *res
         if (range_again(range) == 0)
             return true;
     }
-    if (auth_again(e, result->status, range->credential, &range->auth_tries)) {
+    struct refusal refusal;
+    refusal_note(result, &refusal);
+    if (auth_again(e, &refusal, range->credential, &range->auth_tries)) {
         image->tried &= ~(1u << range->endpoint);
         if (range_again(range) == 0)
             return true;

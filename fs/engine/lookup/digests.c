@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "backends/listing/sums.h"
+#include "backends/refusal.h"
 #include "base/log.h"
 #include "engine/private.h"
 
@@ -82,6 +83,7 @@ struct document {
     struct document_validator fresh; /* of the answer */
     bool unchanged;
     int status; /* of the answer */
+    struct refusal refused;
     unsigned extras, others; /* of its request; how often it was made otherwise */
     bool otherwise;
     size_t n;
@@ -198,6 +200,7 @@ static int end_document(struct document *d)
 static void on_sums_done(void *context, int error, const struct transfer_result *result)
 {
     struct document *d = context;
+    refusal_note(result, &d->refused);
     d->otherwise = origin_otherwise(d->e, d->endpoint, d->extras, result, &d->others) && error < 0;
 }
 
@@ -229,6 +232,7 @@ static int ask_document(void *context)
 {
     struct document *d = context;
     int r;
+    d->status = 0;
     d->others = 0;
     do {
         d->otherwise = false;
@@ -279,7 +283,7 @@ static int read_document(struct engine *e, unsigned endpoint, unsigned n)
     d->endpoint = endpoint;
     d->number = n;
     d->later = strongest_after(e, endpoint, n);
-    int r = lister_ask(e, ask_document, d, &d->status);
+    int r = lister_ask(e, ask_document, d, &d->refused);
     bool believed = e->ops->auth_needed == NULL || (d->status != 0 && (d->status != 401 || auth_credential(e) == 0 /* none is in use */));
     if (r == -ENOENT || (r == -EACCES && believed))
         r = put_nothing(d);

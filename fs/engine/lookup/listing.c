@@ -19,7 +19,7 @@
 
 enum { BATCH = 1000, FAILURE_PAUSE_S = 5, PAGES_MAX = 50000, PAGE_TRIES = 2 };
 
-int lister_ask(struct engine *e, int (*ask)(void *context), void *context, int *status)
+int lister_ask(struct engine *e, int (*ask)(void *context), void *context, struct refusal *refusal)
 {
     unsigned tries = 0;
     for (;;) {
@@ -27,9 +27,9 @@ int lister_ask(struct engine *e, int (*ask)(void *context), void *context, int *
         if (r < 0)
             return r;
         unsigned credential = auth_credential(e);
-        *status = 0;
+        *refusal = (struct refusal){0};
         r = ask(context);
-        if (r >= 0 || !auth_again(e, *status, credential, &tries))
+        if (r >= 0 || !auth_again(e, refusal, credential, &tries))
             return r;
     }
 }
@@ -50,6 +50,7 @@ struct reading {
     bool full;          /* it has more than list_max images */
     char *next;         /* what it says of the next one; free() it */
     int status;         /* of the page's answer */
+    struct refusal refused;
     unsigned extras, others; /* of its request; how often it was made otherwise */
     bool otherwise;     /* it is worth to be */
     char refusal[100];  /* in words; "" */
@@ -100,6 +101,7 @@ static void on_list_done(void *context, int error, const struct transfer_result 
 {
     struct reading *r = context;
     r->otherwise = origin_otherwise(r->e, r->endpoint, r->extras, result, &r->others) && error < 0;
+    refusal_note(result, &r->refused);
     refusal_text(result->status, result->document, r->refusal, sizeof(r->refusal));
 }
 
@@ -129,6 +131,7 @@ static int ask_page(void *context)
 {
     struct reading *r = context;
     int error;
+    r->status = 0;
     r->others = 0;
     do
         error = ask_page_once(r);
@@ -148,9 +151,9 @@ static int read_pages(struct reading *r)
     do {
         r->marker = marker;
         r->next = NULL;
-        error = lister_ask(r->e, ask_page, r, &r->status);
+        error = lister_ask(r->e, ask_page, r, &r->refused);
         for (unsigned tries = 0; error == -ECONNRESET && tries < PAGE_TRIES; tries++) /* it broke off: images that came twice are one */
-            error = lister_ask(r->e, ask_page, r, &r->status);
+            error = lister_ask(r->e, ask_page, r, &r->refused);
         char *next = r->next;
         if (error == 1 && ((kept != NULL && strcmp(next, kept) == 0) || ++page > PAGES_MAX)) {
             log_warning("the backend's listing has no end: after page %u it leads %s", page, page > PAGES_MAX ? "on and on" : "back");

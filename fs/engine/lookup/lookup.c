@@ -257,7 +257,9 @@ static void on_done(void *context, int error, const struct transfer_result *resu
             finish(l, 0);
         return;
     }
-    if (auth_again(e, result->status, l->credential, &l->auth_tries)) {
+    struct refusal refusal;
+    refusal_note(result, &refusal);
+    if (auth_again(e, &refusal, l->credential, &l->auth_tries)) {
         l->tried_endpoints &= ~(1u << l->endpoint);
         ask(l);
         return;
