@@ -19,10 +19,20 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "engine/adopt.h"
 #include "engine/agree.h"
-#include "engine/private.h"
+#include "engine/evict/claim.h"
+#include "engine/images/images.h"
+#include "engine/lookup/digests.h"
+#include "engine/lookup/lookup.h"
+#include "engine/queue.h"
 
 enum { WAIT_MAX_S = 60 };
+
+struct adopted {
+    atomic_uint_least64_t files, bytes;
+    atomic_bool under_way;
+};
 
 struct adoption {
     struct engine *e;
@@ -116,11 +126,11 @@ static int ask_backend(struct adoption *a, const char *name, struct image_row *r
     for (unsigned pause = 1;; pause = pause * 2 < WAIT_MAX_S ? pause * 2 : WAIT_MAX_S) {
         struct blocking b = {.waiter = {.wake = wake_blocking}};
         sem_init(&b.done, 0, 0);
-        int r = engine_lookup(a->e, name, &b.waiter, ret);
+        int r = lookup_name(a->e, name, &b.waiter, ret);
         if (r == ENGINE_PARKED) {
             while (sem_wait(&b.done) < 0)
                 ;
-            r = engine_lookup_result(a->e, name, b.status, ret);
+            r = lookup_result(a->e, name, b.status, ret);
         }
         sem_destroy(&b.done);
         if (r == 0 || r == -ENOENT || r == -EACCES || r == -ECANCELED)
@@ -136,14 +146,14 @@ static void quarantine_file(struct adoption *a, const char *name, const struct s
 {
     char reason[IMAGE_ERROR_MAX + 1];
     struct store_file now;
-    struct claim claim;
+    struct name_claim claim;
     if (catalogue_is_memory(a->e->catalogue))
         return; /* the disk says little that is for sure now */
-    claim_name(a->e, &claim, name);
+    claim_name(a->e->names, &claim, name);
     /* If not, it was fetched while we looked: what lies under the name is not what did not check out. */
     bool same = store_stat(a->e->store, STORE_COMPLETE, name, &now) == 0 && now.inode == file->inode;
     int r = same ? store_quarantine(a->e->store, STORE_COMPLETE, name) : 0;
-    claim_end(a->e, &claim);
+    claim_end(a->e->names, &claim);
     if (!same)
         return;
     snprintf(reason, sizeof(reason), "a file found in the cache directory: %s", why);
@@ -287,10 +297,8 @@ static void adopt_others(struct adoption *a)
 {
     struct engine *e = a->e;
     store_scan(e->store, STORE_COMPLETE, adopt_other_file, a);
-    pthread_mutex_lock(&e->lock);
-    e->left = a->left;
-    e->left_bytes = a->left_bytes;
-    pthread_mutex_unlock(&e->lock);
+    atomic_store(&e->adopted->files, a->left);
+    atomic_store(&e->adopted->bytes, a->left_bytes);
     if (a->left > 0)
         log_warning("%" PRIu64 " files in the cache directory, %" PRIu64 " bytes, are of images that the backend %s: they are left alone and "
                     "not served; are project, credentials and url the right ones? Each start and reload asks again", a->left, a->left_bytes,
@@ -301,10 +309,7 @@ static void adopt_others(struct adoption *a)
 
 static void end_adoption(struct adoption *a)
 {
-    struct engine *e = a->e;
-    pthread_mutex_lock(&e->lock);
-    e->adopting = false;
-    pthread_mutex_unlock(&e->lock);
+    atomic_store(&a->e->adopted->under_way, false);
     free(a);
 }
 
@@ -333,6 +338,26 @@ static void adopt(void *context)
     end_adoption(a);
 }
 
+int adopted_new(struct adopted **ret)
+{
+    struct adopted *a = calloc(1, sizeof(*a));
+    if (a == NULL)
+        return -ENOMEM;
+    *ret = a;
+    return 0;
+}
+
+void adopted_free(struct adopted *a)
+{
+    free(a);
+}
+
+struct adopted_count adopted_count(struct engine *e)
+{
+    return (struct adopted_count){.files = atomic_load(&e->adopted->files), .bytes = atomic_load(&e->adopted->bytes),
+                                  .under_way = atomic_load(&e->adopted->under_way)};
+}
+
 int adopt_start(struct engine *e)
 {
     struct adoption *a = calloc(1, sizeof(*a));
@@ -341,7 +366,7 @@ int adopt_start(struct engine *e)
     a->e = e;
     if (!catalogue_is_memory(e->catalogue))
         agree_retired(e); /* before anything can be published where their files may still lie */
-    e->adopting = true;
+    atomic_store(&e->adopted->under_way, true);
     int r = tasks_new("adopt", &e->adopt);
     if (r < 0) {
         free(a);

@@ -12,7 +12,9 @@
 
 #include "base/log.h"
 #include "engine/agree.h"
-#include "engine/private.h"
+#include "engine/evict/remove.h"
+#include "engine/images/images.h"
+#include "engine/images/load.h"
 
 enum { PAGE = 64 };
 
@@ -36,7 +38,7 @@ static void check_complete_row(struct engine *e, const struct image_row *row)
         log_warning("%s: its file is gone from the cache directory; it will be fetched again", row->name);
         catalogue_reset_file(e->catalogue, row);
     } else if (r == -EBADMSG) {
-        engine_quarantine(e, row->name, "the size of its file in the cache directory is wrong");
+        evict_quarantine(e, row->name, "the size of its file in the cache directory is wrong");
     } else if (r == -ESTALE) { /* another version's: looked at as any file without a row */
         catalogue_reset_file(e->catalogue, row);
     }
@@ -50,7 +52,7 @@ static void check_partial_row(struct engine *e, const struct image_row *row)
         /* Published, but killed before the commit: adopted like any file without a row. */
         catalogue_reset_file(e->catalogue, row);
     } else if ((r == -EBADMSG || r == -ESTALE || row->bytes == row->meta.size) && image_load(e, row->row, &image) == 0) {
-        fetch_visit(image); /* all of it is here: verify and publish */
+        image_changed(image); /* all of it is here: verify and publish */
         image_put(image);
     }
 }

@@ -2,37 +2,31 @@
 /* The engine's start and end, its threads, and what it tells about itself. */
 #include "config-auto.h"
 
-#include "engine/engine.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "engine/private.h"
-#include "store/prefault.h"
+#include "engine/adopt.h"
+#include "engine/engine.h"
+#include "engine/evict/ages.h"
+#include "engine/evict/claim.h"
+#include "engine/evict/space.h"
+#include "engine/evict/victims.h"
+#include "engine/fetch/fetch.h"
+#include "engine/images/images.h"
+#include "engine/lookup/digests.h"
+#include "engine/lookup/gone.h"
+#include "engine/lookup/listing.h"
+#include "engine/lookup/lookup.h"
+#include "engine/lookup/probes.h"
+#include "engine/publish/publish.h"
+#include "engine/queue.h"
 
 enum { TICK_MS = 1000 };
 
-/* ---- telling the kernel */
-
-void engine_tell_name(struct engine *e, const char *name)
-{
-    teller_name(e->teller, name);
-}
-
 /* ---- threads */
-
-bool engine_post(struct engine *e, void (*fn)(void *context), void *context)
-{
-    int r = transfers_post(e->transfers, fn, context);
-    if (r < 0 && r != -ECANCELED) {
-        log_errno(r, "the fetch thread cannot be told what to do; ending, so that a new process can go on");
-        abort();
-    }
-    return r == 0;
-}
 
 static void *run_fetch(void *context)
 {
@@ -63,11 +57,11 @@ static void rows_tick(void *context)
     look_for_store(context);
     prefetch_tick(context);
     ages_tick(context);
-    space_expire(context);
+    victims_expire(context);
     gone_tick(context);
 }
 
-static int start_threads(struct engine *e)
+static int start_threads(struct engine *e, const struct engine_parts *parts)
 {
     int r = tasks_new("rows", &e->rows);
     if (r == 0)
@@ -79,9 +73,7 @@ static int start_threads(struct engine *e)
     if (r == 0)
         r = tasks_new("digests", &e->digests);
     if (r == 0)
-        r = teller_new(&e->kernel, &e->teller);
-    if (r == 0)
-        r = prefault_new(&e->prefault);
+        r = teller_new(parts->notify, &e->teller);
     if (r == 0)
         r = -pthread_create(&e->fetch_thread, NULL, run_fetch, e);
     if (r < 0)
@@ -97,12 +89,68 @@ static void engine_free(struct engine *e)
 {
     if (e->transfers != NULL)
         transfers_free(e->transfers);
+    origin_free(e->origin);
     if (e->backend != NULL)
         e->ops->close(e->backend);
+    adopted_free(e->adopted);
+    queue_free(e->queue);
+    fetch_free(e->fetch);
+    gone_free(e->gone);
+    published_free(e->published);
+    listings_free(e->listings);
+    lookups_free(e->lookups);
+    probes_free(e->probes);
+    ages_free(e->ages);
+    victims_free(e->victims);
+    space_free(e->space);
+    names_free(e->names);
+    images_free(e->images);
     touches_free(e->touches);
-    pthread_cond_destroy(&e->claim_ended);
-    pthread_mutex_destroy(&e->lock);
     free(e);
+}
+
+static void on_well(void *context)
+{
+    fetch_on_well(context);
+    if (!atomic_load(&((struct engine *)context)->stopping))
+        lookup_retry_early(context);
+}
+
+/* From the ground up: each has those below it. */
+static int make_rooms(struct engine *e)
+{
+    struct origin_parts origin = {.ops = e->ops, .backend = e->backend, .ledger = e->ledger, .on_well = on_well, .context = e};
+    int r = (e->touches = touches_new()) == NULL ? -ENOMEM : 0;
+    if (r == 0)
+        r = transfers_new(e->config, &e->transfers);
+    origin.transfers = e->transfers;
+    if (r == 0)
+        r = origin_new(&origin, &e->origin);
+    if (r == 0)
+        r = images_new(&e->images);
+    if (r == 0)
+        r = names_new(&e->names);
+    if (r == 0)
+        r = space_new(&e->space);
+    if (r == 0)
+        r = victims_new(&e->victims);
+    if (r == 0)
+        r = ages_new(&e->ages);
+    if (r == 0)
+        r = probes_new(&e->probes);
+    if (r == 0)
+        r = lookups_new(&e->lookups);
+    if (r == 0)
+        r = listings_new(catalogue_listing_time(e->catalogue), &e->listings);
+    if (r == 0)
+        r = published_new(&e->published);
+    if (r == 0)
+        r = gone_new(&e->gone);
+    if (r == 0)
+        r = fetch_new(&e->fetch);
+    if (r == 0)
+        r = queue_new(&e->queue);
+    return r == 0 ? adopted_new(&e->adopted) : r;
 }
 
 int engine_start(const struct engine_parts *parts, struct engine **ret)
@@ -112,7 +160,6 @@ int engine_start(const struct engine_parts *parts, struct engine **ret)
         parts->ops->close(parts->backend);
         return -ENOMEM;
     }
-    pthread_mutex_init(&e->lock, NULL);
     e->config = parts->config;
     e->ops = parts->ops;
     e->backend = parts->backend;
@@ -120,26 +167,16 @@ int engine_start(const struct engine_parts *parts, struct engine **ret)
     e->store = parts->store;
     e->ledger = parts->ledger;
     e->arrivals = parts->arrivals;
-    e->kernel = *parts->notify;
+    e->changed = fetch_visit;
     e->tail_hidden = image_tail_hidden;
-    TAILQ_INIT(&e->active);
-    TAILQ_INIT(&e->turns.users);
-    TAILQ_INIT(&e->auth.waiters);
-    TAILQ_INIT(&e->list_waiters);
-    TAILQ_INIT(&e->claims);
-    pthread_cond_init(&e->claim_ended, NULL);
-    e->listed_at = catalogue_listing_time(e->catalogue);
-    int r = 0;
-    if ((e->touches = touches_new()) == NULL)
-        r = -ENOMEM;
-    if (r == 0)
-        r = transfers_new(e->config, &e->transfers);
-    e->on_well = fetch_on_well;
-    if (r == 0) {
-        image_take_over(e);
-        ages_start(e);
-        r = start_threads(e);
+    int r = make_rooms(e);
+    if (r < 0) {
+        engine_free(e);
+        return r;
     }
+    image_take_over(e);
+    ages_start(e);
+    r = start_threads(e, parts);
     if (r < 0) {
         engine_stop(e);
         return r;
@@ -151,8 +188,8 @@ int engine_start(const struct engine_parts *parts, struct engine **ret)
 /* With no thread left: what is still in memory, its waiters woken. */
 static void drop_images(struct engine *e)
 {
-    struct image *image, *next;
-    HASH_ITER(hh, e->images, image, next) {
+    struct image *image;
+    while ((image = images_any(e)) != NULL) {
         struct waiters all = TAILQ_HEAD_INITIALIZER(all);
         image_take_ready_locked(image, -ECANCELED, &all);
         fetch_stop_ranges(image);
@@ -164,25 +201,18 @@ static void drop_images(struct engine *e)
 void engine_stop(struct engine *e)
 {
     atomic_store(&e->stopping, true);
-    if (e->transfers != NULL)
-        transfers_stop(e->transfers);
+    transfers_stop(e->transfers);
     if (e->fetching)
         pthread_join(e->fetch_thread, NULL);
-    prefault_free(e->prefault);
     lookup_stop(e);
     tasks_finish(e->adopt);
     tasks_finish(e->lister);
     tasks_finish(e->digests);
     tasks_finish(e->hash);
     tasks_finish(e->sync);
-    if (e->touches != NULL)
-        checkpoint_last(e);
+    checkpoint_last(e);
     tasks_finish(e->rows);
-    probe_free_all(e);
-    free(e->auth.body);
     drop_images(e);
-    e->kernel.stop(e->kernel.context);
     teller_finish(e->teller);
-    prefetch_free_all(e);
     engine_free(e);
 }

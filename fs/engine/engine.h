@@ -8,8 +8,8 @@
  * looks at what lies in the cache directory at start, and ends. FUSE threads call the functions below; those that may answer
  * ENGINE_PARKED never wait for the network.
  *
- * Locks, in this order: engine.lock (tables) → image.lock (one image) → leaves (ledger, arrivals, touches, tasks, transfers' posts). No
- * network, disk or callback under any of them.
+ * Locks, in this order: a room's table (each room has one, and nobody holds two) → image.lock (one image) → leaves (ledger, arrivals, touches,
+ * tasks, transfers' posts). No network, disk or callback under any of them.
  */
 #ifndef GCFS_ENGINE_H
 #define GCFS_ENGINE_H
@@ -21,6 +21,7 @@
 
 #include "catalogue/catalogue.h"
 #include "config/config.h"
+#include "engine/images/teller.h"
 #include "image/waiters.h"
 #include "process/arrivals.h"
 #include "process/ledger.h"
@@ -29,14 +30,6 @@
 
 struct engine;
 struct image;
-
-/* What the engine tells the kernel, on a thread of its own (inside a handler it would deadlock); it may wait until the kernel is heard. */
-struct kernel_notify {
-    void (*forget_name)(void *context, const char *name);                               /* cached/NAME, incomplete/NAME are others now */
-    void (*forget_bytes)(void *context, int64_t row, uint64_t offset, uint64_t length); /* drop these pages of the inode */
-    void (*stop)(void *context); /* the others must not wait any more until the kernel is heard; any thread */
-    void *context;
-};
 
 /* What the engine works with. All of it outlives the engine, but the backend, which is the engine's from engine_start() on. */
 struct backend;

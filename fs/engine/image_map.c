@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "engine/private.h"
+#include "engine/engine.h"
+#include "engine/images/images.h"
 
 static void draw_map(const struct chunkmap *map, char *text)
 {

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 
-#include "engine/private.h"
+#include "engine/engine.h"
+#include "engine/evict/remove.h"
+#include "engine/images/images.h"
 
 int engine_open(struct engine *e, int64_t row, struct image **ret)
 {
@@ -28,19 +30,14 @@ int engine_open(struct engine *e, int64_t row, struct image **ret)
         image_put(image);
         return replaced ? -ESTALE : -EIO;
     }
-    pthread_mutex_lock(&e->lock);
-    if (!image->opened) {
-        image->opened = true;
-        image->refs++;
-    }
-    pthread_mutex_unlock(&e->lock);
+    image_keep_open(image);
     /* An empty image is never read from: the kernel knows its end. */
     pthread_mutex_lock(&image->lock);
     bool published = image->state != IMAGE_KNOWN && image->state != IMAGE_PARTIAL;
     if (image->meta.size == 0 && !published && !image->whole && !image->finishing) {
         image->whole = true;
         image->unfinished_at = 0; /* if it could not be published before: nothing else has that tried again */
-        fetch_visit_locked(image);
+        image_changed_locked(image);
     }
     pthread_mutex_unlock(&image->lock);
     *ret = image;
@@ -59,23 +56,7 @@ void engine_put(struct image *image)
 
 void engine_close(struct engine *e, int64_t row)
 {
-    struct image *image;
-    pthread_mutex_lock(&e->lock);
-    HASH_FIND(hh, e->images, &row, sizeof(row), image);
-    /* Another open may have come meanwhile; then it keeps the reference. */
-    if (image != NULL && (!image->opened || ledger_handles(e->ledger, row) > 0))
-        image = NULL;
-    if (image != NULL)
-        image->opened = false;
-    pthread_mutex_unlock(&e->lock);
-    if (image != NULL) {
-        pthread_mutex_lock(&image->lock);
-        if (image->through) /* what is under way for it waits for its readers */
-            fetch_visit_locked(image);
-        pthread_mutex_unlock(&image->lock);
-        image_put(image);
-    }
-    else
+    if (!image_close(e, row))
         evict_reap(e, row);
 }
 

@@ -14,27 +14,58 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "engine/engine.h"
+#include "engine/fetch/fetch.h"
+#include "engine/images/images.h"
 #include "engine/lookup/lookup.h"
-#include "engine/private.h"
+#include "engine/queue.h"
 
 struct prefetch {
     struct engine *engine;
     char name[IMAGE_ID_MAX + 1];
-    UT_hash_handle hh; /* engine->prefetches; protected by engine->lock */
+    UT_hash_handle hh; /* engine->queue->by_name; protected by queue->lock */
     int64_t queue_row; /* 0: a second try, not of the queue */
     uint64_t attempts; /* that failed before */
-    int64_t row;       /* of its image, once known; protected by engine->lock */
+    int64_t row;       /* of its image, once known; protected by queue->lock */
     struct waiter waiter; /* for its look-up */
     int status;
     char error[IMAGE_ERROR_MAX + 1];
 };
 
+struct queue {
+    pthread_mutex_t lock;
+    struct prefetch *by_name; /* entries of the queue under way; protected by lock */
+};
+
+int queue_new(struct queue **ret)
+{
+    struct queue *q = calloc(1, sizeof(*q));
+    if (q == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&q->lock, NULL);
+    *ret = q;
+    return 0;
+}
+
+void queue_free(struct queue *q)
+{
+    struct prefetch *p, *next;
+    if (q == NULL)
+        return;
+    HASH_ITER(hh, q->by_name, p, next) {
+        HASH_DEL(q->by_name, p);
+        free(p);
+    }
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+}
+
 bool prefetch_is_under_way(struct engine *e, const char *name)
 {
     struct prefetch *p;
-    pthread_mutex_lock(&e->lock);
-    HASH_FIND_STR(e->prefetches, name, p);
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_lock(&e->queue->lock);
+    HASH_FIND_STR(e->queue->by_name, name, p);
+    pthread_mutex_unlock(&e->queue->lock);
     return p != NULL;
 }
 
@@ -85,9 +116,9 @@ static void end_task(void *context)
         catalogue_queue_remove(e->catalogue, p->name);
     else if (p->status != -ECANCELED)
         write_failure(p);
-    pthread_mutex_lock(&e->lock);
-    HASH_DEL(e->prefetches, p);
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_lock(&e->queue->lock);
+    HASH_DEL(e->queue->by_name, p);
+    pthread_mutex_unlock(&e->queue->lock);
     free(p);
     prefetch_tick(e);
 }
@@ -103,13 +134,13 @@ void prefetch_done(struct image *image, int status)
     struct engine *e = image->engine;
     struct prefetch *p;
 
-    pthread_mutex_lock(&e->lock);
-    HASH_FIND_STR(e->prefetches, image->name, p);
+    pthread_mutex_lock(&e->queue->lock);
+    HASH_FIND_STR(e->queue->by_name, image->name, p);
     if (p != NULL && p->row != image->row)
         p = NULL;
     if (p != NULL)
         p->row = 0; /* its end is told once */
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->queue->lock);
     if (p == NULL)
         return;
     pthread_mutex_lock(&image->lock);
@@ -148,9 +179,9 @@ static void want_whole(struct prefetch *p, int64_t row)
         end(p, r);
         return;
     }
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&e->queue->lock);
     p->row = row; /* as of now P ends with the image, wherever that is seen */
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->queue->lock);
     pthread_mutex_lock(&image->lock);
     int ended = image->state == IMAGE_COMPLETE ? 0 : image->dead != 0 ? image->dead : 1;
     if (ended == 1) {
@@ -160,12 +191,12 @@ static void want_whole(struct prefetch *p, int64_t row)
     pthread_mutex_unlock(&image->lock);
     /* Taken off the queue meanwhile: who did that saw the row above, or is seen here. */
     if (ended == 1 && queue_row != 0 && !is_queued(e, image->name)) {
-        if (!engine_post(e, stop_whole, image))
+        if (!transfers_tell(e->transfers, stop_whole, image))
             image_put(image);
         return;
     }
     if (ended == 1)
-        fetch_visit(image);
+        image_changed(image);
     else
         prefetch_done(image, ended);
     image_put(image);
@@ -174,7 +205,7 @@ static void want_whole(struct prefetch *p, int64_t row)
 static void looked_up(struct prefetch *p, int status)
 {
     struct image_row row;
-    int r = engine_lookup_result(p->engine, p->name, status, &row);
+    int r = lookup_result(p->engine, p->name, status, &row);
     if (r < 0)
         end(p, r);
     else
@@ -197,16 +228,16 @@ void prefetch_start(struct engine *e, const char *name, int64_t queue_row, uint6
     p->attempts = attempts;
     p->waiter.wake = wake;
     snprintf(p->name, sizeof(p->name), "%s", name);
-    pthread_mutex_lock(&e->lock);
-    HASH_FIND_STR(e->prefetches, name, other);
+    pthread_mutex_lock(&e->queue->lock);
+    HASH_FIND_STR(e->queue->by_name, name, other);
     if (other == NULL)
-        HASH_ADD_STR(e->prefetches, name, p);
-    pthread_mutex_unlock(&e->lock);
+        HASH_ADD_STR(e->queue->by_name, name, p);
+    pthread_mutex_unlock(&e->queue->lock);
     if (other != NULL) {
         free(p);
         return;
     }
-    int r = engine_lookup(e, name, &p->waiter, &row);
+    int r = lookup_name(e, name, &p->waiter, &row);
     if (r == 0)
         want_whole(p, row.row);
     else if (r != ENGINE_PARKED)
@@ -220,12 +251,12 @@ static uint64_t free_places(struct engine *e, size_t *ret_busy)
 {
     struct prefetch *p, *next;
     uint64_t n = 0, places = e->config->prefetch_concurrency;
-    pthread_mutex_lock(&e->lock);
-    HASH_ITER(hh, e->prefetches, p, next) {
+    pthread_mutex_lock(&e->queue->lock);
+    HASH_ITER(hh, e->queue->by_name, p, next) {
         n += p->queue_row != 0;
     }
-    *ret_busy = HASH_COUNT(e->prefetches);
-    pthread_mutex_unlock(&e->lock);
+    *ret_busy = HASH_COUNT(e->queue->by_name);
+    pthread_mutex_unlock(&e->queue->lock);
     return n >= places || atomic_load(&e->stopping) ? 0 : places - n;
 }
 
@@ -259,12 +290,12 @@ void prefetch_kick(struct engine *e)
 void prefetch_stop(struct engine *e, const char *name)
 {
     struct prefetch *p;
-    pthread_mutex_lock(&e->lock);
-    HASH_FIND_STR(e->prefetches, name, p);
+    pthread_mutex_lock(&e->queue->lock);
+    HASH_FIND_STR(e->queue->by_name, name, p);
     int64_t row = p == NULL ? 0 : p->row;
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->queue->lock);
     struct image *image = row == 0 ? NULL : image_find(e, row);
-    if (image != NULL && !engine_post(e, stop_whole, image))
+    if (image != NULL && !transfers_tell(e->transfers, stop_whole, image))
         image_put(image);
 }
 
@@ -282,7 +313,7 @@ int engine_queue(struct engine *e, const char *name, struct waiter *w, struct qu
 int engine_queue_result(struct engine *e, const char *name, int status, struct queue_row *ret)
 {
     struct image_row row;
-    int r = engine_lookup_result(e, name, status, &row);
+    int r = lookup_result(e, name, status, &row);
     if (r == 0 && row.state == IMAGE_COMPLETE)
         return ENGINE_CACHED;
     if (r == -ENOENT || r == -EACCES || r == -EINTR || r == -ECANCELED)
@@ -299,13 +330,4 @@ int engine_unqueue(struct engine *e, const char *name)
     if (r == 0)
         prefetch_stop(e, name);
     return r;
-}
-
-void prefetch_free_all(struct engine *e)
-{
-    struct prefetch *p, *next;
-    HASH_ITER(hh, e->prefetches, p, next) {
-        HASH_DEL(e->prefetches, p);
-        free(p);
-    }
 }

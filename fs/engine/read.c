@@ -7,20 +7,23 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "engine/engine.h"
 #include "engine/fetch/choose.h"
-#include "engine/private.h"
+#include "engine/images/images.h"
+#include "engine/lookup/listing.h"
+#include "engine/lookup/lookup.h"
 
 /* Is there something to start for the reader at cursor P beyond its own bytes? */
 static bool wants_ahead_locked(const struct image *image, const struct cursor *p)
 {
     struct span busy[CHOOSE_BUSY_MAX], gap;
     size_t count = 0;
-    const struct range *r;
+    const struct claim *c;
 
     if (image->whole || p->window == 0)
         return false;
-    TAILQ_FOREACH(r, &image->ranges, link) {
-        busy[count++] = (struct span){r->start, r->end};
+    TAILQ_FOREACH(c, &image->claims, link) {
+        busy[count++] = (struct span){c->start, c->end};
     }
     return plan_gap(image->map, busy, count, p->next, p->next + p->window, p->window, &gap) && gap.first <= p->next + p->window / 2;
 }
@@ -41,7 +44,7 @@ static void drop_behind_locked(struct image *image, const struct cursor *p)
 static bool note_read_locked(struct image *image, uint64_t offset, uint64_t length)
 {
     const struct config *config = image->engine->config;
-    int64_t wait = image->wait ? image->wait : atomic_load(&image->engine->wait);
+    int64_t wait = image->wait ? image->wait : origin_wait(image->engine->origin);
     uint64_t window = plan_window(wait, CURSOR_WINDOW_MIN, CURSOR_WINDOW_FIRST);
     const struct cursor *p = cursors_note(&image->cursors, offset, length, window, config->read_ahead_max);
 
@@ -88,7 +91,7 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
             visit = visit || !here || image->whole != whole;
         }
         if (visit)
-            fetch_visit_locked(image);
+            image_changed_locked(image);
     }
     pthread_mutex_unlock(&image->lock);
     return r;
@@ -104,17 +107,11 @@ struct image_file *engine_read_ready(struct image *image)
 
 /* ---- interrupts */
 
-static void take_interrupted_locked(struct waiters *from, struct waiters *out)
+static void take_interrupted(struct image *image, void *context)
 {
-    struct waiter *w, *next;
-    for (w = TAILQ_FIRST(from); w != NULL; w = next) {
-        next = TAILQ_NEXT(w, link);
-        if (atomic_load(&w->interrupted)) {
-            TAILQ_REMOVE(from, w, link);
-            w->status = -EINTR;
-            TAILQ_INSERT_TAIL(out, w, link);
-        }
-    }
+    pthread_mutex_lock(&image->lock);
+    waiters_take_interrupted(&image->waiters, context);
+    pthread_mutex_unlock(&image->lock);
 }
 
 /* On the fetch thread. Interrupts are rare, so that looking at everything costs less than keeping track would. */
@@ -122,25 +119,15 @@ static void sweep(void *context)
 {
     struct engine *e = context;
     struct waiters out = TAILQ_HEAD_INITIALIZER(out);
-    struct image *image, *next_image;
-    struct lookup *lookup, *next_lookup;
 
-    pthread_mutex_lock(&e->lock);
-    HASH_ITER(hh, e->images, image, next_image) {
-        pthread_mutex_lock(&image->lock);
-        take_interrupted_locked(&image->waiters, &out);
-        pthread_mutex_unlock(&image->lock);
-    }
-    HASH_ITER(hh, e->lookups, lookup, next_lookup) {
-        take_interrupted_locked(&lookup->waiters, &out);
-    }
-    take_interrupted_locked(&e->list_waiters, &out);
-    pthread_mutex_unlock(&e->lock);
+    images_each(e, take_interrupted, &out);
+    lookup_take_interrupted(e, &out);
+    listing_take_interrupted(e, &out);
     wake_all(&out);
 }
 
 void engine_interrupt(struct engine *e, struct waiter *w)
 {
     atomic_store(&w->interrupted, true);
-    engine_post(e, sweep, e);
+    transfers_tell(e->transfers, sweep, e);
 }

@@ -8,7 +8,12 @@
 
 #include "base/json_text.h"
 #include "base/log.h"
-#include "engine/private.h"
+#include "engine/adopt.h"
+#include "engine/engine.h"
+#include "engine/evict/space.h"
+#include "engine/images/images.h"
+#include "engine/lookup/listing.h"
+#include "engine/queue.h"
 
 static double seconds(int64_t ns)
 {
@@ -80,9 +85,9 @@ static json_t *fetch_document_locked(const struct image *image)
 {
     double took = image->fetch_began ? seconds(clock_monotonic() - image->fetch_began) : 0;
     unsigned streams = 0;
-    const struct range *r;
-    TAILQ_FOREACH(r, &image->ranges, link) {
-        streams += atomic_load(&r->asked);
+    const struct claim *c;
+    TAILQ_FOREACH(c, &image->claims, link) {
+        streams += atomic_load(&c->connected);
     }
     const char *why = image->queue_row > 0 ? "prefetch" : image->whole ? "whole" : "demand";
     return json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:b}", "image", json_text(image->name), "size", (json_int_t)image->meta.size,
@@ -91,18 +96,18 @@ static json_t *fetch_document_locked(const struct image *image)
                      "verifying", image->finishing);
 }
 
+static void add_fetch(struct image *image, void *context)
+{
+    pthread_mutex_lock(&image->lock);
+    if (image->fetch_began != 0 && image->state == IMAGE_PARTIAL)
+        json_array_append_new(context, fetch_document_locked(image));
+    pthread_mutex_unlock(&image->lock);
+}
+
 static json_t *fetches(struct engine *e)
 {
     json_t *list = json_array();
-    struct image *image, *next;
-    pthread_mutex_lock(&e->lock);
-    HASH_ITER(hh, e->images, image, next) {
-        pthread_mutex_lock(&image->lock);
-        if (image->fetch_began != 0 && image->state == IMAGE_PARTIAL)
-            json_array_append_new(list, fetch_document_locked(image));
-        pthread_mutex_unlock(&image->lock);
-    }
-    pthread_mutex_unlock(&e->lock);
+    images_each(e, add_fetch, list);
     return list;
 }
 
@@ -178,20 +183,17 @@ json_t *engine_status(struct engine *e)
     struct engine_space space = {0};
     if (catalogue_totals(e->catalogue, &t) == 0)
         engine_space(e, &space);
-    pthread_mutex_lock(&e->lock);
-    bool adopting = e->adopting;
-    uint64_t left = e->left, left_bytes = e->left_bytes;
-    double listed = seconds(e->listed_at);
-    int list_status = e->list_status;
-    pthread_mutex_unlock(&e->lock);
+    struct adopted_count left = adopted_count(e);
+    int64_t listed_at;
+    int list_status = listing_status(e, &listed_at);
     return json_pack("{s:s, s:f, s:o, s:o, s:f, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:s, s:{s:I, s:I}}",
                      "version", PACKAGE_VERSION, "mounted_at", seconds(ledger_mounted_at(e->ledger)),
                      "space", space_document(e, &t, &space), "images", images_document(&t), "oldest_queued", oldest_queued(e),
                      "counters", counters(e), "fetches", fetches(e),
-                     "backend", "type", e->ops->type, "endpoints", origin_status(e), "listed_at", listed, "listing",
-                     list_status == 0 ? "ok" : error_text(list_status), "adopting", adopting, "disk",
-                     catalogue_is_memory(e->catalogue) ? "not usable: nothing is kept" : "ok", "left_alone", "files", (json_int_t)left,
-                     "bytes", (json_int_t)left_bytes);
+                     "backend", "type", e->ops->type, "endpoints", origin_status(e->origin), "listed_at", seconds(listed_at), "listing",
+                     list_status == 0 ? "ok" : error_text(list_status), "adopting", left.under_way, "disk",
+                     catalogue_is_memory(e->catalogue) ? "not usable: nothing is kept" : "ok", "left_alone", "files", (json_int_t)left.files,
+                     "bytes", (json_int_t)left.bytes);
 }
 
 json_t *engine_queue_status(struct engine *e, const struct queue_row *row)

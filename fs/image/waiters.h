@@ -30,6 +30,9 @@ TAILQ_HEAD(waiters, waiter);
 /* Takes each off LIST and wakes it with its status, in their order. No lock is held: wake() may do anything, also free its waiter. */
 void wake_all(struct waiters *list);
 
+/* Those of LIST who do not want to wait any more go to OUT, with -EINTR; the lock of what they are parked on is held. */
+void waiters_take_interrupted(struct waiters *list, struct waiters *out);
+
 enum { ENGINE_PARKED = 1, ENGINE_CACHED = 2 };
 
 #endif

@@ -8,88 +8,126 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
-#include "engine/private.h"
+#include "origin/private.h"
 
 enum { DENIED_PAUSE_S = 60, OTHERS_MAX = 8 };
 
-static const char *endpoint_name(struct engine *e, unsigned endpoint)
+int origin_new(const struct origin_parts *parts, struct origin **ret)
 {
-    return endpoint == ENDPOINT_AUTH ? e->ops->auth_name(e->backend) : e->ops->endpoint_name(e->backend, endpoint);
+    struct origin *o = calloc(1, sizeof(*o));
+    if (o == NULL)
+        return -ENOMEM;
+    o->ops = parts->ops;
+    o->backend = parts->backend;
+    o->transfers = parts->transfers;
+    o->ledger = parts->ledger;
+    o->on_well = parts->on_well;
+    o->context = parts->context;
+    pthread_mutex_init(&o->lock, NULL);
+    TAILQ_INIT(&o->login.waiters);
+    *ret = o;
+    return 0;
 }
 
-static unsigned endpoint_count(struct engine *e)
+void origin_free(struct origin *o)
 {
-    unsigned n = e->ops->endpoints(e->backend);
+    if (o == NULL)
+        return;
+    free(o->login.body);
+    pthread_mutex_destroy(&o->lock);
+    free(o);
+}
+
+static const char *endpoint_name(struct origin *o, unsigned endpoint)
+{
+    return endpoint == ENDPOINT_AUTH ? o->ops->auth_name(o->backend) : o->ops->endpoint_name(o->backend, endpoint);
+}
+
+static unsigned endpoint_count(struct origin *o)
+{
+    unsigned n = o->ops->endpoints(o->backend);
     return n < ENDPOINTS_MAX ? n : ENDPOINTS_MAX;
 }
 
-unsigned origin_choose(struct engine *e, unsigned *tried)
+unsigned origin_choose(struct origin *o, unsigned *tried)
 {
-    unsigned n = endpoint_count(e), best = 0;
+    unsigned n = endpoint_count(o), best = 0;
     int64_t now = clock_monotonic(), best_until = INT64_MAX;
 
     if (*tried + 1 == 1u << n) /* all of them: a new round */
         *tried = 0;
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&o->lock);
     for (unsigned i = 0; i < n; i++) {
-        int64_t until = e->endpoints[i].down_until > now ? e->endpoints[i].down_until : 0;
+        int64_t until = o->endpoints[i].down_until > now ? o->endpoints[i].down_until : 0;
         if ((*tried & 1u << i) == 0 && until < best_until) {
             best = i;
             best_until = until;
         }
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&o->lock);
     *tried |= 1u << best;
     return best;
 }
 
-unsigned origin_prefer(struct engine *e, unsigned endpoint, unsigned *tried)
+unsigned origin_prefer(struct origin *o, unsigned endpoint, unsigned *tried)
 {
-    if (endpoint >= endpoint_count(e) || (*tried & 1u << endpoint) != 0)
-        return origin_choose(e, tried);
-    pthread_mutex_lock(&e->lock);
-    bool down = e->endpoints[endpoint].down_until > clock_monotonic();
-    pthread_mutex_unlock(&e->lock);
+    if (endpoint >= endpoint_count(o) || (*tried & 1u << endpoint) != 0)
+        return origin_choose(o, tried);
+    pthread_mutex_lock(&o->lock);
+    bool down = o->endpoints[endpoint].down_until > clock_monotonic();
+    pthread_mutex_unlock(&o->lock);
     if (down)
-        return origin_choose(e, tried);
+        return origin_choose(o, tried);
     *tried |= 1u << endpoint;
     return endpoint;
 }
 
-bool origin_all_down(struct engine *e)
+unsigned origin_all(struct origin *o)
+{
+    return (1u << endpoint_count(o)) - 1;
+}
+
+bool origin_all_down(struct origin *o)
 {
     int64_t now = clock_monotonic();
     bool all = true;
-    pthread_mutex_lock(&e->lock);
-    for (unsigned i = 0; i < endpoint_count(e); i++)
-        all = all && e->endpoints[i].down_until > now;
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_lock(&o->lock);
+    for (unsigned i = 0; i < endpoint_count(o); i++)
+        all = all && o->endpoints[i].down_until > now;
+    pthread_mutex_unlock(&o->lock);
     return all;
 }
 
-void origin_waited(struct engine *e, int64_t waited)
+int64_t origin_wait(const struct origin *o)
 {
-    int64_t wait = atomic_load(&e->wait);
-    ledger_measure(e->ledger, DURATION_FIRST_BYTE, waited);
-    atomic_store(&e->wait, wait ? (wait * 3 + waited) / 4 : waited);
+    return atomic_load(&o->wait);
 }
 
-void origin_ok(struct engine *e, unsigned endpoint)
+void origin_waited(struct origin *o, int64_t waited)
 {
-    pthread_mutex_lock(&e->lock);
-    struct endpoint_health *h = &e->endpoints[endpoint];
+    int64_t wait = atomic_load(&o->wait);
+    ledger_measure(o->ledger, DURATION_FIRST_BYTE, waited);
+    atomic_store(&o->wait, wait ? (wait * 3 + waited) / 4 : waited);
+}
+
+void origin_ok(struct origin *o, unsigned endpoint)
+{
+    pthread_mutex_lock(&o->lock);
+    struct endpoint_health *h = &o->endpoints[endpoint];
     bool back = h->fails > 0;
     h->fails = 0;
     h->down_until = 0;
     h->last_ok = clock_now();
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&o->lock);
     if (back)
-        transfers_post(e->transfers, e->on_well, e);
+        transfers_tell(o->transfers, o->on_well, o->context);
     if (back)
-        log_notice("backend %s answers again", endpoint_name(e, endpoint));
+        log_notice("backend %s answers again", endpoint_name(o, endpoint));
 }
 
 static enum ledger_reason reason_of(int error)
@@ -112,88 +150,88 @@ static enum ledger_reason reason_of(int error)
     }
 }
 
-void origin_failed(struct engine *e, unsigned endpoint, int error, const char *what, unsigned retry_after)
+void origin_failed(struct origin *o, unsigned endpoint, int error, const char *what, unsigned retry_after)
 {
-    pthread_mutex_lock(&e->lock);
-    struct endpoint_health *h = &e->endpoints[endpoint];
+    pthread_mutex_lock(&o->lock);
+    struct endpoint_health *h = &o->endpoints[endpoint];
     bool first = h->fails++ == 0;
     int64_t asked = retry_after < PAUSE_MAX_S ? retry_after : PAUSE_MAX_S;
     int64_t pause = asked ? asked : h->fails > 5 ? 30 : INT64_C(1) << (h->fails - 1);
     h->down_until = clock_monotonic() + pause * NS_PER_S;
     h->last_error = clock_now();
     snprintf(h->error, sizeof(h->error), "%s", what);
-    pthread_mutex_unlock(&e->lock);
-    ledger_count_failure(e->ledger, reason_of(error));
+    pthread_mutex_unlock(&o->lock);
+    ledger_count_failure(o->ledger, reason_of(error));
     if (first)
-        log_warning("backend %s: %s; trying again, what is cached goes on being served", endpoint_name(e, endpoint), what);
+        log_warning("backend %s: %s; trying again, what is cached goes on being served", endpoint_name(o, endpoint), what);
 }
 
-bool origin_otherwise(struct engine *e, unsigned endpoint, unsigned extras, const struct transfer_result *result, unsigned *others)
+bool origin_otherwise(struct origin *o, unsigned endpoint, unsigned extras, const struct transfer_result *result, unsigned *others)
 {
     char why[BACKEND_WHY_MAX] = "";
-    if (e->ops->otherwise == NULL || result->status == 0)
+    if (o->ops->otherwise == NULL || result->status == 0)
         return false;
-    bool again = e->ops->otherwise(e->backend, endpoint, extras, result, why);
+    bool again = o->ops->otherwise(o->backend, endpoint, extras, result, why);
     if (why[0] != '\0')
-        log_notice("backend %s %s", endpoint_name(e, endpoint), why);
+        log_notice("backend %s %s", endpoint_name(o, endpoint), why);
     return again && (*others)++ < OTHERS_MAX;
 }
 
-void origin_denied(struct engine *e, unsigned endpoint, const char *name, const char *what)
+void origin_denied(struct origin *o, unsigned endpoint, const char *name, const char *what)
 {
     int64_t now = clock_monotonic();
-    pthread_mutex_lock(&e->lock);
-    struct endpoint_health *h = &e->endpoints[endpoint];
+    pthread_mutex_lock(&o->lock);
+    struct endpoint_health *h = &o->endpoints[endpoint];
     bool tell = h->denied_at == 0 || now - h->denied_at > DENIED_PAUSE_S * NS_PER_S;
     if (tell)
         h->denied_at = now;
-    pthread_mutex_unlock(&e->lock);
-    ledger_count_failure(e->ledger, REASON_REFUSED);
+    pthread_mutex_unlock(&o->lock);
+    ledger_count_failure(o->ledger, REASON_REFUSED);
     if (tell)
-        log_warning("%s: backend %s: %s%s (not said again for a minute)", name, endpoint_name(e, endpoint), what,
+        log_warning("%s: backend %s: %s%s (not said again for a minute)", name, endpoint_name(o, endpoint), what,
                     strchr(what, ':') ? "" : ": check the credentials and what their user may read");
 }
 
-void origin_sends_whole(struct engine *e, unsigned endpoint, const char *name)
+void origin_sends_whole(struct origin *o, unsigned endpoint, const char *name)
 {
-    pthread_mutex_lock(&e->lock);
-    bool told = e->endpoints[endpoint].told_whole;
-    e->endpoints[endpoint].told_whole = true;
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_lock(&o->lock);
+    bool told = o->endpoints[endpoint].told_whole;
+    o->endpoints[endpoint].told_whole = true;
+    pthread_mutex_unlock(&o->lock);
     if (!told)
         log_notice("backend %s does not send parts of %s: it is fetched in one stream from the start, as are others like it",
-                   endpoint_name(e, endpoint), name);
+                   endpoint_name(o, endpoint), name);
 }
 
-static json_t *refused_by(struct engine *e, unsigned endpoint)
+static json_t *refused_by(struct origin *o, unsigned endpoint)
 {
     json_t *list = json_array();
     const char *name;
     unsigned n = 0;
-    while (e->ops->refuses != NULL && endpoint != ENDPOINT_AUTH && (name = e->ops->refuses(e->backend, endpoint, &n)) != NULL)
+    while (o->ops->refuses != NULL && endpoint != ENDPOINT_AUTH && (name = o->ops->refuses(o->backend, endpoint, &n)) != NULL)
         json_array_append_new(list, json_string(name));
     return list;
 }
 
-static void add_status(struct engine *e, unsigned i, json_t *list)
+static void add_status(struct origin *o, unsigned i, json_t *list)
 {
-    pthread_mutex_lock(&e->lock);
-    struct endpoint_health h = e->endpoints[i];
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_lock(&o->lock);
+    struct endpoint_health h = o->endpoints[i];
+    pthread_mutex_unlock(&o->lock);
     const char *state = h.fails > 0 ? "failing" : h.last_ok ? "ok" : "not asked yet";
-    json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:s, s:o}", "endpoint", endpoint_name(e, i), "state", state,
+    json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:s, s:o}", "endpoint", endpoint_name(o, i), "state", state,
                                           "failures_in_a_row", (json_int_t)h.fails, "last_ok",
                                           (double)h.last_ok / (double)NS_PER_S, "last_error_at",
                                           (double)h.last_error / (double)NS_PER_S, "last_error", h.error, "refuses",
-                                          refused_by(e, i)));
+                                          refused_by(o, i)));
 }
 
-json_t *origin_status(struct engine *e)
+json_t *origin_status(struct origin *o)
 {
     json_t *list = json_array();
-    for (unsigned i = 0; i < endpoint_count(e); i++)
-        add_status(e, i, list);
-    if (e->ops->auth_needed != NULL && e->ops->auth_name(e->backend) != NULL)
-        add_status(e, ENDPOINT_AUTH, list);
+    for (unsigned i = 0; i < endpoint_count(o); i++)
+        add_status(o, i, list);
+    if (o->ops->auth_needed != NULL && o->ops->auth_name(o->backend) != NULL)
+        add_status(o, ENDPOINT_AUTH, list);
     return list;
 }

@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 static const struct transfer_driver *const drivers[] = {&transfer_http, &transfer_local};
 
 enum { DRIVERS = sizeof drivers / sizeof *drivers };
@@ -74,6 +76,16 @@ int transfers_post(struct transfers *t, void (*fn)(void *context), void *context
         free(post);
     }
     return closed ? -ECANCELED : 0;
+}
+
+bool transfers_tell(struct transfers *t, void (*fn)(void *context), void *context)
+{
+    int r = transfers_post(t, fn, context);
+    if (r < 0 && r != -ECANCELED) {
+        log_errno(r, "the fetch thread cannot be told what to do; ending, so that a new process can go on");
+        abort();
+    }
+    return r == 0;
 }
 
 /* Makes the calls that are queued, not those that they queue. Returns whether there were any. */

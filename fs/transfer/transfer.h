@@ -118,6 +118,8 @@ void transfers_free(struct transfers *t); /* after transfers_run() returned. NUL
 /* Any thread: FN(CONTEXT) is called on the loop, in the order of posting. -ENOMEM. Calls still queued when the loop
  * ends are made before transfers_run() returns; afterwards -ECANCELED. */
 int transfers_post(struct transfers *t, void (*fn)(void *context), void *context);
+/* The same, for what must be told: without memory the process ends, so that a new one can go on. False: the loop has ended, FN is not called. */
+bool transfers_tell(struct transfers *t, void (*fn)(void *context), void *context);
 
 /* On the loop: FN(CONTEXT) once, after MS milliseconds; not called any more once the loop stops. */
 struct transfer_timer;

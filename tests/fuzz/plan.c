@@ -4,6 +4,7 @@
 
 #include "fuzz.h"
 
+#include "base/backoff.h"
 #include "engine/fetch/plan.h"
 
 enum { CHUNKS = 24, SPANS = 4 };
@@ -71,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(chunkmap_test(map, c) || m.busy[c]);
     uint64_t segment = plan_segment(from << 30, (int64_t) to);
     assert(segment >= 2 << 20 && segment <= 64 << 20);
-    uint64_t delay = plan_backoff(max % 40000, (unsigned) from % 100, (uint32_t) to);
+    uint64_t delay = backoff_ms(max % 40000, (unsigned) from % 100, (uint32_t) to);
     assert(delay <= 30000);
     chunkmap_free(map);
     return 0;

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/backoff.h"
 #include "engine/fetch/plan.h"
 
 #define CHUNK ((uint64_t)CHUNK_MIN)
@@ -179,14 +180,14 @@ static void a_window_covers_the_wait(void **state)
 static void waits_double_and_end(void **state)
 {
     (void)state;
-    assert_int_equal(plan_backoff(250, 1, 0), 250 - 62);
-    assert_int_equal(plan_backoff(250, 1, 62), 250);
-    assert_int_equal(plan_backoff(250, 2, 125), 500);
-    assert_int_equal(plan_backoff(250, 1000000000, 2500), 10000);
-    assert_int_equal(plan_backoff(UINT64_MAX, 5, 0), 7500);
-    assert_int_equal(plan_backoff(0, 9, 12345), 0);
+    assert_int_equal(backoff_ms(250, 1, 0), 250 - 62);
+    assert_int_equal(backoff_ms(250, 1, 62), 250);
+    assert_int_equal(backoff_ms(250, 2, 125), 500);
+    assert_int_equal(backoff_ms(250, 1000000000, 2500), 10000);
+    assert_int_equal(backoff_ms(UINT64_MAX, 5, 0), 7500);
+    assert_int_equal(backoff_ms(0, 9, 12345), 0);
     for (uint32_t random = 0; random < 1000; random++) {
-        uint64_t delay = plan_backoff(250, 4, random * 4294967);
+        uint64_t delay = backoff_ms(250, 4, random * 4294967);
         assert_in_range(delay, 1500, 2000);
     }
 }

@@ -9,13 +9,34 @@
  */
 #include "config-auto.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "base/log.h"
-#include "engine/private.h"
+#include "engine/evict/ages.h"
+#include "engine/evict/victims.h"
 
 enum { STEP_S = 10, FRESH_S = 3, SLACK_S = 1, GAP_S = 3600, NOTE_S = 60 };
 static const char note[] = "clock_seen";
+
+struct ages {
+    int64_t offset, noted_at; /* wall clock less the running one, 0 at first; when it is noted next */
+};
+
+int ages_new(struct ages **ret)
+{
+    struct ages *a = calloc(1, sizeof(*a));
+    if (a == NULL)
+        return -ENOMEM;
+    *ret = a;
+    return 0;
+}
+
+void ages_free(struct ages *a)
+{
+    free(a);
+}
 
 /* Since the machine started, also while it slept. */
 static int64_t clock_running(void)
@@ -31,7 +52,7 @@ static void look_for_gap(struct engine *e, int64_t now)
     int64_t seen, ttl = (int64_t)e->config->cache_ttl * NS_PER_S;
     if (catalogue_note_get(e->catalogue, note, &seen) < 0 || now - seen < GAP_S * NS_PER_S)
         return;
-    e->expire_at = clock_monotonic() + (ttl < GAP_S * NS_PER_S ? ttl : GAP_S * NS_PER_S);
+    victims_hold(e, clock_monotonic() + (ttl < GAP_S * NS_PER_S ? ttl : GAP_S * NS_PER_S));
 }
 
 static void follow_step(struct engine *e, int64_t now, int64_t step)
@@ -57,15 +78,15 @@ void ages_start(struct engine *e)
 
 void ages_tick(struct engine *e)
 {
-    int64_t now = clock_now(), running = clock_running(), step = now - running - e->clock_offset;
-    if (e->config->cache_ttl != 0 && running >= e->clock_noted_at) {
-        if (e->clock_noted_at == 0)
+    int64_t now = clock_now(), running = clock_running(), step = now - running - e->ages->offset;
+    if (e->config->cache_ttl != 0 && running >= e->ages->noted_at) {
+        if (e->ages->noted_at == 0)
             look_for_gap(e, now);
         catalogue_note_set(e->catalogue, note, now);
-        e->clock_noted_at = running + NOTE_S * NS_PER_S;
+        e->ages->noted_at = running + NOTE_S * NS_PER_S;
     }
-    if (e->clock_offset != 0 && (step > STEP_S * NS_PER_S || step < -STEP_S * NS_PER_S))
+    if (e->ages->offset != 0 && (step > STEP_S * NS_PER_S || step < -STEP_S * NS_PER_S))
         follow_step(e, now, step);
-    e->clock_offset += step;
+    e->ages->offset += step;
     end_future(e, now);
 }

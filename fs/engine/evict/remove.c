@@ -12,7 +12,12 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "engine/private.h"
+#include "engine/evict/claim.h"
+#include "engine/evict/remove.h"
+#include "engine/fetch/fetch.h"
+#include "engine/images/account.h"
+#include "engine/images/images.h"
+#include "engine/queue.h"
 
 void evict_reap(struct engine *e, int64_t row)
 {
@@ -62,7 +67,7 @@ int evict_from_name(struct image *image)
     if (row.pinned && catalogue_set_pinned(e->catalogue, fresh, true) < 0)
         log_warning("%s: it was pinned, and its new row could not be", image->name);
     mark_retired(e, image->row);
-    engine_tell_name(e, image->name);
+    teller_name(e->teller, image->name);
     return 0;
 }
 
@@ -79,9 +84,10 @@ static int find_complete(struct engine *e, const char *name, struct image_row *r
 static struct image *hold(struct engine *e, int64_t row)
 {
     struct image *image;
-    if (ledger_handles(e->ledger, row) > 0 && engine_open(e, row, &image) == 0)
-        return image;
-    return image_find(e, row);
+    if (ledger_handles(e->ledger, row) == 0 || image_load(e, row, &image) < 0)
+        return image_find(e, row);
+    image_keep_open(image);
+    return image;
 }
 
 /* After its file has moved. What hold() opened is closed here when the last handle was closed meanwhile. */
@@ -89,12 +95,13 @@ static void let_go(struct engine *e, int64_t row, struct image *held)
 {
     if (held != NULL)
         image_put(held);
-    engine_close(e, row);
+    if (!image_close(e, row))
+        evict_reap(e, row);
 }
 
 /* An eviction under way: the row that goes, who held it. Begun by removal_begin(), ended by removal_end() once the file has moved. */
 struct removal {
-    struct claim claim;
+    struct name_claim claim;
     struct image_row row;
     struct image *held;
 };
@@ -127,17 +134,17 @@ static int retire(struct engine *e, const char *name, enum why_removed why, int6
 /* ROW: that it must be; 0: any. From here on nothing is published under NAME, until removal_end(). */
 static int removal_begin(struct engine *e, const char *name, enum why_removed why, int64_t row, struct removal *x)
 {
-    claim_name(e, &x->claim, name);
+    claim_name(e->names, &x->claim, name);
     int r = retire(e, name, why, row, x);
     if (r < 0)
-        claim_end(e, &x->claim);
+        claim_end(e->names, &x->claim);
     return r;
 }
 
 static void removal_end(struct engine *e, struct removal *x)
 {
-    claim_end(e, &x->claim);
-    engine_tell_name(e, x->row.name);
+    claim_end(e->names, &x->claim);
+    teller_name(e->teller, x->row.name);
     let_go(e, x->row.row, x->held);
 }
 
@@ -157,7 +164,7 @@ static int evict(struct engine *e, const char *name, enum why_removed why, int64
     return 0;
 }
 
-int engine_evict(struct engine *e, const char *name)
+int evict_by_name(struct engine *e, const char *name)
 {
     return evict(e, name, ASKED_FOR, 0);
 }
@@ -174,7 +181,7 @@ int evict_idle(struct engine *e, int64_t row)
     return r < 0 ? r : evict(e, now.name, NO_ROOM, row);
 }
 
-int engine_quarantine(struct engine *e, const char *name, const char *reason)
+int evict_quarantine(struct engine *e, const char *name, const char *reason)
 {
     struct removal x;
     int r = removal_begin(e, name, OTHER_VERSION, 0, &x);
@@ -210,7 +217,7 @@ void evict_leftover(struct engine *e, const char *name)
     store_remove(e->store, STORE_PARTIAL, name);
 }
 
-int engine_forget_invalid(struct engine *e, const char *name)
+int evict_forget_invalid(struct engine *e, const char *name)
 {
     int r = catalogue_invalid_remove(e->catalogue, name);
     if (r == 0)
@@ -280,7 +287,7 @@ static void drop_bytes(void *context)
     else
         log_errno(r, "%s: its fetch was stopped, but its bytes could not be dropped", image->name);
     prefetch_done(image, -ECANCELED);
-    if (!engine_post(e, drop_done, image_ref(image)))
+    if (!transfers_tell(e->transfers, drop_done, image_ref(image)))
         image_put(image);
     wake_drop(d, r);
 }
@@ -306,7 +313,7 @@ static void drop_start(void *context)
     tasks_add(d->engine->rows, drop_bytes, d);
 }
 
-int engine_drop(struct engine *e, const char *name, struct waiter *w)
+int evict_drop(struct engine *e, const char *name, struct waiter *w)
 {
     struct image_row row;
     struct image *image;
@@ -322,7 +329,7 @@ int engine_drop(struct engine *e, const char *name, struct waiter *w)
         return -ENOMEM;
     }
     *d = (struct drop){e, image, w};
-    if (!engine_post(e, drop_start, d)) {
+    if (!transfers_tell(e->transfers, drop_start, d)) {
         image_put(image);
         free(d);
         return -ECANCELED;

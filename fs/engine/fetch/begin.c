@@ -11,7 +11,15 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "engine/evict/space.h"
 #include "engine/fetch/begin.h"
+#include "engine/fetch/ends.h"
+#include "engine/fetch/fetch.h"
+#include "engine/fetch/through.h"
+#include "engine/fetch/version.h"
+#include "engine/images/account.h"
+#include "engine/images/images.h"
+#include "engine/lookup/probes.h"
 
 struct beginning {
     struct image *image;
@@ -47,7 +55,7 @@ static void began(void *context)
 static void write_probe(struct image *image, int fd, struct chunkmap *map)
 {
     size_t length;
-    unsigned char *bytes = probe_take(image->engine, image->row, &image->meta, &length);
+    unsigned char *bytes = probe_take(image->engine->probes, image->row, &image->meta, &length);
     if (bytes == NULL)
         return;
     uint64_t chunk = chunkmap_chunk_size(map), size = image->meta.size;
@@ -123,7 +131,7 @@ static void begin(void *context)
         if (b->status < 0 && b->status != -ESTALE)
             catalogue_reset(image->engine->catalogue, image->row, IMAGE_PARTIAL);
     }
-    if (!engine_post(b->image->engine, began, b)) {
+    if (!transfers_tell(b->image->engine->transfers, began, b)) {
         image_put(b->image);
         free(b);
     }

@@ -3,7 +3,7 @@
 #ifndef GCFS_ENGINE_FETCH_BEGIN_H
 #define GCFS_ENGINE_FETCH_BEGIN_H
 
-#include "engine/private.h"
+#include "engine/images/image.h"
 
 /* On the fetch thread; IMAGE is known, and nobody begins it already. Has it made on the rows thread (image->beginning until then); the image is
  * attended to again when it is there, goes through when it cannot be, or fails. */

@@ -7,7 +7,10 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "engine/private.h"
+#include "engine/fetch/ends.h"
+#include "engine/fetch/fetch.h"
+#include "engine/images/images.h"
+#include "engine/queue.h"
 
 struct verdict {
     struct image *image; /* in memory until its row says it: whoever asks why a read failed would find neither */
@@ -67,7 +70,7 @@ static void replace_row(void *context)
         store_remove(e->store, STORE_PARTIAL, image->name);
     else if (r != -ESTALE && r != -ENOENT)
         log_errno(r, "%s: the row of its old version could not be retired", image->name);
-    engine_tell_name(e, image->name);
+    teller_name(e->teller, image->name);
     prefetch_done(image, -ESTALE);
     image_put(image);
 }

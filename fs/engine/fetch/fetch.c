@@ -15,13 +15,46 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "engine/evict/space.h"
 #include "engine/fetch/begin.h"
 #include "engine/fetch/choose.h"
-#include "engine/private.h"
+#include "engine/fetch/ends.h"
+#include "engine/fetch/fetch.h"
+#include "engine/fetch/lanes.h"
+#include "engine/fetch/private.h"
+#include "engine/fetch/request.h"
+#include "engine/fetch/through.h"
+#include "engine/fetch/version.h"
+#include "engine/images/images.h"
+#include "engine/lookup/digests.h"
+#include "engine/publish/publish.h"
+#include "engine/queue.h"
+#include "store/prefault.h"
+
+int fetch_new(struct fetch **ret)
+{
+    struct fetch *f = calloc(1, sizeof(*f));
+    if (f == NULL)
+        return -ENOMEM;
+    TAILQ_INIT(&f->active);
+    int r = prefault_new(&f->prefault);
+    if (r < 0)
+        free(f);
+    else
+        *ret = f;
+    return r;
+}
+
+void fetch_free(struct fetch *f)
+{
+    if (f != NULL)
+        prefault_free(f->prefault);
+    free(f);
+}
 
 /* ---- visits */
 
-static void visit(void *context)
+void fetch_visit(void *context)
 {
     struct image *image = context;
     pthread_mutex_lock(&image->lock);
@@ -30,28 +63,6 @@ static void visit(void *context)
     fetch_attend(image);
     fetch_schedule(image->engine);
     image_put(image);
-}
-
-static void post_visit(struct image *image)
-{
-    image_ref(image);
-    if (!engine_post(image->engine, visit, image))
-        atomic_fetch_sub(&image->refs, 1); /* the caller's own is still there */
-}
-
-void fetch_visit_locked(struct image *image)
-{
-    if (!image->attending) {
-        image->attending = true;
-        post_visit(image);
-    }
-}
-
-void fetch_visit(struct image *image)
-{
-    pthread_mutex_lock(&image->lock);
-    fetch_visit_locked(image);
-    pthread_mutex_unlock(&image->lock);
 }
 
 /* ---- the active list */
@@ -63,7 +74,7 @@ static void enter_active(struct image *image)
         return;
     image_ref(image);
     image->active = true;
-    TAILQ_INSERT_TAIL(&e->active, image, active_link);
+    TAILQ_INSERT_TAIL(&e->fetch->active, image, active_link);
 }
 
 void fetch_leave(struct image *image)
@@ -78,7 +89,7 @@ void fetch_leave(struct image *image)
     lanes_end(image);
     image->active = false;
     image->wants_room = false;
-    TAILQ_REMOVE(&e->active, image, active_link);
+    TAILQ_REMOVE(&e->fetch->active, image, active_link);
     pthread_mutex_lock(&image->lock);
     image->fetch_began = 0;
     pthread_mutex_unlock(&image->lock);
@@ -87,8 +98,8 @@ void fetch_leave(struct image *image)
 
 void fetch_stop_ranges(struct image *image)
 {
-    while (!TAILQ_EMPTY(&image->ranges))
-        range_free(TAILQ_FIRST(&image->ranges));
+    while (range_first(image) != NULL)
+        range_free(range_first(image));
 }
 
 /* ---- what an image needs */
@@ -151,9 +162,8 @@ static struct choice look_at_locked(const struct image *image)
 {
     struct choice c = {.map = image->map, .cursors = &image->cursors, .waiters = &image->waiters, .parked = image->parked,
                        .whole = image->whole, .through = image->through};
-    const struct range *r;
-    TAILQ_FOREACH(r, &image->ranges, link)
-        choose_around(&c, r->start, r->pos, r->end, r->class == FETCH_CLASS_DEMAND);
+    for (const struct range *r = range_first(image); r != NULL; r = range_next(r))
+        choose_around(&c, r->claim.start, r->claim.pos, r->claim.end, r->class == FETCH_CLASS_DEMAND);
     choose_lengths(&c, image->rate, image->wait, image->fetched);
     return c;
 }
@@ -199,7 +209,7 @@ static bool choose_locked(struct image *image, enum fetch_class class, struct sp
 static bool may_connect(const struct engine *e, enum fetch_class class)
 {
     unsigned most = class == FETCH_CLASS_DEMAND ? CONNECTIONS_MAX : CONNECTIONS_MAX - CONNECTIONS_DEMAND;
-    return e->connections < most;
+    return e->fetch->connections < most;
 }
 
 static void start_class(struct image *image, enum fetch_class class)
@@ -233,8 +243,8 @@ static void start_class(struct image *image, enum fetch_class class)
 static bool is_idle(struct image *image)
 {
     pthread_mutex_lock(&image->lock);
-    bool wanted = TAILQ_EMPTY(&image->ranges) && (!TAILQ_EMPTY(&image->waiters) || image->whole);
-    bool idle = TAILQ_EMPTY(&image->ranges) && !wanted && !image->finishing;
+    bool wanted = TAILQ_EMPTY(&image->claims) && (!TAILQ_EMPTY(&image->waiters) || image->whole);
+    bool idle = TAILQ_EMPTY(&image->claims) && !wanted && !image->finishing;
     pthread_mutex_unlock(&image->lock);
     return idle && !image->beginning && image->retry == NULL && !image->wants_room;
 }
@@ -246,15 +256,15 @@ void fetch_schedule(struct engine *e)
     if (atomic_load(&e->stopping))
         return;
     for (int class = 0; class < FETCH_CLASSES; class++) {
-        for (image = TAILQ_FIRST(&e->active); image != NULL && may_connect(e, (enum fetch_class)class); image = next) {
+        for (image = TAILQ_FIRST(&e->fetch->active); image != NULL && may_connect(e, (enum fetch_class)class); image = next) {
             image_ref(image);
             if (image->retry == NULL && !image->beginning && !image->stopping && !image->wants_room)
                 start_class(image, (enum fetch_class)class);
-            next = image->active ? TAILQ_NEXT(image, active_link) : TAILQ_FIRST(&e->active);
+            next = image->active ? TAILQ_NEXT(image, active_link) : TAILQ_FIRST(&e->fetch->active);
             image_put(image);
         }
     }
-    for (image = TAILQ_FIRST(&e->active); image != NULL; image = next) {
+    for (image = TAILQ_FIRST(&e->fetch->active); image != NULL; image = next) {
         next = TAILQ_NEXT(image, active_link);
         if (is_idle(image))
             fetch_leave(image);
@@ -268,10 +278,9 @@ void fetch_on_well(void *engine)
 
     if (atomic_load(&e->stopping))
         return;
-    for (image = TAILQ_FIRST(&e->active); image != NULL; image = next) {
+    for (image = TAILQ_FIRST(&e->fetch->active); image != NULL; image = next) {
         next = TAILQ_NEXT(image, active_link);
         if (image->retry != NULL)
             range_retry_early(image);
     }
-    lookup_retry_early(e);
 }

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-enum { SEGMENT_MIN = 2 << 20, SEGMENT_MAX = 64 << 20, BACKOFF_MAX = 10000 /* PAUSE_MAX_S */ };
+enum { SEGMENT_MIN = 2 << 20, SEGMENT_MAX = 64 << 20 };
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -74,13 +74,4 @@ uint64_t plan_window(int64_t wait, uint64_t least, uint64_t most)
     enum { BYTES_PER_US = 100 };
     uint64_t bytes = wait > 0 ? (uint64_t)wait / 1000 * BYTES_PER_US : 0;
     return min_u64(bytes < least ? least : bytes, most);
-}
-
-uint64_t plan_backoff(uint64_t base, unsigned tries, uint32_t random)
-{
-    uint64_t delay = base;
-    for (unsigned i = 1; i < tries && delay < BACKOFF_MAX; i++)
-        delay *= 2;
-    delay = min_u64(delay, BACKOFF_MAX);
-    return delay - delay / 4 + (delay / 4 ? random % (delay / 4 + 1) : 0);
 }

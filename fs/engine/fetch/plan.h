@@ -10,8 +10,7 @@
 #include <stdint.h>
 
 #include "image/chunkmap.h"
-
-struct span { uint64_t first, end; }; /* bytes [first, end) */
+#include "image/span.h"
 
 /*
  * The first gap that begins in [FROM, TO), in whole chunks (the one FROM lies in included), at most MAX bytes (rounded up to a chunk)
@@ -28,8 +27,5 @@ uint64_t plan_segment(uint64_t rate, int64_t wait);
 
 /* Bytes to have ready for a reader who turns out to be sequential, when a first byte takes WAIT ns: what 100 MB/s bring meanwhile. */
 uint64_t plan_window(int64_t wait, uint64_t least, uint64_t most);
-
-/* Milliseconds before try number TRIES (1, 2, …): BASE doubled each time, at most PAUSE_MAX_S, the last quarter of it random (RANDOM). */
-uint64_t plan_backoff(uint64_t base, unsigned tries, uint32_t random);
 
 #endif

@@ -2,6 +2,7 @@
 /* A limited rate (background_rate): requests that nobody waits for share it; one that somebody comes to wait for is freed of it. */
 #include "config-auto.h"
 
+#include "engine/fetch/private.h"
 #include "engine/fetch/request.h"
 
 /* Does somebody wait for bytes of RANGE? All of an image are waited for by who waits for its digest. */
@@ -12,7 +13,7 @@ bool range_is_awaited(const struct range *range)
     bool awaited = false;
     pthread_mutex_lock(&image->lock);
     TAILQ_FOREACH(w, &image->waiters, link) {
-        awaited = awaited || (w->offset < range->end && w->offset + w->length > range->pos) ||
+        awaited = awaited || (w->offset < range->claim.end && w->offset + w->length > range->claim.pos) ||
                   image_available_locked(image, w->offset, w->length);
     }
     pthread_mutex_unlock(&image->lock);
@@ -23,15 +24,14 @@ bool range_is_awaited(const struct range *range)
 void range_uncap(struct range *range)
 {
     range->capped = false;
-    range->image->engine->capped--;
+    range->image->engine->fetch->capped--;
     if (range->transfer != NULL)
         transfer_set_max_rate(range->transfer, 0);
 }
 
 void range_hurry(struct image *image)
 {
-    struct range *range;
-    TAILQ_FOREACH(range, &image->ranges, link) {
+    for (struct range *range = range_first(image); range != NULL; range = range_next(range)) {
         if (range->capped && range_is_awaited(range))
             range_uncap(range);
     }

@@ -10,13 +10,39 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backends/abilities.h"
 #include "base/log.h"
+#include "engine/evict/space.h"
+#include "engine/fetch/fetch.h"
+#include "engine/fetch/pace.h"
+#include "engine/fetch/private.h"
 #include "engine/fetch/request.h"
+#include "engine/fetch/through.h"
+#include "engine/fetch/version.h"
+#include "engine/fetch/whole.h"
+#include "engine/images/account.h"
+#include "engine/images/images.h"
+#include "engine/publish/publish.h"
+
+struct range *range_of(struct claim *claim)
+{
+    return claim == NULL ? NULL : (struct range *)((char *)claim - offsetof(struct range, claim));
+}
+
+struct range *range_first(const struct image *image)
+{
+    return range_of(TAILQ_FIRST(&image->claims));
+}
+
+struct range *range_next(const struct range *range)
+{
+    return range_of(TAILQ_NEXT(&range->claim, link));
+}
 
 /*
  * Was RANGE made before its image came to be one stream? It is about to be stopped, and until then it brings nothing: what the stream is
@@ -36,18 +62,18 @@ static int take_whole_body(struct range *range)
 
     if (!image->unproven)
         whole_proved(range);
-    if ((range->start != 0 && !image->unproven) || TAILQ_FIRST(&image->ranges) != range || TAILQ_NEXT(range, link) != NULL) {
+    if ((range->claim.start != 0 && !image->unproven) || range_first(image) != range || range_next(range) != NULL) {
         snprintf(range->why, sizeof(range->why), "the server sends whole images only");
         return -ENOTSUP;
     }
-    if (range->end < image->meta.size && !image->through && !space_fits(image->engine, image->meta.size - range->end)) {
+    if (range->claim.end < image->meta.size && !image->through && !space_fits(image->engine, image->meta.size - range->claim.end)) {
         snprintf(range->why, sizeof(range->why), "the server sends whole images only, and room has to be made for this one");
         return -ENOTSUP;
     }
     pthread_mutex_lock(&image->lock);
-    space_count(image, (int64_t)(image->meta.size - range->end), (int64_t)(image->meta.size - range->end));
-    range->end = image->meta.size;
-    range->skip = range->pos;
+    space_count(image, (int64_t)(image->meta.size - range->claim.end), (int64_t)(image->meta.size - range->claim.end));
+    range->claim.end = image->meta.size;
+    range->skip = range->claim.pos;
     image->whole = true;
     pthread_mutex_unlock(&image->lock);
     return 0;
@@ -74,7 +100,7 @@ static void keep_version(struct image *image)
 
 static void note_wait(struct image *image, int64_t waited)
 {
-    origin_waited(image->engine, waited);
+    origin_waited(image->engine->origin, waited);
     pthread_mutex_lock(&image->lock);
     image->wait = pace_wait(image->wait, waited);
     pthread_mutex_unlock(&image->lock);
@@ -96,7 +122,7 @@ static int on_head(void *context, const struct transfer_head *head)
         snprintf(range->why, sizeof(range->why), "the server may send whole images only");
         return -ENOTSUP;
     }
-    int r = version_check(range, head, backend_check_bytes(head, &range->image->meta, range->pos, &offset));
+    int r = version_check(range, head, backend_check_bytes(head, &range->image->meta, range->claim.pos, &offset));
     if (r < 0) {
         if (range->why[0] == '\0')
             snprintf(range->why, sizeof(range->why), "HTTP status %d", head->status);
@@ -105,7 +131,7 @@ static int on_head(void *context, const struct transfer_head *head)
     keep_version(range->image);
     if (head->status == 200 && range->image->no_range)
         whole_proved(range);
-    if (head->status == 200 && (range->pos != 0 || range->end < range->image->meta.size))
+    if (head->status == 200 && (range->claim.pos != 0 || range->claim.end < range->image->meta.size))
         return take_whole_body(range);
     return 0;
 }
@@ -132,12 +158,12 @@ static void arrived(void *context, uint64_t length)
     struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
 
     pthread_mutex_lock(&image->lock);
-    uint64_t from = range->pos;
-    range->pos += length;
-    image->shown = range->pos > image->shown ? range->pos : image->shown;
+    uint64_t from = range->claim.pos;
+    range->claim.pos += length;
+    image->shown = range->claim.pos > image->shown ? range->claim.pos : image->shown;
     if (!image->through)
         atomic_fetch_sub(&image->engine->reserved, (int64_t)length);
-    mark_chunks_locked(image, from, range->pos);
+    mark_chunks_locked(image, from, range->claim.pos);
     image_hide_tail_locked(image);
     if (!image->through)
         image_dirty_locked(image);
@@ -156,7 +182,7 @@ static void arrived(void *context, uint64_t length)
 static size_t awaited(const struct range *range)
 {
     struct image *image = range->image;
-    uint64_t from = range->pos, to = range->pos + range->writer.gathered, end = from;
+    uint64_t from = range->claim.pos, to = range->claim.pos + range->writer.gathered, end = from;
     const struct waiter *w;
     pthread_mutex_lock(&image->lock);
     TAILQ_FOREACH(w, &image->waiters, link) {
@@ -183,19 +209,18 @@ static int flush(struct range *range, size_t length)
 {
     if (is_past(range))
         return 0;
-    return note_broken(range, writer_flush(&range->writer, range->pos, range->end, length));
+    return note_broken(range, writer_flush(&range->writer, range->claim.pos, range->claim.end, length));
 }
 
 static int keep(struct range *range, const unsigned char *bytes, size_t length)
 {
-    int r = note_broken(range, writer_put(&range->writer, range->pos, range->end, bytes, length));
+    int r = note_broken(range, writer_put(&range->writer, range->claim.pos, range->claim.end, bytes, length));
     return r == 0 && range->writer.gathered > 0 ? flush(range, awaited(range)) : r;
 }
 
 void range_serve(struct image *image)
 {
-    struct range *range;
-    TAILQ_FOREACH(range, &image->ranges, link) {
+    for (struct range *range = range_first(image); range != NULL; range = range_next(range)) {
         if (range->writer.gathered > 0)
             flush(range, awaited(range));
     }
@@ -222,7 +247,7 @@ static int on_data(void *context, const struct transfer_head *head, const void *
         bytes += n;
         length -= n;
     }
-    if (length > range->end - range->pos - range->writer.gathered) {
+    if (length > range->claim.end - range->claim.pos - range->writer.gathered) {
         snprintf(range->why, sizeof(range->why), "more bytes came than were asked for");
         return -EPROTO;
     }
@@ -242,7 +267,7 @@ static void range_complete(struct range *range)
     image->tried = 0;
     image->stranger = false;
     pthread_mutex_lock(&image->lock);
-    image->rate = pace_rate(image->rate, range->pos - range->asked_pos, took);
+    image->rate = pace_rate(image->rate, range->claim.pos - range->asked_pos, took);
     if (image->dead == 0 && !image->through)
         image->error[0] = '\0';
     pthread_mutex_unlock(&image->lock);
@@ -256,21 +281,21 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     struct engine *e = range->image->engine;
 
     range->transfer = NULL;
-    atomic_store(&range->asked, false);
-    e->connections--;
+    atomic_store(&range->claim.connected, false);
+    e->fetch->connections--;
     int flushed = range->broken < 0 ? range->broken : error == -ECANCELED ? 0 : flush(range, range->writer.gathered);
     if (error == 0)
         error = flushed;
     image_ref(range->image); /* what follows may free the range and leave the active list */
     struct image *image = range->image;
-    if (error == 0 && range->pos < range->end && range->pos == range->asked_pos) {
+    if (error == 0 && range->claim.pos < range->claim.end && range->claim.pos == range->asked_pos) {
         snprintf(range->why, sizeof(range->why), "an answer without the bytes that were asked for");
         error = -EPROTO;
     }
     /* All that was asked for came, and what went wrong after that is of no matter: nothing is left to ask for. */
-    if ((error == -EPROTO || error == -ECONNRESET || error == -EAGAIN || error == -ETIMEDOUT) && flushed == 0 && range->pos == range->end)
+    if ((error == -EPROTO || error == -ECONNRESET || error == -EAGAIN || error == -ETIMEDOUT) && flushed == 0 && range->claim.pos == range->claim.end)
         error = 0;
-    bool broke_off = range->pos < range->end && error != -ECANCELED && error != -ESTALE && error != -ENOTSUP;
+    bool broke_off = range->claim.pos < range->claim.end && error != -ECANCELED && error != -ESTALE && error != -ENOTSUP;
     if (broke_off && !version_may_go_on(image)) {
         snprintf(range->why, sizeof(range->why), "it broke off, and the backend does not say which version it sends");
         error = -ESTALE;
@@ -278,9 +303,9 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     if (error != 0) {
         range_failed(range, error, result);
     } else {
-        origin_ok(e, range->endpoint);
-        origin_otherwise(e, range->endpoint, range->extras, result, &range->others);
-        if (range->pos == range->end)
+        origin_ok(e->origin, range->endpoint);
+        origin_otherwise(e->origin, range->endpoint, range->extras, result, &range->others);
+        if (range->claim.pos == range->claim.end)
             range_complete(range);
         else if (range_again(range) < 0) /* the server cut the answer short, as it may */
             range_free(range);
@@ -303,26 +328,26 @@ static int ask_endpoint(struct range *range)
 
     if (image->unproven) /* no condition: what comes is compared */
         version.etag[0] = version.modified[0] = '\0';
-    range->endpoint = origin_prefer(e, image->meta.endpoint, &image->tried);
-    range->credential = auth_credential(e);
+    range->endpoint = origin_prefer(e->origin, image->meta.endpoint, &image->tried);
+    range->credential = auth_credential(e->origin);
     range->asked_at = clock_monotonic();
-    int r = e->ops->bytes(e->backend, range->endpoint, image->name, &version, whole ? 0 : range->pos, range->end - 1, &request);
+    int r = e->ops->bytes(e->backend, range->endpoint, image->name, &version, whole ? 0 : range->claim.pos, range->claim.end - 1, &request);
     range->extras = request.extras;
     if (r == 0 && whole) {
         request.ranged = false;
-        range->skip = range->pos;
+        range->skip = range->claim.pos;
     }
     if (range->capped && range_is_awaited(range))
         range_uncap(range);
     if (range->capped)
-        request.max_rate = e->config->background_rate / e->capped + 1;
+        request.max_rate = e->config->background_rate / e->fetch->capped + 1;
     if (r == 0)
         r = transfer_start(e->transfers, &request, &range_ops, range, &range->transfer);
     transfer_request_clear(&request);
     if (r < 0)
         return log_errno(r, "%s: a request for its bytes could not be made", image->name);
-    atomic_store(&range->asked, true);
-    e->connections++;
+    atomic_store(&range->claim.connected, true);
+    e->fetch->connections++;
     return 0;
 }
 
@@ -336,6 +361,7 @@ static void authorised(void *context, int status)
         range_pause_for_credential(image);
     else if (status < 0 || (status = ask_endpoint(range)) < 0)
         range_failed(range, status, &none);
+    fetch_schedule(image->engine);
     image_put(image);
 }
 
@@ -344,14 +370,14 @@ int range_again(struct range *range)
     struct engine *e = range->image->engine;
 
     assert(range->transfer == NULL && range->auth.list == NULL);
-    range->asked_pos = range->pos;
+    range->asked_pos = range->claim.pos;
     range->why[0] = '\0';
     range->skip = 0;
     range->broken = 0;
     range->retry_after = 0;
     range->auth.ready = authorised;
     range->auth.context = range;
-    int r = auth_wait(e, &range->auth);
+    int r = auth_wait(e->origin, &range->auth);
     return r == AUTH_PARKED ? 0 : r < 0 ? r : ask_endpoint(range);
 }
 
@@ -360,22 +386,22 @@ int range_start(struct image *image, enum fetch_class class, struct span span)
     struct range *range = calloc(1, sizeof(*range));
     if (range == NULL)
         return -ENOMEM;
-    *range = (struct range){.image = image, .start = span.first, .pos = span.first, .end = span.end, .class = class};
+    *range = (struct range){.image = image, .claim = {.start = span.first, .pos = span.first, .end = span.end}, .class = class};
     pthread_mutex_lock(&image->lock);
     range->file = image_file_ref(image->file);
     version_place_locked(range);
-    TAILQ_INSERT_TAIL(&image->ranges, range, link);
-    space_count(image, (int64_t)(range->end - range->pos), (int64_t)(range->end - range->pos));
+    TAILQ_INSERT_TAIL(&image->claims, &range->claim, link);
+    space_count(image, (int64_t)(range->claim.end - range->claim.pos), (int64_t)(range->claim.end - range->claim.pos));
     if (image->fetch_began == 0)
         image->fetch_began = clock_monotonic();
     pthread_mutex_unlock(&image->lock);
     range->capped = class >= FETCH_CLASS_WHOLE_IMAGE && image->engine->config->background_rate > 0;
-    image->engine->capped += range->capped;
+    image->engine->fetch->capped += range->capped;
     range->writer = (struct writer){.fd = range->file->fd, .written = arrived, .context = range};
     if (!image->through)
-        range->writer.prefault = image->engine->prefault;
-    if (!image->through && image->engine->buffers < BUFFERS && (range->writer.buffer = malloc(WRITER_FOLIO)) != NULL)
-        image->engine->buffers++;
+        range->writer.prefault = image->engine->fetch->prefault;
+    if (!image->through && image->engine->fetch->buffers < BUFFERS && (range->writer.buffer = malloc(WRITER_FOLIO)) != NULL)
+        image->engine->fetch->buffers++;
     image->tried = image->fails ? image->tried : 0;
     int r = range_again(range);
     if (r == -EHOSTUNREACH) {
@@ -395,15 +421,15 @@ void range_free(struct range *range)
     auth_cancel(&range->auth);
     if (range->transfer != NULL) {
         transfer_cancel(range->transfer);
-        e->connections--;
+        e->fetch->connections--;
     }
-    e->capped -= range->capped;
+    e->fetch->capped -= range->capped;
     pthread_mutex_lock(&image->lock);
-    TAILQ_REMOVE(&image->ranges, range, link);
-    space_count(image, -(int64_t)(range->end - range->pos), -(int64_t)(range->end - range->pos));
+    TAILQ_REMOVE(&image->claims, &range->claim, link);
+    space_count(image, -(int64_t)(range->claim.end - range->claim.pos), -(int64_t)(range->claim.end - range->claim.pos));
     pthread_mutex_unlock(&image->lock);
     if (range->writer.buffer != NULL)
-        e->buffers--;
+        e->fetch->buffers--;
     free(range->writer.buffer);
     image_file_put(range->file);
     free(range);

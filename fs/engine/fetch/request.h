@@ -1,9 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What request, retry and rate share about a request for bytes. All on the fetch thread. */
+/* Requests for bytes: request, retry, rate, version and whole work on them. All on the fetch thread. */
 #ifndef GCFS_ENGINE_FETCH_REQUEST_H
 #define GCFS_ENGINE_FETCH_REQUEST_H
 
-#include "engine/private.h"
+#include "engine/images/image.h"
+#include "image/span.h"
+#include "origin/login.h"
+#include "store/writer.h"
+
+/* What a request is for; a lower value is served first. */
+enum fetch_class { FETCH_CLASS_DEMAND, FETCH_CLASS_AHEAD, FETCH_CLASS_WHOLE_IMAGE, FETCH_CLASS_PREFETCH, FETCH_CLASSES };
+
+/*
+ * A request for bytes of an image. Under way while it has a transfer; without one it keeps its place and what it received, and is
+ * asked again for the rest when the image's retry is due. Made, changed and freed on the fetch thread only.
+ */
+struct range {
+    struct claim claim; /* image->claims; protected by image->lock */
+    struct image *image;
+    enum fetch_class class;
+    unsigned endpoint;
+    struct transfer *transfer;
+    bool capped; /* held to its share of background_rate, until somebody waits for it */
+    struct auth_waiter auth;
+    unsigned credential, auth_tries; /* that it was asked with; with how many since it got somewhere */
+    unsigned streams_lost; /* since it got somewhere, by no fault that the endpoint is blamed for */
+    unsigned extras, others; /* of the request; how often it was made otherwise since it got somewhere */
+    struct image_file *file; /* where its bytes go */
+    int64_t asked_at, first_at; /* monotonic */
+    uint64_t asked_pos; /* pos when it was asked last */
+    struct writer writer;  /* gathers what came after pos and is not in the file yet; without a buffer when there were enough of them */
+    int broken;            /* negative errno: gathered bytes could not be written, the request must end */
+    bool stream;        /* made as the one stream of an unproven image; others bring nothing any more */
+    uint64_t skip;      /* bytes of the answer still to come that are here already (no Range support) */
+    unsigned retry_after; /* seconds; the last answer's Retry-After */
+    char why[96];       /* what is wrong with the answer, for the log; "" */
+};
+
+/* The range whose claim CLAIM is; NULL of NULL. */
+struct range *range_of(struct claim *claim);
+struct range *range_first(const struct image *image); /* NULL: it has none */
+struct range *range_next(const struct range *range);
+
+int range_start(struct image *image, enum fetch_class class, struct span span);
+int range_again(struct range *range);
+void range_retry_early(struct image *image); /* it waits for its next try, and the backend is well again */
+void range_free(struct range *range); /* cancels its transfer */
+void range_hurry(struct image *image); /* somebody may wait for bytes of a range that is held to a rate */
+void range_serve(struct image *image); /* somebody new may wait for bytes that arrived and are not in the file yet */
 
 /* The request of RANGE, which has no transfer any more, ended with ERROR (negative errno, or VERSION_STRANGER), answered as RESULT says. Asks again, at once or
  * later, or ends the fetch: RANGE, all of its image and the image itself may be gone then, unless the caller has a reference. */

@@ -7,8 +7,15 @@
 #include <stdlib.h>
 
 #include "backends/refusal.h"
+#include "base/backoff.h"
 #include "base/log.h"
+#include "engine/fetch/ends.h"
+#include "engine/fetch/fetch.h"
 #include "engine/fetch/request.h"
+#include "engine/fetch/through.h"
+#include "engine/fetch/version.h"
+#include "engine/fetch/whole.h"
+#include "engine/images/images.h"
 
 static void retry_due(void *context);
 
@@ -31,7 +38,7 @@ static void pause_image(struct image *image, uint64_t pause, int error, const ch
             fetch_fail(image, -EIO, why);
         return;
     }
-    uint64_t own = plan_backoff(e->config->retry_delay, image->fails, (uint32_t)random());
+    uint64_t own = backoff_ms(e->config->retry_delay, image->fails, (uint32_t)random());
     uint64_t ms = pause < PAUSE_MAX_S * UINT64_C(1000) ? pause : PAUSE_MAX_S * UINT64_C(1000);
     ms = ms ? ms : own;
     image->retry_least = clock_monotonic() + (int64_t)(own < ms ? own : ms) * NS_PER_MS;
@@ -43,7 +50,7 @@ static void pause_image(struct image *image, uint64_t pause, int error, const ch
 /* Who gives out credentials cannot be reached: a failed try as any other, and the next is when it is asked again. */
 void range_pause_for_credential(struct image *image)
 {
-    pause_image(image, auth_pause(image->engine), -EHOSTUNREACH, "no credential could be had for the backend");
+    pause_image(image, auth_pause(image->engine->origin), -EHOSTUNREACH, "no credential could be had for the backend");
 }
 
 static void retry_due(void *context)
@@ -53,8 +60,8 @@ static void retry_due(void *context)
     bool unauthorised = false;
 
     image->retry = NULL;
-    for (range = TAILQ_FIRST(&image->ranges); range != NULL; range = next) {
-        next = TAILQ_NEXT(range, link);
+    for (range = range_first(image); range != NULL; range = next) {
+        next = range_next(range);
         int r = range->transfer == NULL && range->auth.list == NULL ? range_again(range) : 0;
         if (r == -EHOSTUNREACH)
             unauthorised = true;
@@ -85,15 +92,15 @@ static void try_again(struct range *range, int error, const char *what)
 {
     struct image *image = range->image;
     struct engine *e = image->engine;
-    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
+    unsigned all = origin_all(e->origin);
 
-    if (range->pos > range->asked_pos) { /* it got somewhere: the count begins anew */
+    if (range->claim.pos > range->asked_pos) { /* it got somewhere: the count begins anew */
         image->fails = 0;
         image->tried = 0;
         image->stranger = false;
     }
     image->tried |= 1u << range->endpoint;
-    if (range->pos - range->asked_pos >= CHUNK_MIN || (image->tried & all) != all) {
+    if (range->claim.pos - range->asked_pos >= CHUNK_MIN || (image->tried & all) != all) {
         if (range_again(range) == 0)
             return;
     }
@@ -116,7 +123,7 @@ static bool asked_at_once(struct range *range, const struct transfer_result *res
     struct image *image = range->image;
     struct engine *e = image->engine;
 
-    if (range->pos > range->asked_pos)
+    if (range->claim.pos > range->asked_pos)
         range->auth_tries = range->streams_lost = range->others = 0;
     if (result->stream_only && range->streams_lost++ < STREAMS_LOST_MAX) {
         image->tried &= ~(1u << range->endpoint);
@@ -126,12 +133,12 @@ static bool asked_at_once(struct range *range, const struct transfer_result *res
     }
     struct refusal refusal;
     refusal_note(result, &refusal);
-    if (auth_again(e, &refusal, range->credential, &range->auth_tries)) {
+    if (auth_again(e->origin, &refusal, range->credential, &range->auth_tries)) {
         image->tried &= ~(1u << range->endpoint);
         if (range_again(range) == 0)
             return true;
     }
-    if (result->status >= 300 && origin_otherwise(e, range->endpoint, range->extras, result, &range->others)) {
+    if (result->status >= 300 && origin_otherwise(e->origin, range->endpoint, range->extras, result, &range->others)) {
         image->tried &= ~(1u << range->endpoint);
         if (range_again(range) == 0)
             return true;
@@ -143,7 +150,7 @@ void range_failed(struct range *range, int error, const struct transfer_result *
 {
     struct image *image = range->image;
     struct engine *e = image->engine;
-    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
+    unsigned all = origin_all(e->origin);
     char what[160];
 
     if (asked_at_once(range, result))
@@ -193,7 +200,7 @@ void range_failed(struct range *range, int error, const struct transfer_result *
     }
     default:
         if (!transfer_error_is_local(error))
-            origin_failed(e, range->endpoint, error, what, range->retry_after);
+            origin_failed(e->origin, range->endpoint, error, what, range->retry_after);
         try_again(range, error, what);
     }
 }

@@ -21,7 +21,15 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "engine/private.h"
+#include "engine/evict/space.h"
+#include "engine/fetch/ends.h"
+#include "engine/fetch/fetch.h"
+#include "engine/fetch/request.h"
+#include "engine/fetch/through.h"
+#include "engine/fetch/version.h"
+#include "engine/images/account.h"
+#include "engine/images/images.h"
+#include "engine/queue.h"
 
 enum { THROUGH_WINDOW = 8 << 20, THROUGH_PAUSE_S = 60 };
 
@@ -160,15 +168,15 @@ static bool is_ahead_locked(const struct image *image, uint64_t chunk)
  */
 static bool leave_ranges_locked(struct image *image, uint64_t first, uint64_t end)
 {
-    struct range *r;
-    TAILQ_FOREACH(r, &image->ranges, link) {
-        bool overlaps = r->start < end && r->end > first;
-        if (overlaps && (first > r->start || end > r->pos))
+    struct claim *c;
+    TAILQ_FOREACH(c, &image->claims, link) {
+        bool overlaps = c->start < end && c->end > first;
+        if (overlaps && (first > c->start || end > c->pos))
             return false;
     }
-    TAILQ_FOREACH(r, &image->ranges, link) {
-        if (r->start < end && r->end > first)
-            r->start = end;
+    TAILQ_FOREACH(c, &image->claims, link) {
+        if (c->start < end && c->end > first)
+            c->start = end;
     }
     return true;
 }
@@ -199,25 +207,25 @@ static bool keep_pace_locked(struct image *image, struct range *stream)
     TAILQ_FOREACH(w, &image->waiters, link) {
         if (w->offset + w->length > wanted)
             wanted = w->offset + w->length;
-        behind = behind || (w->offset < stream->pos && !image_available_locked(image, w->offset, 1));
+        behind = behind || (w->offset < stream->claim.pos && !image_available_locked(image, w->offset, 1));
     }
-    bool more = wanted > stream->pos;
+    bool more = wanted > stream->claim.pos;
     for (int i = 0; i < CURSORS; i++) {
         if (image->cursors.place[i].used != 0 && image->cursors.place[i].next > wanted)
             wanted = image->cursors.place[i].next;
     }
     if (stream->transfer != NULL)
-        transfer_hold(stream->transfer, stream->pos > wanted + THROUGH_WINDOW / 4 * 3);
+        transfer_hold(stream->transfer, stream->claim.pos > wanted + THROUGH_WINDOW / 4 * 3);
     return behind && !more;
 }
 
 /* Whoever was there first wants bytes again that were dropped; or nobody is there any more, and it would wait for ever. */
 void through_turn_back(struct image *image)
 {
-    if (!image->through || !(image->no_range || image->unproven) || TAILQ_EMPTY(&image->ranges))
+    if (!image->through || !(image->no_range || image->unproven) || TAILQ_EMPTY(&image->claims))
         return;
     pthread_mutex_lock(&image->lock);
-    bool behind = keep_pace_locked(image, TAILQ_FIRST(&image->ranges));
+    bool behind = keep_pace_locked(image, range_first(image));
     pthread_mutex_unlock(&image->lock);
     if (behind || ledger_handles(image->engine->ledger, image->row) == 0)
         fetch_stop_ranges(image);
@@ -227,9 +235,9 @@ void through_turn_back(struct image *image)
 void through_trim(struct image *image)
 {
     pthread_mutex_lock(&image->lock);
-    if (image->through && (image->no_range || image->unproven) && !TAILQ_EMPTY(&image->ranges) &&
-        keep_pace_locked(image, TAILQ_FIRST(&image->ranges)))
-        fetch_visit_locked(image); /* it is past whoever waits: through_turn_back() */
+    if (image->through && (image->no_range || image->unproven) && !TAILQ_EMPTY(&image->claims) &&
+        keep_pace_locked(image, range_first(image)))
+        image_changed_locked(image); /* it is past whoever waits: through_turn_back() */
     if (image->through && chunkmap_present(image->map) > THROUGH_WINDOW) {
         drop_chunks_locked(image, false);
         if (chunkmap_present(image->map) > 2 * THROUGH_WINDOW)
@@ -245,7 +253,7 @@ void through_leave(struct image *image)
         !space_can_hold(e, image->meta.size))
         return;
     pthread_mutex_lock(&image->lock);
-    bool idle = TAILQ_EMPTY(&image->ranges) && !image->row_retired;
+    bool idle = TAILQ_EMPTY(&image->claims) && !image->row_retired;
     struct image_file *file = NULL;
     struct chunkmap *map = NULL;
     if (idle) {

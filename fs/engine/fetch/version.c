@@ -20,7 +20,8 @@
 
 #include "backends/head_digest.h"
 #include "base/log.h"
-#include "engine/private.h"
+#include "engine/fetch/private.h"
+#include "engine/fetch/version.h"
 
 enum { COMPARED = 64 << 10, UNSTEADY_S = 60, UNSTEADY_FOR_S = 600 };
 
@@ -79,10 +80,10 @@ int version_adopt(struct range *range, const struct transfer_head *head)
 
 void version_changed(struct engine *e, const char *name)
 {
-    struct unsteady *entry = &e->unsteady[0];
+    struct unsteady *entry = &e->fetch->unsteady[0];
     int64_t now = clock_monotonic();
     for (int i = 0; i < UNSTEADY; i++) {
-        struct unsteady *u = &e->unsteady[i];
+        struct unsteady *u = &e->fetch->unsteady[i];
         if (strcmp(u->name, name) == 0) {
             entry = u;
             break;
@@ -99,7 +100,7 @@ void version_changed(struct engine *e, const char *name)
 static bool is_unsteady(const struct engine *e, const char *name)
 {
     for (int i = 0; i < UNSTEADY; i++) {
-        const struct unsteady *u = &e->unsteady[i];
+        const struct unsteady *u = &e->fetch->unsteady[i];
         if (u->changes > 1 && strcmp(u->name, name) == 0)
             return clock_monotonic() - u->at < UNSTEADY_FOR_S * NS_PER_S;
     }
@@ -125,11 +126,11 @@ static bool can_compare(struct image *image)
         return false;
     pthread_mutex_lock(&image->lock);
     uint64_t here = chunkmap_prefix(image->map);
-    const struct range *r = TAILQ_FIRST(&image->ranges);
-    while (r != NULL) {
-        bool longer = r->start <= here && r->pos > here;
-        here = longer ? r->pos : here;
-        r = longer ? TAILQ_FIRST(&image->ranges) : TAILQ_NEXT(r, link);
+    const struct claim *c = TAILQ_FIRST(&image->claims);
+    while (c != NULL) {
+        bool longer = c->start <= here && c->pos > here;
+        here = longer ? c->pos : here;
+        c = longer ? TAILQ_FIRST(&image->claims) : TAILQ_NEXT(c, link);
     }
     bool all = here >= image->shown;
     pthread_mutex_unlock(&image->lock);
@@ -160,7 +161,7 @@ static int differs(struct range *range)
 int version_compare(struct range *range, const unsigned char *bytes, size_t length)
 {
     static unsigned char here[COMPARED]; /* the fetch thread's */
-    uint64_t offset = range->pos - range->skip;
+    uint64_t offset = range->claim.pos - range->skip;
     while (range->image->unproven && length > 0) {
         size_t n = length < sizeof(here) ? length : sizeof(here);
         ssize_t got = pread(range->file->fd, here, n, (off_t)offset);
@@ -188,8 +189,8 @@ void version_place_locked(struct range *range)
     if (!image->unproven)
         return;
     range->stream = true;
-    range->start = chunkmap_prefix(image->map);
-    range->pos = image->shown > range->start ? image->shown : range->start;
+    range->claim.start = chunkmap_prefix(image->map);
+    range->claim.pos = image->shown > range->claim.start ? image->shown : range->claim.start;
 }
 
 /* ---- the answer's head */
@@ -240,7 +241,7 @@ int version_check(struct range *range, const struct transfer_head *head, int err
     }
     enum version_verdict verdict = judge(range, head);
     if (verdict == VERSION_SAME)
-        return image->unproven && range->pos == 0 ? version_adopt(range, head) : 0;
+        return image->unproven && range->claim.pos == 0 ? version_adopt(range, head) : 0;
     if (!here)
         return strange(range, false);
     if (verdict == VERSION_OTHER)

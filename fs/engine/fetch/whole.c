@@ -13,7 +13,7 @@
 #include "config-auto.h"
 
 #include "base/log.h"
-#include "engine/private.h"
+#include "engine/fetch/whole.h"
 
 bool whole_is_suspected(struct range *range, const struct transfer_head *head)
 {
@@ -36,7 +36,7 @@ void whole_proved(struct range *range)
         return;
     image->parts = PARTS_NONE;
     image->no_range = true;
-    origin_sends_whole(image->engine, range->endpoint, image->name);
+    origin_sends_whole(image->engine->origin, range->endpoint, image->name);
 }
 
 bool whole_was_refused(struct image *image, int status)

@@ -2,7 +2,7 @@
 /*
  * Images in memory: only those that somebody has open, that are being fetched, or that an operation looks at just now.
  *
- * The table and the reference counts are under engine->lock; an image's own state under image->lock. Loading reads the catalogue
+ * The table and the reference counts are under its lock; an image's own state under image->lock. Loading reads the catalogue
  * and opens the file with neither held, then looks again whether another thread was faster.
  */
 #include "config-auto.h"
@@ -14,14 +14,69 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/evict/remove.h"
+#include "engine/images/account.h"
+#include "engine/images/images.h"
 #include "engine/images/load.h"
-#include "engine/private.h"
 
 enum { FINISH_PAUSE_S = 5 }; /* after publishing failed */
 
+struct image_table {
+    pthread_mutex_t lock;
+    struct image *by_row; /* protected by lock */
+};
+
+int images_new(struct image_table **ret)
+{
+    struct image_table *t = calloc(1, sizeof(*t));
+    if (t == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&t->lock, NULL);
+    *ret = t;
+    return 0;
+}
+
+void images_free(struct image_table *t)
+{
+    if (t != NULL)
+        pthread_mutex_destroy(&t->lock);
+    free(t);
+}
+
+void images_each(struct engine *e, void (*fn)(struct image *image, void *context), void *context)
+{
+    struct image *image, *next;
+    pthread_mutex_lock(&e->images->lock);
+    HASH_ITER(hh, e->images->by_row, image, next) {
+        fn(image, context);
+    }
+    pthread_mutex_unlock(&e->images->lock);
+}
+
+struct image **images_all(struct engine *e, size_t *ret_count)
+{
+    size_t n = 0;
+    struct image *image, *next;
+    pthread_mutex_lock(&e->images->lock);
+    struct image **list = calloc(HASH_COUNT(e->images->by_row) + 1, sizeof(struct image *));
+    if (list != NULL) {
+        HASH_ITER(hh, e->images->by_row, image, next) {
+            list[n++] = image_ref(image);
+        }
+    }
+    pthread_mutex_unlock(&e->images->lock);
+    *ret_count = n;
+    return list;
+}
+
+struct image *images_any(struct engine *e)
+{
+    return e->images->by_row;
+}
+
 void image_discard(struct image *image)
 {
-    HASH_DEL(image->engine->images, image);
+    HASH_DEL(image->engine->images->by_row, image);
     image_untrack_locked(image);
     image_free(image);
 }
@@ -29,7 +84,7 @@ void image_discard(struct image *image)
 static struct image *find_locked(struct engine *e, int64_t row)
 {
     struct image *image;
-    HASH_FIND(hh, e->images, &row, sizeof(row), image);
+    HASH_FIND(hh, e->images->by_row, &row, sizeof(row), image);
     if (image != NULL)
         image->refs++;
     return image;
@@ -37,10 +92,19 @@ static struct image *find_locked(struct engine *e, int64_t row)
 
 struct image *image_find(struct engine *e, int64_t row)
 {
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&e->images->lock);
     struct image *image = find_locked(e, row);
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->images->lock);
     return image;
+}
+
+bool image_is_loaded(struct engine *e, int64_t row)
+{
+    struct image *image;
+    pthread_mutex_lock(&e->images->lock);
+    HASH_FIND(hh, e->images->by_row, &row, sizeof(row), image);
+    pthread_mutex_unlock(&e->images->lock);
+    return image != NULL;
 }
 
 /* What a worker before us fetched beyond the catalogue's map is here, too, and goes to the catalogue with the next checkpoint. */
@@ -64,7 +128,7 @@ static void take_arrivals(struct image *image)
 /* Enters NEW, unless another thread was faster. NULL: rows were retired since there were RETIREMENTS, and NEW's may be one of them. */
 static struct image *enter(struct engine *e, struct image *new, uint64_t retirements)
 {
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&e->images->lock);
     struct image *image = find_locked(e, new->row);
     if (image == NULL && atomic_load(&e->retirements) == retirements) {
         image = new;
@@ -75,10 +139,10 @@ static struct image *enter(struct engine *e, struct image *new, uint64_t retirem
         }
         if (image->state == IMAGE_PARTIAL)
             take_arrivals(image);
-        HASH_ADD(hh, e->images, row, sizeof(image->row), image);
+        HASH_ADD(hh, e->images->by_row, row, sizeof(image->row), image);
         new = NULL;
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->images->lock);
     if (new != NULL)
         image_free(new);
     return image;
@@ -181,14 +245,14 @@ void image_dirty_locked(struct image *image)
 void image_put(struct image *image)
 {
     struct engine *e = image->engine;
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&e->images->lock);
     assert(image->refs > 0);
     bool last = atomic_fetch_sub(&image->refs, 1) == 1;
     if (last) {
-        HASH_DEL(e->images, image);
+        HASH_DEL(e->images->by_row, image);
         image_untrack_locked(image); /* before another can be loaded from the same row */
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->images->lock);
     if (!last)
         return;
     bool retired = image->state == IMAGE_RETIRED || image->row_retired || image->dead != 0;
@@ -197,6 +261,38 @@ void image_put(struct image *image)
     image_free(image);
     if (retired)
         evict_reap(e, row);
+}
+
+void image_keep_open(struct image *image)
+{
+    struct engine *e = image->engine;
+    pthread_mutex_lock(&e->images->lock);
+    if (!image->opened) {
+        image->opened = true;
+        image->refs++;
+    }
+    pthread_mutex_unlock(&e->images->lock);
+}
+
+bool image_close(struct engine *e, int64_t row)
+{
+    struct image *image;
+    pthread_mutex_lock(&e->images->lock);
+    HASH_FIND(hh, e->images->by_row, &row, sizeof(row), image);
+    /* Another open may have come meanwhile; then it keeps the reference. */
+    if (image != NULL && (!image->opened || ledger_handles(e->ledger, row) > 0))
+        image = NULL;
+    if (image != NULL)
+        image->opened = false;
+    pthread_mutex_unlock(&e->images->lock);
+    if (image == NULL)
+        return false;
+    pthread_mutex_lock(&image->lock);
+    if (image->through) /* what is under way for it waits for its readers */
+        image_changed_locked(image);
+    pthread_mutex_unlock(&image->lock);
+    image_put(image);
+    return true;
 }
 
 /* ---- what is here */
@@ -212,7 +308,7 @@ static void tail_is_hidden(void *context)
             image->hiding = NULL;
             chunkmap_free(image->given);
             image->given = NULL;
-            fetch_visit_locked(image);
+            image_changed_locked(image);
         }
         pthread_mutex_unlock(&image->lock);
         image_put(image);
@@ -223,14 +319,14 @@ static void tail_is_hidden(void *context)
 void image_tail_hidden(void *context)
 {
     struct hiding *h = context;
-    if (!engine_post(h->engine, tail_is_hidden, h))
+    if (!transfers_tell(h->engine->transfers, tail_is_hidden, h))
         free(h);
 }
 
-static const struct range *range_with(const struct image *image, uint64_t offset)
+static const struct claim *claim_with(const struct image *image, uint64_t offset)
 {
-    const struct range *r;
-    TAILQ_FOREACH(r, &image->ranges, link) {
+    const struct claim *r;
+    TAILQ_FOREACH(r, &image->claims, link) {
         if (r->start <= offset && offset < r->pos)
             return r;
     }
@@ -243,10 +339,10 @@ bool image_available_locked(const struct image *image, uint64_t offset, uint64_t
         return image->state == IMAGE_COMPLETE || image->state == IMAGE_RETIRED;
     uint64_t chunk = chunkmap_chunk_size(image->map), end = offset + length;
     while (offset < end) {
-        const struct range *r;
+        const struct claim *r;
         if (chunkmap_test(image->map, offset / chunk))
             offset = (offset / chunk + 1) * chunk;
-        else if ((r = range_with(image, offset)) != NULL)
+        else if ((r = claim_with(image, offset)) != NULL)
             offset = r->pos;
         else
             return false;
@@ -267,7 +363,7 @@ bool image_may_finish_locked(const struct image *image)
 {
     if (image->state != IMAGE_PARTIAL || image->dead != 0 || image->through || image->finishing)
         return false;
-    if (!image->digest_settled || !chunkmap_full(image->map) || !TAILQ_EMPTY(&image->ranges))
+    if (!image->digest_settled || !chunkmap_full(image->map) || !TAILQ_EMPTY(&image->claims))
         return false;
     bool failed = image->unfinished_at != 0 && clock_monotonic() - image->unfinished_at < FINISH_PAUSE_S * NS_PER_S;
     return !failed || image->queue_row != 0 || !TAILQ_EMPTY(&image->waiters);

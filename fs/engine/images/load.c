@@ -14,7 +14,7 @@
 
 void image_free(struct image *image)
 {
-    assert(TAILQ_EMPTY(&image->ranges) && TAILQ_EMPTY(&image->waiters) && image->track == NULL);
+    assert(TAILQ_EMPTY(&image->claims) && TAILQ_EMPTY(&image->waiters) && image->track == NULL);
     image_file_put(image->file);
     chunkmap_free(image->map);
     chunkmap_free(image->given);
@@ -128,7 +128,7 @@ int image_new(struct engine *e, struct image_row *row, struct image **ret)
     if (image == NULL)
         return -ENOMEM;
     pthread_mutex_init(&image->lock, NULL);
-    TAILQ_INIT(&image->ranges);
+    TAILQ_INIT(&image->claims);
     TAILQ_INIT(&image->waiters);
     image->engine = e;
     image->row = row->row;

@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-#include "engine/private.h"
+#include "engine/images/image.h"
 
 enum { FOLIO_MAX = 2 << 20 }; /* bytes the kernel keeps, and locks, as one */
 
@@ -25,8 +25,8 @@ static uint64_t tail_start(const struct image *image)
 static uint64_t unclaimed(const struct image *image)
 {
     uint64_t missing = image->meta.size - chunkmap_present(image->map), busy = 0;
-    const struct range *r;
-    TAILQ_FOREACH(r, &image->ranges, link) {
+    const struct claim *r;
+    TAILQ_FOREACH(r, &image->claims, link) {
         busy += r->end - r->start;
     }
     return missing > busy ? missing - busy : 0;

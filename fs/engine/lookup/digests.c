@@ -17,10 +17,48 @@
 
 #include "backends/listing/sums.h"
 #include "backends/refusal.h"
+#include "base/backoff.h"
 #include "base/log.h"
-#include "engine/private.h"
+#include "engine/fetch/ends.h"
+#include "engine/images/images.h"
+#include "engine/lookup/digests.h"
+#include "engine/lookup/listing.h"
+#include "origin/login.h"
 
 enum { BATCH = 1000, NO_DOCUMENT = 1, NOT_MODIFIED = 304 };
+
+/* Which version of a file of published digests is in the catalogue: headers as the server sent them; "": none. */
+struct document_validator {
+    unsigned endpoint;
+    char etag[128], modified[64];
+};
+enum { DOCUMENTS_MAX = 8 }; /* whose validators are kept */
+
+struct published {
+    pthread_mutex_t lock;
+    struct image *wishes;    /* images that wait for their line, by name; protected by lock */
+    atomic_bool distrusted;  /* an image did not match: read them again */
+    /* the digests thread's: */
+    int64_t read_at; /* monotonic; 0: never */
+    struct document_validator documents[DOCUMENTS_MAX];
+};
+
+int published_new(struct published **ret)
+{
+    struct published *p = calloc(1, sizeof(*p));
+    if (p == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&p->lock, NULL);
+    *ret = p;
+    return 0;
+}
+
+void published_free(struct published *p)
+{
+    if (p != NULL)
+        pthread_mutex_destroy(&p->lock);
+    free(p);
+}
 
 /* ---- images that wait for their line */
 
@@ -32,7 +70,7 @@ static void settle_with(struct image *image, const struct digest *digest)
     if (digest->algorithm != DIGEST_NONE)
         image->meta.digest = *digest;
     image->digest_settled = true;
-    fetch_visit_locked(image);
+    image_changed_locked(image);
     pthread_mutex_unlock(&image->lock);
 }
 
@@ -40,24 +78,24 @@ static void settle_with(struct image *image, const struct digest *digest)
 static bool take_wish(struct image *image)
 {
     struct engine *e = image->engine;
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&e->published->lock);
     bool wished = image->wished;
     if (wished)
-        HASH_DELETE(wish, e->wishes, image);
+        HASH_DELETE(wish, e->published->wishes, image);
     image->wished = false;
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->published->lock);
     return wished;
 }
 
 static struct image *find_wish(struct engine *e, const char *name)
 {
     struct image *image = NULL;
-    pthread_mutex_lock(&e->lock);
-    if (e->wishes != NULL)
-        HASH_FIND(wish, e->wishes, name, strlen(name), image);
+    pthread_mutex_lock(&e->published->lock);
+    if (e->published->wishes != NULL)
+        HASH_FIND(wish, e->published->wishes, name, strlen(name), image);
     if (image != NULL)
         image_ref(image);
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->published->lock);
     return image;
 }
 
@@ -116,7 +154,7 @@ static int take_digest(void *context, const char *name, const struct digest *dig
 
 static struct document_validator *validator_of(struct document *d)
 {
-    return d->number < DOCUMENTS_MAX ? &d->e->documents[d->number] : NULL;
+    return d->number < DOCUMENTS_MAX ? &d->e->published->documents[d->number] : NULL;
 }
 
 static time_t http_time(const char *text)
@@ -157,7 +195,7 @@ static void keep_validator(struct document *d)
 
 void published_distrust(struct engine *e)
 {
-    atomic_store(&e->digests_distrusted, true);
+    atomic_store(&e->published->distrusted, true);
 }
 
 /* ---- its transfer */
@@ -201,7 +239,7 @@ static void on_sums_done(void *context, int error, const struct transfer_result 
 {
     struct document *d = context;
     refusal_note(result, &d->refused);
-    d->otherwise = origin_otherwise(d->e, d->endpoint, d->extras, result, &d->others) && error < 0;
+    d->otherwise = origin_otherwise(d->e->origin, d->endpoint, d->extras, result, &d->others) && error < 0;
 }
 
 static int ask_document_once(struct document *d)
@@ -284,7 +322,7 @@ static int read_document(struct engine *e, unsigned endpoint, unsigned n)
     d->number = n;
     d->later = strongest_after(e, endpoint, n);
     int r = lister_ask(e, ask_document, d, &d->refused);
-    bool believed = e->ops->auth_needed == NULL || (d->status != 0 && (d->status != 401 || auth_credential(e) == 0 /* none is in use */));
+    bool believed = e->ops->auth_needed == NULL || (d->status != 0 && (d->status != 401 || auth_credential(e->origin) == 0 /* none is in use */));
     if (r == -ENOENT || (r == -EACCES && believed))
         r = put_nothing(d);
     free(d);
@@ -296,11 +334,11 @@ static int read_documents(struct engine *e)
     unsigned endpoints = e->ops->endpoints(e->backend), tried = 0;
     int r = 0;
     for (unsigned i = 0; i < endpoints; i++) {
-        unsigned endpoint = origin_choose(e, &tried), n = 0;
+        unsigned endpoint = origin_choose(e->origin, &tried), n = 0;
         while ((r = read_document(e, endpoint, n)) == 0)
             n++;
         if (r == NO_DOCUMENT) {
-            e->digests_at = clock_monotonic();
+            e->published->read_at = clock_monotonic();
             return 0;
         }
         if (r == -ECANCELED)
@@ -319,16 +357,16 @@ static int refresh_digests(struct engine *e)
 {
     int64_t ttl = (int64_t)e->config->list_ttl * NS_PER_S;
     int r = 0;
-    bool distrusted = atomic_exchange(&e->digests_distrusted, false);
+    bool distrusted = atomic_exchange(&e->published->distrusted, false);
     if (distrusted)
-        memset(e->documents, 0, sizeof(e->documents)); /* each is read whole */
-    if (!distrusted && e->digests_at != 0 && clock_monotonic() - e->digests_at <= ttl)
+        memset(e->published->documents, 0, sizeof(e->published->documents)); /* each is read whole */
+    if (!distrusted && e->published->read_at != 0 && clock_monotonic() - e->published->read_at <= ttl)
         return 0;
     for (unsigned i = 0; i <= e->config->retries && !atomic_load(&e->stopping); i++) {
         r = read_documents(e);
         if (r == 0 || r == -ECANCELED)
             break;
-        pause_ms(e, plan_backoff(e->config->retry_delay, i + 1, (uint32_t)random()));
+        pause_ms(e, backoff_ms(e->config->retry_delay, i + 1, (uint32_t)random()));
     }
     return atomic_load(&e->stopping) ? -ECANCELED : r;
 }
@@ -351,7 +389,7 @@ static void settle(void *context)
 
     int r = refresh_digests(e);
     bool wished = take_wish(image);
-    if (wished && r < 0 && r != -ECANCELED && engine_post(e, give_up, image))
+    if (wished && r < 0 && r != -ECANCELED && transfers_tell(e->transfers, give_up, image))
         return;
     if (wished && r == 0) {
         catalogue_digest_of(e->catalogue, image->name, &digest);
@@ -363,11 +401,11 @@ static void settle(void *context)
 void published_settle(struct image *image)
 {
     struct engine *e = image->engine;
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&e->published->lock);
     if (!image->wished)
-        HASH_ADD_KEYPTR(wish, e->wishes, image->name, strlen(image->name), image);
+        HASH_ADD_KEYPTR(wish, e->published->wishes, image->name, strlen(image->name), image);
     image->wished = true;
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->published->lock);
     tasks_add(e->digests, settle, image_ref(image));
 }
 

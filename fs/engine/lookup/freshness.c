@@ -6,8 +6,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/lookup/listing.h"
 #include "engine/lookup/lookup.h"
-#include "engine/private.h"
+#include "engine/lookup/private.h"
+#include "engine/lookup/probes.h"
 
 /* Must the backend be asked about ROW before it is shown? Bytes that are here are served whatever the backend says. */
 static bool is_stale(struct engine *e, const struct image_row *row)
@@ -17,15 +19,14 @@ static bool is_stale(struct engine *e, const struct image_row *row)
     if (row->meta.size == IMAGE_SIZE_UNKNOWN)
         return true;
     int64_t ttl = (int64_t)e->config->list_ttl * NS_PER_S;
-    pthread_mutex_lock(&e->lock);
-    int64_t listed = e->listed_at;
-    pthread_mutex_unlock(&e->lock);
+    int64_t listed;
+    listing_status(e, &listed);
     if (row->described != 0 && clock_recent(row->described, ttl))
         return false;
     return !clock_recent(listed, ttl) || !e->ops->describe_has_bytes || !catalogue_is_listed(e->catalogue, row->name);
 }
 
-int engine_lookup(struct engine *e, const char *name, struct waiter *w, struct image_row *ret)
+int lookup_name(struct engine *e, const char *name, struct waiter *w, struct image_row *ret)
 {
     int r = catalogue_find(e->catalogue, name, ret);
     if (r == -ENOENT || (r == 0 && is_stale(e, ret)))
@@ -33,7 +34,7 @@ int engine_lookup(struct engine *e, const char *name, struct waiter *w, struct i
     return r;
 }
 
-int engine_lookup_result(struct engine *e, const char *name, int status, struct image_row *ret)
+int lookup_result(struct engine *e, const char *name, int status, struct image_row *ret)
 {
     if (status == -EINTR || status == -ECANCELED)
         return status;
@@ -52,8 +53,8 @@ static void let_go(void *context)
     struct waiters out = TAILQ_HEAD_INITIALIZER(out);
     struct lookup *l, *next_lookup;
     int64_t now = clock_monotonic();
-    pthread_mutex_lock(&e->lock);
-    HASH_ITER(hh, e->lookups, l, next_lookup) {
+    pthread_mutex_lock(&e->lookups->lock);
+    HASH_ITER(hh, e->lookups->by_name, l, next_lookup) {
         struct waiter *w, *next;
         for (w = TAILQ_FIRST(&l->waiters); w != NULL; w = next) {
             next = TAILQ_NEXT(w, link);
@@ -64,9 +65,9 @@ static void let_go(void *context)
             TAILQ_INSERT_TAIL(&out, w, link);
         }
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->lookups->lock);
     if (!TAILQ_EMPTY(&out))
-        atomic_store(&e->slow, true);
+        atomic_store(&e->lookups->slow, true);
     wake_all(&out);
 }
 
@@ -89,23 +90,18 @@ static void set_timer(void *context)
 int lookup_in_a_hurry(struct engine *e, const char *name, struct waiter *w, struct image_row *ret)
 {
     w->until = clock_monotonic() + LOOKUP_HURRY_MS * NS_PER_MS;
-    bool slow = atomic_load(&e->slow);
-    int r = slow ? catalogue_find(e->catalogue, name, ret) : engine_lookup(e, name, w, ret);
+    bool slow = atomic_load(&e->lookups->slow);
+    int r = slow ? catalogue_find(e->catalogue, name, ret) : lookup_name(e, name, w, ret);
     if (slow && (r == -ENOENT || (r == 0 && is_stale(e, ret))))
         return -ETIMEDOUT;
     if (r == ENGINE_PARKED)
-        engine_post(e, set_timer, e);
+        transfers_tell(e->transfers, set_timer, e);
     return r;
 }
 
 /* ---- cached images */
 
-bool engine_revalidates(struct engine *e)
-{
-    return e->config->revalidate != CONFIG_NEVER;
-}
-
-int engine_revalidate(struct engine *e, int64_t row, struct waiter *w)
+int lookup_revalidate(struct engine *e, int64_t row, struct waiter *w)
 {
     struct image_row r;
     int error = catalogue_get(e->catalogue, row, &r);
@@ -113,12 +109,12 @@ int engine_revalidate(struct engine *e, int64_t row, struct waiter *w)
         return error == -ENOENT ? -ESTALE : error;
     if (r.state != IMAGE_COMPLETE || clock_recent(r.described, (int64_t)e->config->revalidate * NS_PER_S))
         return 0;
-    if (origin_all_down(e)) /* it was asked in vain a moment ago */
+    if (origin_all_down(e->origin)) /* it was asked in vain a moment ago */
         return 0;
     return lookup_park(e, r.name, 1, true, w);
 }
 
-int engine_revalidate_result(struct engine *e, int64_t row, int status)
+int lookup_revalidate_result(struct engine *e, int64_t row, int status)
 {
     struct image_row r;
     if (status == -EINTR || status == -ECANCELED)

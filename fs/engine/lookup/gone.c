@@ -8,12 +8,33 @@
  */
 #include "config-auto.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "engine/private.h"
+#include "engine/images/images.h"
+#include "engine/lookup/gone.h"
 
 enum { PAGE = 256, KNOWN_FACTOR = 3, LOOK_S = 10 };
+
+struct gone {
+    atomic_bool sweeping;
+    int64_t look_at; /* monotonic; the rows thread's: when it is looked at next how many images are known */
+};
+
+int gone_new(struct gone **ret)
+{
+    struct gone *g = calloc(1, sizeof(*g));
+    if (g == NULL)
+        return -ENOMEM;
+    *ret = g;
+    return 0;
+}
+
+void gone_free(struct gone *g)
+{
+    free(g);
+}
 
 struct sweep {
     struct engine *engine;
@@ -25,11 +46,7 @@ struct sweep {
 
 static bool is_used(struct engine *e, int64_t row)
 {
-    struct image *image;
-    pthread_mutex_lock(&e->lock);
-    HASH_FIND(hh, e->images, &row, sizeof(row), image);
-    pthread_mutex_unlock(&e->lock);
-    return image != NULL || ledger_handles(e->ledger, row) > 0;
+    return image_is_loaded(e, row) || ledger_handles(e->ledger, row) > 0;
 }
 
 static bool are_too_many(struct engine *e)
@@ -70,16 +87,16 @@ static void sweep(void *context)
     if (s->forgotten > 0)
         log_info("forgot %llu images that the backend does not list any more", (unsigned long long)s->forgotten);
     free(s);
-    atomic_store(&e->sweeping, false);
+    atomic_store(&e->gone->sweeping, false);
 }
 
 static void start(struct engine *e, bool any)
 {
-    if (atomic_exchange(&e->sweeping, true))
+    if (atomic_exchange(&e->gone->sweeping, true))
         return;
     struct sweep *s = calloc(1, sizeof(*s));
     if (s == NULL) {
-        atomic_store(&e->sweeping, false);
+        atomic_store(&e->gone->sweeping, false);
         return; /* the next listing does it */
     }
     s->engine = e;
@@ -94,9 +111,9 @@ void gone_after_listing(struct engine *e)
 
 void gone_tick(struct engine *e)
 {
-    if (clock_monotonic() < e->sweep_at)
+    if (clock_monotonic() < e->gone->look_at)
         return;
-    e->sweep_at = clock_monotonic() + LOOK_S * NS_PER_S;
+    e->gone->look_at = clock_monotonic() + LOOK_S * NS_PER_S;
     if (are_too_many(e)) {
         log_warning("more than %d × list_max images are known: those that the backend did not list last are forgotten", KNOWN_FACTOR);
         start(e, true);

@@ -9,7 +9,10 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "engine/lookup/learn.h"
+#include "engine/evict/remove.h"
+#include "engine/images/images.h"
+#include "engine/lookup/private.h"
+#include "engine/lookup/probes.h"
 #include "image/format.h"
 
 /* In memory, too, it was described just now. */
@@ -58,11 +61,11 @@ int learn_found(struct lookup *l)
     if (r < 0)
         return log_errno(r, "%s: what the backend says of it could not be written to the catalogue", l->name);
     if (old != 0 && old != row.row)
-        engine_tell_name(e, l->name);
+        teller_name(e->teller, l->name);
     confirm(e, row.row);
     bool worth = l->probe == PROBE_BYTES && l->length > 0 && !l->again;
     if (row.state == IMAGE_KNOWN && e->ops->describe_has_bytes && worth && row.meta.size > 0) {
-        probe_keep(e, row.row, &row.meta, l->body, l->length);
+        probe_keep(e->probes, row.row, &row.meta, l->body, l->length);
         l->body = NULL;
     }
     return 0;

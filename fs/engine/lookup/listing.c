@@ -15,21 +15,52 @@
 #include "backends/listing/listing.h"
 #include "backends/refusal.h"
 #include "base/log.h"
-#include "engine/private.h"
+#include "engine/lookup/gone.h"
+#include "engine/lookup/listing.h"
+#include "origin/login.h"
 
 enum { BATCH = 1000, FAILURE_PAUSE_S = 5, PAGES_MAX = 50000, PAGE_TRIES = 2 };
+
+struct lister {
+    pthread_mutex_t lock;
+    /* protected by lock: */
+    struct waiters waiters;
+    bool under_way;
+    int64_t listed_at; /* wall clock; when the last one ended well; 0: none did */
+    int64_t failed_at; /* monotonic; 0: none did */
+    int status;        /* of the last one */
+};
+
+int listings_new(int64_t listed_at, struct lister **ret)
+{
+    struct lister *l = calloc(1, sizeof(*l));
+    if (l == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&l->lock, NULL);
+    TAILQ_INIT(&l->waiters);
+    l->listed_at = listed_at;
+    *ret = l;
+    return 0;
+}
+
+void listings_free(struct lister *l)
+{
+    if (l != NULL)
+        pthread_mutex_destroy(&l->lock);
+    free(l);
+}
 
 int lister_ask(struct engine *e, int (*ask)(void *context), void *context, struct refusal *refusal)
 {
     unsigned tries = 0;
     for (;;) {
-        int r = auth_now(e);
+        int r = auth_now(e->origin);
         if (r < 0)
             return r;
-        unsigned credential = auth_credential(e);
+        unsigned credential = auth_credential(e->origin);
         *refusal = (struct refusal){0};
         r = ask(context);
-        if (r >= 0 || !auth_again(e, refusal, credential, &tries))
+        if (r >= 0 || !auth_again(e->origin, refusal, credential, &tries))
             return r;
     }
 }
@@ -100,7 +131,7 @@ static int on_list_data(void *context, const struct transfer_head *head, const v
 static void on_list_done(void *context, int error, const struct transfer_result *result)
 {
     struct reading *r = context;
-    r->otherwise = origin_otherwise(r->e, r->endpoint, r->extras, result, &r->others) && error < 0;
+    r->otherwise = origin_otherwise(r->e->origin, r->endpoint, r->extras, result, &r->others) && error < 0;
     refusal_note(result, &r->refused);
     refusal_text(result->status, result->document, r->refusal, sizeof(r->refusal));
 }
@@ -229,14 +260,14 @@ static int read_listing(struct engine *e, struct outcome *ret)
     unsigned n = e->ops->endpoints(e->backend), tried = 0;
     int error = -ENOTSUP;
     for (unsigned i = 0; i < n; i++) {
-        unsigned endpoint = origin_choose(e, &tried);
+        unsigned endpoint = origin_choose(e->origin, &tried);
         error = read_endpoint(e, endpoint, ret);
         if (error == 0)
-            origin_ok(e, endpoint);
+            origin_ok(e->origin, endpoint);
         if (error == 0 || error == -ENOTSUP || error == -ECANCELED || error == -EACCES)
             return error;
         if (!transfer_error_is_local(error))
-            origin_failed(e, endpoint, error, ret->what, 0);
+            origin_failed(e->origin, endpoint, error, ret->what, 0);
     }
     return error;
 }
@@ -258,56 +289,66 @@ static void list(void *context)
         log_warning("the images of %s could not be listed: %s: %s; images/ shows those that were seen",
                     e->ops->endpoint_name(e->backend, outcome.endpoint), outcome.what, outcome.advice);
 
-    pthread_mutex_lock(&e->lock);
-    e->listing = false;
-    e->list_status = error == -ENOTSUP || error == 0 ? 0 : outcome.error;
+    struct lister *l = e->listings;
+    pthread_mutex_lock(&l->lock);
+    l->under_way = false;
+    l->status = error == -ENOTSUP || error == 0 ? 0 : outcome.error;
     if (error == 0)
-        e->listed_at = clock_now();
+        l->listed_at = clock_now();
     else
-        e->list_failed_at = clock_monotonic();
+        l->failed_at = clock_monotonic();
     struct waiter *w;
-    while ((w = TAILQ_FIRST(&e->list_waiters)) != NULL) {
-        TAILQ_REMOVE(&e->list_waiters, w, link);
+    while ((w = TAILQ_FIRST(&l->waiters)) != NULL) {
+        TAILQ_REMOVE(&l->waiters, w, link);
         w->status = error == -ECANCELED ? error : 0;
         TAILQ_INSERT_TAIL(&all, w, link);
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&l->lock);
     wake_all(&all);
     if (error == 0)
         gone_after_listing(e);
 }
 
-int engine_list(struct engine *e, struct waiter *w)
+int listing_wait(struct engine *e, struct waiter *w)
 {
+    struct lister *l = e->listings;
     int64_t ttl = (int64_t)e->config->list_ttl * NS_PER_S;
     bool start = false;
     int r = 0;
 
     if (e->ops->list == NULL && e->ops->list_here == NULL)
         return 0;
-    pthread_mutex_lock(&e->lock);
-    bool fresh = e->listed_at != 0 && clock_recent(e->listed_at, ttl) && e->list_status == 0;
-    bool failed = e->list_failed_at != 0 && clock_monotonic() - e->list_failed_at < FAILURE_PAUSE_S * NS_PER_S;
+    pthread_mutex_lock(&l->lock);
+    bool fresh = l->listed_at != 0 && clock_recent(l->listed_at, ttl) && l->status == 0;
+    bool failed = l->failed_at != 0 && clock_monotonic() - l->failed_at < FAILURE_PAUSE_S * NS_PER_S;
     if (!fresh && !failed) {
         if (atomic_load(&w->interrupted)) {
             r = -EINTR;
         } else {
-            TAILQ_INSERT_TAIL(&e->list_waiters, w, link);
-            start = !e->listing;
-            e->listing = true;
+            TAILQ_INSERT_TAIL(&l->waiters, w, link);
+            start = !l->under_way;
+            l->under_way = true;
             r = ENGINE_PARKED;
         }
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&l->lock);
     if (start)
         tasks_add(e->lister, list, e);
     return r;
 }
 
-int engine_list_status(struct engine *e)
+int listing_status(struct engine *e, int64_t *ret_listed_at)
 {
-    pthread_mutex_lock(&e->lock);
-    int status = e->listed_at != 0 ? 0 : e->list_status;
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_lock(&e->listings->lock);
+    int status = e->listings->status;
+    *ret_listed_at = e->listings->listed_at;
+    pthread_mutex_unlock(&e->listings->lock);
     return status;
+}
+
+void listing_take_interrupted(struct engine *e, struct waiters *out)
+{
+    pthread_mutex_lock(&e->listings->lock);
+    waiters_take_interrupted(&e->listings->waiters, out);
+    pthread_mutex_unlock(&e->listings->lock);
 }

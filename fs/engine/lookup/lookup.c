@@ -13,12 +13,31 @@
 #include <string.h>
 
 #include "backends/refusal.h"
+#include "base/backoff.h"
 #include "base/log.h"
-#include "engine/lookup/learn.h"
 #include "engine/lookup/lookup.h"
-#include "engine/private.h"
+#include "engine/lookup/private.h"
+#include "engine/lookup/probes.h"
 
 enum { LOOKUP_RETRIES = 2 };
+
+int lookups_new(struct lookups **ret)
+{
+    struct lookups *t = calloc(1, sizeof(*t));
+    if (t == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&t->lock, NULL);
+    TAILQ_INIT(&t->turns.users);
+    *ret = t;
+    return 0;
+}
+
+void lookups_free(struct lookups *t)
+{
+    if (t != NULL)
+        pthread_mutex_destroy(&t->lock);
+    free(t);
+}
 
 /* ---- the end of a look-up */
 
@@ -27,14 +46,14 @@ static void take_waiters(struct lookup *l, int status, struct waiters *out)
 {
     struct engine *e = l->engine;
     struct waiter *w;
-    pthread_mutex_lock(&e->lock);
-    HASH_DEL(e->lookups, l);
+    pthread_mutex_lock(&e->lookups->lock);
+    HASH_DEL(e->lookups->by_name, l);
     while ((w = TAILQ_FIRST(&l->waiters)) != NULL) {
         TAILQ_REMOVE(&l->waiters, w, link);
         w->status = status;
         TAILQ_INSERT_TAIL(out, w, link);
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->lookups->lock);
 }
 
 static void lookup_free(struct lookup *l)
@@ -66,15 +85,15 @@ static void make_next(void *context)
 {
     struct engine *e = context;
     struct lookup *l;
-    while ((l = turns_next(&e->turns)) != NULL)
+    while ((l = turns_next(&e->lookups->turns)) != NULL)
         ask(l);
 }
 
 static void give_turn_on(struct lookup *l)
 {
     struct engine *e = l->engine;
-    turns_end(&e->turns, l);
-    if (e->turns.waiting > 0 && !engine_post(e, make_next, e)) /* not from here: one that fails at once gives its turn on, too */
+    turns_end(&e->lookups->turns, l);
+    if (e->lookups->turns.waiting > 0 && !transfers_tell(e->transfers, make_next, e)) /* not from here: one that fails at once gives its turn on, too */
         log_debug("%s: the look-ups that wait end with the loop", l->name);
 }
 
@@ -82,10 +101,10 @@ static void finish(struct lookup *l, int status)
 {
     give_turn_on(l);
     l->status = status;
-    atomic_store(&l->engine->slow, clock_monotonic() - l->began > LOOKUP_HURRY_MS * NS_PER_MS);
-    pthread_mutex_lock(&l->engine->lock);
+    atomic_store(&l->engine->lookups->slow, clock_monotonic() - l->began > LOOKUP_HURRY_MS * NS_PER_MS);
+    pthread_mutex_lock(&l->engine->lookups->lock);
     l->settling = true;
-    pthread_mutex_unlock(&l->engine->lock);
+    pthread_mutex_unlock(&l->engine->lookups->lock);
     tasks_add(l->engine->rows, settle, l);
 }
 
@@ -105,12 +124,12 @@ void lookup_retry_early(struct engine *e)
     int64_t now = clock_monotonic();
     do {
         paused = NULL;
-        pthread_mutex_lock(&e->lock);
-        HASH_ITER(hh, e->lookups, l, next) {
+        pthread_mutex_lock(&e->lookups->lock);
+        HASH_ITER(hh, e->lookups->by_name, l, next) {
             if (l->pause != NULL && l->pause_least <= now)
                 paused = l;
         }
-        pthread_mutex_unlock(&e->lock);
+        pthread_mutex_unlock(&e->lookups->lock);
         if (paused != NULL) {
             transfers_timer_cancel(e->transfers, paused->pause);
             ask_later(paused);
@@ -122,7 +141,7 @@ void lookup_retry_early(struct engine *e)
 static void lookup_failed(struct lookup *l, int error, int status, const char *what)
 {
     struct engine *e = l->engine;
-    unsigned all = (1u << e->ops->endpoints(e->backend)) - 1;
+    unsigned all = origin_all(e->origin);
 
     if (error == -ECANCELED) {
         finish(l, -ECANCELED);
@@ -136,7 +155,7 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
     }
     if (error == -ENOENT || error == -EACCES || (refused && !l->known)) {
         if (error == -EACCES && status != 0)
-            origin_denied(e, l->endpoint, l->name, what);
+            origin_denied(e->origin, l->endpoint, l->name, what);
         if ((l->tried_endpoints & all) == all)
             finish(l, error);
         else
@@ -145,7 +164,7 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
     }
     bool local = transfer_error_is_local(error);
     if (!refused && !local)
-        origin_failed(e, l->endpoint, error, what, l->head.retry_after);
+        origin_failed(e->origin, l->endpoint, error, what, l->head.retry_after);
     l->again = false;
     if ((l->tried_endpoints & all) != all) {
         ask(l);
@@ -166,7 +185,7 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
         finish(l, local ? error : -EHOSTUNREACH);
         return;
     }
-    uint64_t own = plan_backoff(e->config->retry_delay, l->tries, (uint32_t)random());
+    uint64_t own = backoff_ms(e->config->retry_delay, l->tries, (uint32_t)random());
     uint64_t ms = l->head.retry_after ? l->head.retry_after * UINT64_C(1000) : own;
     l->pause_least = clock_monotonic() + (int64_t)own * NS_PER_MS;
     if (transfers_timer(e->transfers, ms, ask_later, l, &l->pause) < 0)
@@ -183,7 +202,7 @@ static int on_head(void *context, const struct transfer_head *head)
     l->head = *head;
     l->head.transfer = NULL;
     if (!l->again)
-        origin_waited(e, clock_monotonic() - l->asked_at);
+        origin_waited(e->origin, clock_monotonic() - l->asked_at);
     if (!e->ops->describe_has_bytes)
         return 0;
     return e->ops->described(e->backend, l->endpoint, l->name, head, NULL, 0, &l->meta);
@@ -241,16 +260,16 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     l->transfer = NULL;
     if (error == ENOUGH)
         error = 0;
-    if (origin_otherwise(e, l->endpoint, l->extras, result, &l->others) && error < 0) {
+    if (origin_otherwise(e->origin, l->endpoint, l->extras, result, &l->others) && error < 0) {
         ask_it(l);
         return;
     }
     if (error == 0 && !e->ops->describe_has_bytes)
         error = e->ops->described(e->backend, l->endpoint, l->name, &l->head, l->body ? (const void *)l->body : "", l->length, &l->meta);
     if (error == 0) {
-        origin_ok(e, l->endpoint);
+        origin_ok(e->origin, l->endpoint);
         if (l->plain)
-            origin_sends_whole(e, l->endpoint, l->name);
+            origin_sends_whole(e->origin, l->endpoint, l->name);
         if (l->meta.size == IMAGE_SIZE_UNKNOWN)
             ask_again(l);
         else
@@ -259,7 +278,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     }
     struct refusal refusal;
     refusal_note(result, &refusal);
-    if (auth_again(e, &refusal, l->credential, &l->auth_tries)) {
+    if (auth_again(e->origin, &refusal, l->credential, &l->auth_tries)) {
         l->tried_endpoints &= ~(1u << l->endpoint);
         ask(l);
         return;
@@ -293,7 +312,7 @@ static void ask_it(struct lookup *l)
     l->head = (struct transfer_head){0};
     l->length = 0;
     l->again = false;
-    l->credential = auth_credential(e);
+    l->credential = auth_credential(e->origin);
     int r = e->ops->describe(e->backend, l->endpoint, l->name, l->probe, &request);
     l->ranged = request.ranged && !l->plain;
     request.ranged = l->ranged;
@@ -308,7 +327,7 @@ static void ask_it(struct lookup *l)
 
 static void ask_endpoint(struct lookup *l)
 {
-    l->endpoint = origin_choose(l->engine, &l->tried_endpoints);
+    l->endpoint = origin_choose(l->engine->origin, &l->tried_endpoints);
     l->plain = false;
     l->others = 0;
     ask_it(l);
@@ -327,11 +346,11 @@ static void authorised(void *context, int status)
 static bool abandon(struct lookup *l)
 {
     struct engine *e = l->engine;
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&e->lookups->lock);
     bool wanted = !TAILQ_EMPTY(&l->waiters);
     if (!wanted)
-        HASH_DEL(e->lookups, l);
-    pthread_mutex_unlock(&e->lock);
+        HASH_DEL(e->lookups->by_name, l);
+    pthread_mutex_unlock(&e->lookups->lock);
     if (!wanted) {
         give_turn_on(l);
         lookup_free(l);
@@ -349,7 +368,7 @@ static void ask(struct lookup *l)
     }
     l->auth.ready = authorised;
     l->auth.context = l;
-    int r = auth_wait(l->engine, &l->auth);
+    int r = auth_wait(l->engine->origin, &l->auth);
     if (r != AUTH_PARKED)
         authorised(l, r);
 }
@@ -366,11 +385,11 @@ static void take_wish(void *context)
     struct wish *wish = context;
     struct engine *e = wish->engine;
     struct lookup *l;
-    pthread_mutex_lock(&e->lock);
-    HASH_FIND_STR(e->lookups, wish->name, l);
+    pthread_mutex_lock(&e->lookups->lock);
+    HASH_FIND_STR(e->lookups->by_name, wish->name, l);
     bool open = l != NULL && !l->settling;
-    pthread_mutex_unlock(&e->lock);
-    if (open && turns_wait(&e->turns, l, wish->user) < 0 && l->turn == TURN_NONE)
+    pthread_mutex_unlock(&e->lookups->lock);
+    if (open && turns_wait(&e->lookups->turns, l, wish->user) < 0 && l->turn == TURN_NONE)
         finish(l, -ENOMEM);
     make_next(e);
     free(wish);
@@ -398,34 +417,44 @@ int lookup_park(struct engine *e, const char *name, size_t probe, bool known, st
     new->began = clock_monotonic();
     snprintf(new->name, sizeof(new->name), "%s", name);
     TAILQ_INIT(&new->waiters);
-    pthread_mutex_lock(&e->lock);
-    HASH_FIND_STR(e->lookups, name, l);
+    pthread_mutex_lock(&e->lookups->lock);
+    HASH_FIND_STR(e->lookups->by_name, name, l);
     if (atomic_load(&w->interrupted) || atomic_load(&e->stopping)) {
         r = atomic_load(&e->stopping) ? -ECANCELED : -EINTR;
     } else {
         if (l == NULL) {
             l = new;
-            HASH_ADD_STR(e->lookups, name, l);
+            HASH_ADD_STR(e->lookups->by_name, name, l);
             started = true;
         }
         TAILQ_INSERT_TAIL(&l->waiters, w, link);
         parked = true;
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->lookups->lock);
     if (!started)
         free(new);
-    if (!parked || !engine_post(e, take_wish, wish)) /* when the loop has ended: lookup_stop() ends it */
+    if (!parked || !transfers_tell(e->transfers, take_wish, wish)) /* when the loop has ended: lookup_stop() ends it */
         free(wish);
     return r;
 }
 
-bool engine_lookup_waits(struct engine *e, const char *name)
+bool lookup_waits(struct engine *e, const char *name)
 {
     struct lookup *l;
-    pthread_mutex_lock(&e->lock);
-    HASH_FIND_STR(e->lookups, name, l);
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_lock(&e->lookups->lock);
+    HASH_FIND_STR(e->lookups->by_name, name, l);
+    pthread_mutex_unlock(&e->lookups->lock);
     return l != NULL;
+}
+
+void lookup_take_interrupted(struct engine *e, struct waiters *out)
+{
+    struct lookup *l, *next;
+    pthread_mutex_lock(&e->lookups->lock);
+    HASH_ITER(hh, e->lookups->by_name, l, next) {
+        waiters_take_interrupted(&l->waiters, out);
+    }
+    pthread_mutex_unlock(&e->lookups->lock);
 }
 
 void lookup_stop(struct engine *e)
@@ -433,11 +462,11 @@ void lookup_stop(struct engine *e)
     struct waiters all = TAILQ_HEAD_INITIALIZER(all);
     struct lookup *l, *next;
     struct waiter *w;
-    pthread_mutex_lock(&e->lock);
-    HASH_ITER(hh, e->lookups, l, next) {
+    pthread_mutex_lock(&e->lookups->lock);
+    HASH_ITER(hh, e->lookups->by_name, l, next) {
         if (l->settling)
             continue;
-        HASH_DEL(e->lookups, l);
+        HASH_DEL(e->lookups->by_name, l);
         while ((w = TAILQ_FIRST(&l->waiters)) != NULL) {
             TAILQ_REMOVE(&l->waiters, w, link);
             w->status = -ECANCELED;
@@ -445,7 +474,7 @@ void lookup_stop(struct engine *e)
         }
         lookup_free(l);
     }
-    pthread_mutex_unlock(&e->lock);
-    turns_free(&e->turns);
+    pthread_mutex_unlock(&e->lookups->lock);
+    turns_free(&e->lookups->turns);
     wake_all(&all);
 }

@@ -1,20 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Probes: the first bytes that came with a look-up, kept until the image is read or others push them out. Protected by engine->lock.
+ * Probes: the first bytes that came with a look-up, kept until the image is read or others push them out. Its lock is a leaf.
  */
 #include "config-auto.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/private.h"
+#include "engine/lookup/probes.h"
 
-void probe_keep(struct engine *e, int64_t row, const struct image_meta *meta, unsigned char *bytes, size_t length)
+struct probe {
+    int64_t row;
+    struct image_meta meta; /* what they are of */
+    unsigned char *bytes;
+    size_t length;
+    uint64_t used;
+};
+enum { PROBES = 32 };
+
+struct probes {
+    pthread_mutex_t lock;
+    struct probe probes[PROBES]; /* protected by lock */
+    uint64_t clock;              /* the same */
+};
+
+int probes_new(struct probes **ret)
 {
-    pthread_mutex_lock(&e->lock);
-    struct probe *oldest = &e->probes[0];
+    struct probes *t = calloc(1, sizeof(*t));
+    if (t == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&t->lock, NULL);
+    *ret = t;
+    return 0;
+}
+
+void probes_free(struct probes *t)
+{
+    if (t == NULL)
+        return;
+    for (int i = 0; i < PROBES; i++)
+        free(t->probes[i].bytes);
+    pthread_mutex_destroy(&t->lock);
+    free(t);
+}
+
+void probe_keep(struct probes *t, int64_t row, const struct image_meta *meta, unsigned char *bytes, size_t length)
+{
+    pthread_mutex_lock(&t->lock);
+    struct probe *oldest = &t->probes[0];
     for (int i = 0; i < PROBES; i++) {
-        struct probe *p = &e->probes[i];
+        struct probe *p = &t->probes[i];
         if (p->row == row) {
             oldest = p;
             break;
@@ -23,8 +60,8 @@ void probe_keep(struct engine *e, int64_t row, const struct image_meta *meta, un
             oldest = p;
     }
     unsigned char *old = oldest->bytes;
-    *oldest = (struct probe){.row = row, .meta = *meta, .bytes = bytes, .length = length, .used = ++e->probe_clock};
-    pthread_mutex_unlock(&e->lock);
+    *oldest = (struct probe){.row = row, .meta = *meta, .bytes = bytes, .length = length, .used = ++t->clock};
+    pthread_mutex_unlock(&t->lock);
     free(old);
 }
 
@@ -35,12 +72,12 @@ static bool is_said_of(const struct image_meta *meta, const struct image_meta *o
            strcmp(meta->modified, of->modified) == 0;
 }
 
-unsigned char *probe_take(struct engine *e, int64_t row, const struct image_meta *meta, size_t *ret_length)
+unsigned char *probe_take(struct probes *t, int64_t row, const struct image_meta *meta, size_t *ret_length)
 {
     unsigned char *bytes = NULL, *other = NULL;
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(&t->lock);
     for (int i = 0; i < PROBES; i++) {
-        struct probe *p = &e->probes[i];
+        struct probe *p = &t->probes[i];
         if (p->row == row && p->bytes != NULL) {
             *(is_said_of(meta, &p->meta) ? &bytes : &other) = p->bytes;
             *ret_length = p->length;
@@ -48,13 +85,7 @@ unsigned char *probe_take(struct engine *e, int64_t row, const struct image_meta
             break;
         }
     }
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&t->lock);
     free(other);
     return bytes;
-}
-
-void probe_free_all(struct engine *e)
-{
-    for (int i = 0; i < PROBES; i++)
-        free(e->probes[i].bytes);
 }

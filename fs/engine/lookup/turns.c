@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "engine/private.h"
+#include "engine/lookup/private.h"
 
 enum { UNDER_WAY_MAX = 128, UNDER_WAY_OF_USER_MAX = 32 };
 

@@ -11,6 +11,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "engine/fetch/fetch.h"
+#include "engine/fetch/through.h"
+#include "engine/images/account.h"
+#include "engine/images/images.h"
 #include "engine/publish/private.h"
 
 /* ---- the version */
@@ -63,7 +67,7 @@ void checkpoint_forsake_disk(struct image *image, bool done)
     if (done)
         image->finishing = false;
     pthread_mutex_unlock(&image->lock);
-    if (!engine_post(image->engine, leave_disk, image_ref(image)))
+    if (!transfers_tell(image->engine->transfers, leave_disk, image_ref(image)))
         image_put(image);
 }
 
@@ -140,27 +144,10 @@ static void checkpoint(struct image *image)
     image_put(image); /* the reference that came with being dirty */
 }
 
-/* Images that are in memory, with a reference each: the table may not stay locked while the disk works. free() it. */
-static struct image **all_images(struct engine *e, size_t *ret_count)
-{
-    size_t n = 0;
-    struct image *image, *next;
-    pthread_mutex_lock(&e->lock);
-    struct image **list = calloc(HASH_COUNT(e->images) + 1, sizeof(struct image *));
-    if (list != NULL) {
-        HASH_ITER(hh, e->images, image, next) {
-            list[n++] = image_ref(image);
-        }
-    }
-    pthread_mutex_unlock(&e->lock);
-    *ret_count = n;
-    return list;
-}
-
 static void checkpoint_images(struct engine *e)
 {
     size_t n;
-    struct image **list = all_images(e, &n);
+    struct image **list = images_all(e, &n);
     for (size_t i = 0; i < n; i++) {
         checkpoint(list[i]);
         image_put(list[i]);
@@ -178,7 +165,7 @@ void checkpoint_all(struct engine *e)
 void checkpoint_last(struct engine *e)
 {
     size_t n;
-    struct image **list = all_images(e, &n);
+    struct image **list = images_all(e, &n);
     for (size_t i = 0; i < n; i++) {
         pthread_mutex_lock(&list[i]->lock);
         list[i]->finishing = false;

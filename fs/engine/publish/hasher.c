@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "engine/images/images.h"
 #include "engine/publish/private.h"
 
 enum { HASH_STEP = 1 << 20, HASH_TURN = 64 << 20, HASH_BUFFER = 256 << 10 };

@@ -3,7 +3,7 @@
 #ifndef GCFS_ENGINE_PUBLISH_PRIVATE_H
 #define GCFS_ENGINE_PUBLISH_PRIVATE_H
 
-#include "engine/private.h"
+#include "engine/publish/publish.h"
 
 /* A turn of the hash thread: up to 64 MiB of IMAGE. 1: there is more at once; 0: no more for now; negative errno. Blocks on the disk. */
 int hasher_turn(struct image *image);

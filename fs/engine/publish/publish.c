@@ -9,7 +9,13 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "engine/evict/claim.h"
+#include "engine/fetch/ends.h"
+#include "engine/fetch/fetch.h"
+#include "engine/images/account.h"
+#include "engine/images/images.h"
 #include "engine/publish/private.h"
+#include "engine/queue.h"
 
 void publish_failed(void *context)
 {
@@ -60,10 +66,10 @@ static int publish_file(struct image *image, int fd)
         checkpoint_forsake_disk(image, true);
         return -ECANCELED;
     }
-    struct claim claim;
-    claim_name(e, &claim, image->name);
+    struct name_claim claim;
+    claim_name(e->names, &claim, image->name);
     r = place_file(image, fd);
-    claim_end(e, &claim);
+    claim_end(e->names, &claim);
     return r;
 }
 
@@ -83,7 +89,7 @@ void publish_image(void *context)
 
     int r = publish_file(image, image->file->fd); /* nobody takes the file away while it is finishing */
     if (r < 0) {
-        if (r == -ECANCELED || /* leave_disk() goes on */ !engine_post(e, publish_failed, image))
+        if (r == -ECANCELED || /* leave_disk() goes on */ !transfers_tell(e->transfers, publish_failed, image))
             image_put(image);
         return;
     }
@@ -109,7 +115,7 @@ void publish_image(void *context)
     if (began != 0)
         ledger_measure(e->ledger, DURATION_FETCH, clock_monotonic() - began);
     prefetch_done(image, 0);
-    fetch_visit(image);
+    image_changed(image);
     if (dirty)
         image_put(image); /* the reference that came with being dirty */
     image_put(image);

@@ -8,7 +8,11 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "engine/fetch/fetch.h"
+#include "engine/images/images.h"
+#include "engine/lookup/digests.h"
 #include "engine/publish/private.h"
+#include "engine/queue.h"
 
 /* On the rows thread: the file to invalid/, a new row for the name, and one fresh try. */
 static void set_invalid(void *context)
@@ -27,7 +31,7 @@ static void set_invalid(void *context)
         r = catalogue_invalid_put(e->catalogue, image->name, image->error, image->meta.size, clock_now());
     if (r < 0)
         log_errno(r, "%s: the image that failed verification could not be put into invalid/", image->name);
-    engine_tell_name(e, image->name);
+    teller_name(e->teller, image->name);
     prefetch_done(image, -EBADMSG);
     if (again && !atomic_load(&e->stopping) && !prefetch_is_under_way(e, image->name)) {
         log_notice("%s: fetching it once more from the start", image->name);
@@ -55,7 +59,7 @@ static void mismatch(struct image *image, const struct digest *seen)
     published_distrust(e);
     tasks_add(e->rows, set_invalid, image_ref(image));
     wake_all(&all);
-    fetch_visit(image);
+    image_changed(image);
 }
 
 static bool is_guess(const struct image *image)
@@ -76,7 +80,7 @@ static int forget_guess(struct image *image)
     image->meta.digest = none;
     image->digest_settled = true; /* what is published had been asked for before */
     image->finishing = false;
-    fetch_visit_locked(image);
+    image_changed_locked(image);
     pthread_mutex_unlock(&image->lock);
     return 0;
 }
@@ -106,14 +110,14 @@ static void verify(void *context)
     }
     if (r < 0) {
         log_errno(r, "%s: reading it back to verify it", image->name);
-        if (!engine_post(image->engine, publish_failed, image))
+        if (!transfers_tell(image->engine->transfers, publish_failed, image))
             image_put(image);
         return;
     }
     if (!digest_equal(&seen, &image->meta.digest)) {
         if (!is_guess(image))
             mismatch(image, &seen);
-        else if (forget_guess(image) < 0 && !engine_post(image->engine, publish_failed, image_ref(image)))
+        else if (forget_guess(image) < 0 && !transfers_tell(image->engine->transfers, publish_failed, image_ref(image)))
             image_put(image);
         image_put(image);
         return;

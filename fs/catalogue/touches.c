@@ -10,7 +10,7 @@
 #include <uthash.h>
 
 #include "base/log.h"
-#include "engine/private.h"
+#include "catalogue/touches.h"
 
 struct touch {
     struct catalogue_touch t;

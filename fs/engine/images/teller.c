@@ -17,7 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/private.h"
+#include "base/tasks.h"
+#include "engine/images/teller.h"
+#include "image/id.h"
 
 enum { BEHIND_MAX = 256, STACK_BYTES = 128 * 1024 };
 
@@ -65,6 +67,7 @@ void teller_finish(struct teller *t)
 {
     if (t == NULL)
         return;
+    t->kernel.stop(t->kernel.context); /* nobody waits any more until it is heard */
     tasks_finish(t->names);
     tasks_finish(t->behind);
     pthread_mutex_lock(&t->lock);

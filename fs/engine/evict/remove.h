@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Taking images out of the cache. */
+#ifndef GCFS_ENGINE_EVICT_REMOVE_H
+#define GCFS_ENGINE_EVICT_REMOVE_H
+
+#include "engine/images/shared.h"
+#include "image/waiters.h"
+
+/* Of the complete image NAME: rm cached/NAME; the same, and a pin goes to the new version; mv cached/NAME invalid/. -ENOENT. Block on the disk. */
+int evict_by_name(struct engine *e, const char *name);
+int evict_for_another_version(struct engine *e, const char *name);
+int evict_quarantine(struct engine *e, const char *name, const char *reason);
+/* As evict_by_name(), of the complete image ROW, for who chose it to make room: -EBUSY when it is open, -ENOENT when it is pinned or gone
+ * by now. */
+int evict_idle(struct engine *e, int64_t row);
+int evict_forget_invalid(struct engine *e, const char *name); /* rm invalid/NAME. -ENOENT */
+
+/* rm incomplete/NAME: stops the fetch, drops the bytes. -ENOENT; -EBUSY: it is becoming complete just now; ENGINE_PARKED until it is done. */
+int evict_drop(struct engine *e, const char *name, struct waiter *w);
+
+/* On the rows thread: removes what lies in incomplete/ under NAME if no image has it. */
+void evict_leftover(struct engine *e, const char *name);
+/* Who has IMAGE open goes on with it, who opens its name from now on gets a row of his own. 0, also when that is so already. Blocks. */
+int evict_from_name(struct image *image);
+void evict_reap(struct engine *e, int64_t row); /* blocks: removes a retired row and its file when nobody has it open */
+
+#endif
