@@ -186,9 +186,10 @@ json_t *engine_status(struct engine *e)
     struct adopted_count left = adopted_count(e);
     int64_t listed_at;
     int list_status = listing_status(e, &listed_at);
-    return json_pack("{s:s, s:f, s:o, s:o, s:f, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:s, s:{s:I, s:I}}",
+    return json_pack("{s:s, s:f, s:o, s:o, s:f, s:I, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:s, s:{s:I, s:I}}",
                      "version", PACKAGE_VERSION, "mounted_at", seconds(ledger_mounted_at(e->ledger)),
-                     "space", space_document(e, &t, &space), "images", images_document(&t), "oldest_queued", oldest_queued(e),
+                     "space", space_document(e, &t, &space), "images", images_document(&t), "oldest_queued_at", oldest_queued(e),
+                     "open_handles", (json_int_t)ledger_all_handles(e->ledger),
                      "counters", counters(e), "fetches", fetches(e),
                      "backend", "type", e->ops->type, "endpoints", origin_status(e->origin), "listed_at", seconds(listed_at), "listing",
                      list_status == 0 ? "ok" : error_text(list_status), "adopting", left.under_way, "disk",
@@ -207,8 +208,9 @@ json_t *engine_queue_status(struct engine *e, const struct queue_row *row)
         size = image_row.meta.size;
     }
     const char *state = fetching ? "fetching" : row->attempts > 0 ? "waiting to try again" : "queued";
-    return json_pack("{s:o, s:s, s:f, s:I, s:o, s:I, s:f, s:o}", "image", json_text(row->name), "state", state, "queued",
-                     seconds(row->queued), "bytes_cached", (json_int_t)bytes, "size",
+    return json_pack("{s:o, s:s, s:f, s:f, s:f, s:f, s:I, s:o, s:I, s:o}", "image", json_text(row->name), "state", state, "queued_at",
+                     seconds(row->queued), "next_try_at", seconds(row->next_try), "queued", seconds(row->queued), "next_try",
+                     seconds(row->next_try), "bytes_cached", (json_int_t)bytes, "size",
                      size == IMAGE_SIZE_UNKNOWN ? json_null() : json_integer((json_int_t)size), "failed_tries",
-                     (json_int_t)row->attempts, "next_try", seconds(row->next_try), "error", json_text(row->error));
+                     (json_int_t)row->attempts, "error", json_text(row->error));
 }

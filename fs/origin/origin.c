@@ -219,9 +219,9 @@ static void add_status(struct origin *o, unsigned i, json_t *list)
     struct endpoint_health h = o->endpoints[i];
     pthread_mutex_unlock(&o->lock);
     const char *state = h.fails > 0 ? "failing" : h.last_ok ? "ok" : "not asked yet";
-    json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:s, s:o}", "endpoint", endpoint_name(o, i), "state", state,
-                                          "failures_in_a_row", (json_int_t)h.fails, "last_ok",
-                                          (double)h.last_ok / (double)NS_PER_S, "last_error_at",
+    json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:f, s:s, s:o}", "endpoint", endpoint_name(o, i), "state", state,
+                                          "failures_in_a_row", (json_int_t)h.fails, "last_ok_at",
+                                          (double)h.last_ok / (double)NS_PER_S, "last_ok", (double)h.last_ok / (double)NS_PER_S, "last_error_at",
                                           (double)h.last_error / (double)NS_PER_S, "last_error", h.error, "refuses",
                                           refused_by(o, i)));
 }

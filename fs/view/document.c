@@ -12,8 +12,9 @@
 
 static json_t *invalid_document(const struct invalid_row *row)
 {
-    return json_pack("{s:o, s:o, s:f, s:I}", "image", json_text(row->name), "reason", json_text(row->reason), "since",
-                     (double)row->when / (double)NS_PER_S, "bytes_kept", (json_int_t)row->bytes);
+    double when = (double)row->when / (double)NS_PER_S;
+    return json_pack("{s:o, s:o, s:f, s:I, s:o, s:f}", "image", json_text(row->name), "error", json_text(row->reason), "failed_at", when,
+                     "bytes_kept", (json_int_t)row->bytes, "reason", json_text(row->reason), "since", when);
 }
 
 static int build(const struct view *v, uint64_t node, json_t **ret)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 
+import contract
 from harness import SUSPICIOUS, TOP
 from waiting import PATIENCE, wait_until
 
@@ -42,6 +43,29 @@ class Answer:
         error = json.loads(text)["error"]
         assert error["code"] == self.status and error["title"]
         return error["message"]
+
+
+# What is answered with 200: by path.
+DOCUMENTS = ((r"/status(\?.*)?$", "api_status"), (r"/v2/cache$", "api_cache"), (r"(/v[12])?/cached[-_]images$", "api_cached_images"),
+             (r"(/v[12])?/queued[-_]images$", "api_queued_images"), (r"/healthcheck$", "api_health"), (r"/v2/cache/prune$", "api_pruned"),
+             (r"/v2/cache/(?!nodes/)[^/]+$", "api_image"))
+
+
+def keeps_to_contract(path, answer):
+    """Has what ours says in JSON looked at (contract.py); bytes of images, pages and what is broken on purpose are none of it."""
+    if (answer.headers.get("Content-Type") or "").split(";")[0] != "application/json" or not answer.body.startswith(b"{"):
+        return
+    try:
+        value = json.loads(answer.body)
+    except ValueError:
+        return
+    if answer.status >= 400 and isinstance(value.get("error"), dict):
+        contract.check("api_error", value)
+    kind = next((kind for pattern, kind in DOCUMENTS if re.match(pattern, path)), None)
+    if answer.status == 200 and kind == "api_cached_images" and "num_deleted" in value or kind == "api_queued_images" and "num_deleted" in value:
+        kind = "api_deleted"
+    if answer.status == 200 and kind is not None:
+        contract.check(kind, value)
 
 
 class Api:
@@ -112,6 +136,7 @@ class Api:
 
     def ask(self, method, path, headers=None, body=None, timeout=30):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * PATIENCE)
+        upstream = self.options.get("upstream")  # whose answers are not ours
         try:
             connection.putrequest(method, path, skip_accept_encoding=True, skip_host="Host" in (headers or {}))
             headers = dict(headers or {})
@@ -121,9 +146,12 @@ class Api:
                 connection.putheader(name, value)
             connection.endheaders(body)
             response = connection.getresponse()
-            return Answer(response, response.read())
+            answer = Answer(response, response.read())
         finally:
             connection.close()
+        if not upstream and method != "HEAD":
+            keeps_to_contract(path, answer)
+        return answer
 
     def get(self, path, **headers):
         return self.ask("GET", path, {k.replace("_", "-"): v for k, v in headers.items()})

@@ -9,6 +9,7 @@ import stat
 
 import pytest
 
+import contract
 from harness import KIB, MIB, blob
 from openstack import OpenStack
 from test_auth import secret
@@ -45,6 +46,8 @@ def audit(folder):
             assert text.endswith("\n")
             new = [json.loads(line) for line in text.splitlines()[self.seen:]]
             self.seen += len(new)
+            for line in new:
+                contract.check("audit", line)
             assert len(new) == count, new
             return new
     return Audit()

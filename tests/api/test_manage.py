@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+import contract
 from harness import KIB, blob
 from server import binary
 from waiting import PATIENCE
@@ -19,6 +20,8 @@ def manage(api, *arguments, code=0, answer=None, hosts=None, environment=None):
     done = subprocess.run([binary("GCFS_MANAGE_BINARY", "tools", "manage", "glance-cache-manage"), *where, *arguments], input=answer or "",
                           capture_output=True, text=True, timeout=60 * PATIENCE, env={**clean, **(environment or {})}, check=False)
     assert done.returncode == code, done.stdout + done.stderr
+    if "--json" in arguments and done.stdout:
+        contract.check("manage", json.loads(done.stdout))
     return done
 
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+import contract
 from waiting import PATIENCE, wait_until
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -311,7 +312,7 @@ class Cache:
         return self.shell(f"ls -1 {view}", check=False).stdout.splitlines()
 
     def status(self):
-        return json.loads(read(self.path(".status")))
+        return contract.check("status", json.loads(read(self.path(".status"))))
 
     def xattr(self, name, key, view="images"):
         return os.getxattr(self.path(view, name), "user.glance." + key).decode(errors="surrogateescape")
@@ -334,7 +335,7 @@ class Cache:
         assert text.endswith("\n") and text.count("\n") == 1, f"not one line: {text!r}"
         value = json.loads(text)
         assert isinstance(value, dict)
-        return value
+        return contract.check(view, value)
 
     def has(self, view, name):
         return os.path.lexists(self.path(view, name))

@@ -41,7 +41,7 @@ def test_invalid_dry_run_and_json(spoilt):
     value = report(spoilt, "cleaner")
     assert value["invalid_count"] == 2 and value["failed_count"] == 0 and spoilt.ls("invalid") == []
     value = report(spoilt, "cleaner")
-    assert value["invalid_count"] == 0 and "invalid_removed" not in value
+    assert value["invalid_count"] == 0 and value["invalid_removed"] == []
 
 
 # ---- incomplete/

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import termios
 
+import contract
 from harness import MIB
 from tools import fill, folder_of_images, path_of
 from waiting import PATIENCE, wait_until
@@ -32,7 +33,7 @@ def test_once_and_json(make_cache):
         assert done.returncode == DONE and "\nOK\n" in done.stdout and "2 cached" in done.stdout and "1 open handles" in done.stdout
         assert re.search(r"CACHED, BUSIEST.*\nimage-00 +1 .*\nimage-01 +0 ", done.stdout)  # what is open stands first
         done = top("--mount", cache.mnt, "--json")
-        value = json.loads(done.stdout)
+        value = contract.check("top", json.loads(done.stdout))
     assert done.returncode == DONE and value["troubles"] == [] and value["cache"]["images"]["cached"] == 2
     assert [(i["image"], i["open"], i["size"]) for i in value["busiest"]] == [("image-00", 1, MIB), ("image-01", 0, MIB)]
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+import contract
 from harness import MIB, SUSPICIOUS, blob, binary
 from waiting import PATIENCE
 
@@ -39,7 +40,7 @@ def report(cache, name, *arguments, **options):
     value = json.loads(done.stdout)
     assert value["program"] == "glance-cache-" + name and value["mount"] == os.path.realpath(cache.mnt)
     assert value["exit"] == done.returncode
-    return value
+    return contract.check(name, value)
 
 
 def folder_of_images(cache, count, size=MIB, **options):

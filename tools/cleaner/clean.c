@@ -30,8 +30,10 @@ void clean_report(const struct tool_run *run, const char *list, const char *name
     if (run->report == NULL)
         return;
     json_t *item = json_pack("{s:o, s:I}", "image", json_text(name), "bytes", (json_int_t)bytes);
-    if (item != NULL && reason != NULL)
+    if (item != NULL && reason != NULL) {
+        json_object_set_new(item, "error", json_text(reason));
         json_object_set_new(item, "reason", json_text(reason));
+    }
     tool_report(run, list, item);
 }
 

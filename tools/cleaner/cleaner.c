@@ -173,6 +173,7 @@ int main(int argc, char **argv)
         {"rate", "SIZE", "with --verify: read at most so many bytes a second (100M);\n0: as fast as it goes"},
         {"stall-time", "SECONDS", "instead of image_cache_stall_time"},
     };
+    static const char *const lists[] = {"invalid_removed", "stalled_removed", "rotten", "failed", NULL};
     static const struct tool cleaner = {
         .name = "glance-cache-cleaner",
         .operands = "",
@@ -182,6 +183,7 @@ int main(int argc, char **argv)
                  "done, or a signal came; 2 something could not be removed or verified, the log says what.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
+        .lists = lists,
         .take_option = take_option,
         .run = run,
     };

@@ -289,6 +289,14 @@ static void print_report(json_t *report, bool compact)
     fflush(stdout);
 }
 
+static json_t *begin_report(const struct tool *tool, const struct cache_mount *mount, bool dry_run)
+{
+    json_t *report = json_pack("{s:s, s:s, s:b}", "program", tool->name, "mount", mount->path, "dry_run", dry_run);
+    for (const char *const *name = tool->lists; report != NULL && *name != NULL; name++)
+        json_object_set_new(report, *name, json_array());
+    return report;
+}
+
 static enum tool_exit run_once(const struct tool *tool, const struct settings *s)
 {
     struct cache_mount mount = {.fd = -1};
@@ -301,7 +309,7 @@ static enum tool_exit run_once(const struct tool *tool, const struct settings *s
         struct tool_run run = {.mount = &mount, .config = config, .dry_run = s->dry_run};
         run.verbose = set_level(s, config) >= LOG_DEBUG;
         if (s->json)
-            run.report = json_pack("{s:s, s:s, s:b}", "program", tool->name, "mount", mount.path, "dry_run", s->dry_run);
+            run.report = begin_report(tool, &mount, s->dry_run);
         code = tool->run(&run);
         progress_clear();
         if (s->json)

@@ -46,6 +46,7 @@ struct tool {
     const char *exits;    /* for --help: what the codes mean */
     const struct tool_option *options;
     size_t option_count;
+    const char *const *lists; /* of its report, NULL-terminated: they are there when they are empty, too */
     /* VALUE of option NAME. -EINVAL: said what is wrong with it by log_error(). */
     int (*take_option)(const char *name, const char *value);
     /* The operands. NULL with "" above. */

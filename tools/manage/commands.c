@@ -26,14 +26,14 @@ static const struct command *find(const char *name)
 
 /* ---- questions */
 
-/* 1: yes; 0: no; -1: there is nobody to ask. */
-static int confirm(const char *question)
+/* 1: yes; 0: no; -1: there is nobody to ask. TO: standard error where standard output is for JSON. */
+static int confirm(const char *question, FILE *to)
 {
     char answer[64];
-    printf("%s [y/N] ", question);
-    fflush(stdout);
+    fprintf(to, "%s [y/N] ", question);
+    fflush(to);
     if (fgets(answer, sizeof(answer), stdin) == NULL) {
-        puts("");
+        fputs("\n", to);
         fputs("glance-cache-manage: nobody answers; use --force where there is no terminal\n", stderr);
         return -1;
     }
@@ -49,7 +49,7 @@ static int agreed(const struct options *o, const struct command *c)
     bool each = c->ids == IDS_PATH;
     for (int i = 1; !o->force && c->question != NULL && i < (each ? o->argument_count : 2); i++) {
         command_text(c->question, each ? o->arguments[i] : "", question, sizeof(question));
-        int answer = confirm(question);
+        int answer = confirm(question, o->json ? stderr : stdout);
         if (answer <= 0)
             return answer;
     }

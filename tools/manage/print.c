@@ -139,8 +139,10 @@ static void print_json(const struct result *results, size_t count)
     for (size_t k = 0; k < count; k++) {
         const struct result *r = &results[k];
         json_t *one = json_pack("{s:s, s:b, s:I}", "host", r->host->name, "ok", r->answer.ok, "status", (json_int_t)r->answer.status);
-        if (r->id != NULL)
+        if (r->id != NULL) {
+            json_object_set_new(one, "image", json_string(r->id));
             json_object_set_new(one, "image_id", json_string(r->id));
+        }
         json_object_set_new(one, r->answer.ok ? "result" : "error", r->answer.ok ? json_incref(r->answer.body != NULL ? r->answer.body
                                                                                                : json_null())
                                                                                  : json_string(r->answer.message));

@@ -276,6 +276,14 @@ void prefetch_count_again(struct prefetch_run *p)
     }
 }
 
+void prefetch_report_left(const struct prefetch_run *p)
+{
+    for (size_t i = 0; i < p->count && !p->run->dry_run; i++) {
+        if (p->items[i].state == ITEM_WAITING || p->items[i].state == ITEM_FETCHING)
+            report(p, &p->items[i]);
+    }
+}
+
 bool prefetch_is_over(const struct prefetch_run *p)
 {
     return p->states[ITEM_WAITING] == 0 && p->states[ITEM_FETCHING] == 0;

@@ -37,6 +37,8 @@ int prefetch_collect(struct prefetch_run *p, char **names, size_t count);
 int prefetch_look(struct prefetch_run *p);
 /* At the end: images that were evicted again meanwhile, for those behind them, have failed. Logs and reports them. */
 void prefetch_count_again(struct prefetch_run *p);
+/* Those that have not come to their end stand in the report as "queued". */
+void prefetch_report_left(const struct prefetch_run *p);
 bool prefetch_is_over(const struct prefetch_run *p);
 
 #endif

@@ -130,6 +130,7 @@ static void tell(const struct prefetch_run *p, int r)
                  format_seconds((uint64_t)((clock_monotonic() - p->began) / NS_PER_S), took));
     if (r == -EINTR)
         log_warning("stopped before the end: the file system goes on with the %zu images that are left", left);
+    prefetch_report_left(p);
     if (p->run->report != NULL) {
         json_t *more = json_pack("{s:I, s:I, s:I}", "cached_count", (json_int_t)p->states[ITEM_CACHED], "failed_count",
                                  (json_int_t)p->states[ITEM_FAILED], "left_count", (json_int_t)left);
@@ -175,6 +176,7 @@ int main(int argc, char **argv)
                            "as for any reader; else the file system fetches what is queued,\n"
                            "prefetch_concurrency at a time, after what others wait for"},
     };
+    static const char *const lists[] = {"images", NULL};
     static const struct tool prefetcher = {
         .name = "glance-cache-prefetcher",
         .operands = " [ID ...]",
@@ -184,6 +186,7 @@ int main(int argc, char **argv)
                  "failed, the log says which and why.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
+        .lists = lists,
         .take_option = take_option,
         .take_operands = take_operands,
         .run = run,

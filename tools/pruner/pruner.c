@@ -41,6 +41,7 @@ int main(int argc, char **argv)
     static const struct tool_option options[] = {
         {"to", "SIZE|PERCENT", "down to so many bytes, or to this part of the limit, as 8G\nor 80%; else down to the limit"},
     };
+    static const char *const lists[] = {"removed", "failed", NULL};
     static const struct tool pruner = {
         .name = "glance-cache-pruner",
         .operands = "",
@@ -50,6 +51,7 @@ int main(int argc, char **argv)
                  "came; 2 it is still above, the log says why.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
+        .lists = lists,
         .take_option = take_option,
         .run = run,
     };

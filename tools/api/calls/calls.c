@@ -115,10 +115,10 @@ enum MHD_Result cache_show(struct request *r)
     json_t *algorithm = f.hash_algo[0] != '\0' ? json_text(f.hash_algo) : f.checksum[0] != '\0' ? json_string("md5") : json_null();
     json_t *digest = f.hash_value[0] != '\0' ? json_text(f.hash_value) : text_or_null(f.checksum);
     const char *state = strcmp(f.state, "complete") == 0 ? "cached" : strcmp(f.state, "partial") == 0 ? "incomplete" : f.state;
-    return reply_json(r, 200, json_pack("{s:o, s:o, s:s, s:I, s:I, s:I, s:b, s:i, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-        "image_id", json_text(r->id), "name", text_or_null(f.name), "state", state, "size", (json_int_t)f.size, "bytes_cached",
+    return reply_json(r, 200, json_pack("{s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:b, s:i, s:f, s:f, s:O, s:O, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "image", json_text(r->id), "image_id", json_text(r->id), "name", text_or_null(f.name), "state", state, "size", (json_int_t)f.size, "bytes_cached",
         (json_int_t)f.bytes, "hits", (json_int_t)f.hits, "pinned", f.pinned, "open", (int)f.open, "last_accessed", f.accessed,
-        "last_modified", f.modified, "digest_algorithm", algorithm, "digest", digest, "etag", text_or_null(f.etag), "error",
+        "last_modified", f.modified, "os_hash_algo", algorithm, "os_hash_value", digest, "digest_algorithm", algorithm, "digest", digest, "etag", text_or_null(f.etag), "error",
         text_or_null(f.error), "map", text_or_null(f.map), "queued", document_or_null(r, FOLDER_QUEUED), "invalid",
         document_or_null(r, FOLDER_INVALID)));
 }

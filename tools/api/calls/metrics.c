@@ -50,7 +50,7 @@ static void write_counters(FILE *out, const json_t *status)
     const json_t *counters = json_object_get(status, "counters");
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         one(out, all[i].name, "counter", all[i].help, number(counters, all[i].key));
-    one(out, "open_handles", "gauge", "Open handles of images.", number(counters, "open_handles"));
+    one(out, "open_handles", "gauge", "Open handles of images.", number(status, "open_handles"));
 }
 
 static void write_gauges(FILE *out, const json_t *status)
@@ -74,7 +74,7 @@ static void write_gauges(FILE *out, const json_t *status)
         one(out, all[i].name, "gauge", all[i].help, number(json_object_get(status, all[i].group), all[i].key));
     one(out, "fetches_under_way", "gauge", "Images being fetched.", (double)json_array_size(json_object_get(status, "fetches")));
     one(out, "oldest_queued_timestamp_seconds", "gauge", "Since when the image at the head of the queue waits; 0: none does.",
-        number(status, "oldest_queued"));
+        number(status, "oldest_queued_at"));
     one(out, "mounted_timestamp_seconds", "gauge", "When the cache was mounted.", number(status, "mounted_at"));
 }
 
@@ -201,7 +201,7 @@ static void write_own(FILE *out, struct api *api)
     static const char *const codes[] = {NULL, "1xx", "2xx", "3xx", "4xx", "5xx"};
     head(out, "api_requests_total", "counter", "Requests answered, by class of status.");
     for (unsigned i = 2; i < 6; i++)
-        fprintf(out, PREFIX "api_requests_total{status=\"%s\"} %llu\n", codes[i], atomic_load(&api->counters.requests[i]));
+        fprintf(out, PREFIX "api_requests_total{code=\"%s\",status=\"%s\"} %llu\n", codes[i], codes[i], atomic_load(&api->counters.requests[i]));
     one(out, "api_sent_bytes_total", "counter", "Bytes of images sent to clients.", (double)atomic_load(&api->counters.bytes_sent));
     one(out, "api_aborted_total", "counter", "Downloads that ended before their end.", (double)atomic_load(&api->counters.aborted));
     one(out, "api_refused_total", "counter", "Requests refused because they came from pages of other sites.",

@@ -68,7 +68,7 @@ static void add_cached(struct list *l, const char *id)
 {
     struct facts f;
     if (mount_facts(l->r->api->mount, FOLDER_CACHED, id, FACT_HITS | FACT_PINNED | FACT_NAME, &f) == 0)
-        add(l, json_pack("{s:o, s:o, s:I, s:I, s:f, s:f, s:b}", "id", json_text(id), "name", name_of(&f), "size", (json_int_t)f.size,
+        add(l, json_pack("{s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:b}", "image", json_text(id), "id", json_text(id), "name", name_of(&f), "size", (json_int_t)f.size,
                          "hits", (json_int_t)f.hits, "last_accessed", f.accessed, "last_modified", f.modified, "pinned", f.pinned));
 }
 
@@ -94,7 +94,7 @@ static bool take_incomplete(void *context, const char *id)
     struct facts f;
     if (mount_facts(l->r->api->mount, FOLDER_INCOMPLETE, id, FACT_MAP | FACT_NAME, &f) < 0)
         return true;
-    return add(l, json_pack("{s:o, s:o, s:I, s:I, s:f, s:s}", "id", json_text(id), "name", name_of(&f), "size", (json_int_t)f.size,
+    return add(l, json_pack("{s:o, s:o, s:o, s:I, s:I, s:f, s:s}", "image", json_text(id), "id", json_text(id), "name", name_of(&f), "size", (json_int_t)f.size,
                             "bytes_cached", (json_int_t)f.bytes, "last_modified", f.modified, "map", f.map));
 }
 
