@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "config/config.h"
+#include "keeper/control.h"
 #include "keeper/keeper.h"
 #include "process/command_line.h"
 #include "worker/worker.h"
@@ -88,6 +89,10 @@ int main(int argc, char **argv)
         break;
     case COMMAND_CHECK:
         code = worker_check(line.config) < 0 ? 1 : 0;
+        break;
+    case COMMAND_RELOAD:
+    case COMMAND_UPGRADE:
+        code = control_ask(line.mountpoint, line.command == COMMAND_UPGRADE) < 0 ? 1 : 0;
         break;
     case COMMAND_DUMP:
         code = dump(line.config);

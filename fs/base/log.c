@@ -22,6 +22,8 @@ enum { LINE_MAX_BYTES = 2048, SUFFIX_MAX_BYTES = 128 };
 
 static int highest_level = LOG_INFO;
 static bool use_syslog;
+static char *kept;
+static size_t kept_size;
 
 static const struct {
     const char *name;
@@ -48,6 +50,12 @@ void log_to_syslog(const char *name)
 {
     openlog(name, LOG_PID | LOG_NDELAY, LOG_DAEMON);
     use_syslog = true;
+}
+
+void log_keep_error(char *to, size_t size)
+{
+    kept = to;
+    kept_size = size;
 }
 
 /*
@@ -131,6 +139,8 @@ __attribute__((format(printf, 3, 0))) static void log_v(int level, const char *s
         snprintf(text + used, sizeof text - used, ": %s", suffix);
     }
     sanitise(text);
+    if (kept != NULL && level == LOG_ERR)
+        snprintf(kept, kept_size, "%s", text);
     if (use_syslog)
         syslog(level, "%s", text);
     else

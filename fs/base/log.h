@@ -13,6 +13,7 @@
 #ifndef GCFS_LOG_H
 #define GCFS_LOG_H
 
+#include <stddef.h>
 #include <syslog.h>
 
 /* Lines above LEVEL (LOG_ERR … LOG_DEBUG of syslog.h) are dropped; at first, LOG_INFO. Call before threads start. */
@@ -23,6 +24,9 @@ int log_level_by_name(const char *name);
 
 /* From here on, lines go to syslog under NAME. Call before threads start; NAME must stay valid. */
 void log_to_syslog(const char *name);
+
+/* From here on, the newest error stands in TO, too; NULL: no more. For a process with one thread. */
+void log_keep_error(char *to, size_t size);
 
 /* One line, without a newline at its end. errno is kept. */
 void log_line(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));

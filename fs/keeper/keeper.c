@@ -31,7 +31,10 @@
 #include "keeper/private.h"
 #include "process/link.h"
 
-enum { REAP_MS = 30 }; /* between a worker's socket being closed and its end */
+enum {
+    REAP_MS = 30,   /* between a worker's socket being closed and its end */
+    WHY_MAX = 2200, /* a line of the log */
+};
 
 /* ---- a worker's end */
 
@@ -91,6 +94,14 @@ static void current_ended(struct keeper *k, int status)
     child_forget(&c);
 }
 
+static void say_not_started(struct keeper *k)
+{
+    char why[PATH_MAX + 200];
+    snprintf(why, sizeof(why), "the new worker could not be started, the old one goes on: the log says why, and so may glance-cache-fs --check %s",
+             k->config_path);
+    keeper_not_replaced(k, why);
+}
+
 /* It never went: the old one goes on, or (when that is gone) another is started of the edition in force. */
 static void next_ended(struct keeper *k, int status)
 {
@@ -103,7 +114,7 @@ static void next_ended(struct keeper *k, int status)
         keeper_give_up(k, 1);
     } else if (!k->ending && c.edition != k->edition) {
         log_error("the new worker could not be started: the old one, with its configuration, stays in force");
-        keeper_told_ready(k);
+        say_not_started(k);
     } else if (!k->ending) {
         count_death(k, &c, status);
     }
@@ -171,19 +182,20 @@ static void replace(struct keeper *k, bool program)
         *(program ? &k->again_program : &k->again_config) = true;
         return;
     }
+    char why[WHY_MAX] = "";
     notify_reloading();
+    control_begun(k->control, program);
+    log_keep_error(why, sizeof(why));
     int r = program ? edition_upgrade(k->edition, k->program_path, &edition) : edition_reload(k->edition, k->config_path, &edition);
-    if (r < 0) {
-        log_error("the old worker, with its configuration, stays in force");
-        keeper_told_ready(k);
-        return;
+    if (r == 0) {
+        log_notice("a worker with %s is being started", program ? "the program now on disk" : "the configuration as it is now");
+        k->asked = edition;
+        keeper_start_next(k, edition);
     }
-    log_notice("a worker with %s is being started", program ? "the program now on disk" : "the configuration as it is now");
-    keeper_start_next(k, edition);
-    edition_unref(edition);
-    if (k->next.state == CHILD_NONE) { /* no process could be had; said already */
-        log_error("the old worker stays in force");
-        keeper_told_ready(k);
+    log_keep_error(NULL, 0);
+    if (r < 0 || k->next.state == CHILD_NONE) { /* said already */
+        log_error("the old worker, with its configuration, stays in force");
+        keeper_not_replaced(k, why);
     }
 }
 
@@ -257,7 +269,14 @@ static void serve_backings(struct keeper *k)
     }
 }
 
-enum { EVENT_SIGNAL, EVENT_CURRENT, EVENT_NEXT, EVENT_BACKING, EVENT_KERNEL, EVENTS };
+static void serve_requests(struct keeper *k)
+{
+    bool program;
+    while (control_serve(k->control, &program) > 0)
+        replace(k, program);
+}
+
+enum { EVENT_SIGNAL, EVENT_CURRENT, EVENT_NEXT, EVENT_BACKING, EVENT_KERNEL, EVENT_REQUEST, EVENTS };
 
 static void wait_for_events(struct keeper *k)
 {
@@ -266,6 +285,7 @@ static void wait_for_events(struct keeper *k)
         [EVENT_CURRENT] = {.fd = k->current.state != CHILD_NONE ? k->current.control_fd : -1, .events = POLLIN},
         [EVENT_NEXT] = {.fd = k->next.state != CHILD_NONE ? k->next.control_fd : -1, .events = POLLIN},
         [EVENT_BACKING] = {.fd = k->current.backing_fd, .events = POLLIN},
+        [EVENT_REQUEST] = {.fd = control_fd(k->control), .events = POLLIN},
         [EVENT_KERNEL] = {.fd = k->unmounted || k->ending ? -1 : k->fuse_fd, .events = 0}, /* POLLERR: unmounted */
     };
     if (poll(fds, EVENTS, time_out(k)) < 0) {
@@ -286,6 +306,8 @@ static void wait_for_events(struct keeper *k)
     }
     if (fds[EVENT_SIGNAL].revents != 0)
         take_signals(k);
+    if (fds[EVENT_REQUEST].revents != 0)
+        serve_requests(k);
 }
 
 static bool is_over(const struct keeper *k)
@@ -326,6 +348,8 @@ static void tear_down(struct keeper *k)
         continue;
     child_forget(&k->next);
     keeper_take_down(k);
+    control_free(k->control);
+    edition_unref(k->asked);
     edition_unref(k->edition);
     if (k->lock_fd >= 0)
         close(k->lock_fd);

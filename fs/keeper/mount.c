@@ -116,16 +116,24 @@ int mount_up(struct mount *m, const char *path, int *ret_fd)
     return 0;
 }
 
+int mount_device(const struct mount *m, char ret[32])
+{
+    struct statx st;
+    if (m == NULL || m->path == NULL)
+        return -ENOTCONN;
+    if (statx(AT_FDCWD, m->path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &st) < 0)
+        return -errno;
+    snprintf(ret, 32, "%u:%u", st.stx_dev_major, st.stx_dev_minor);
+    return 0;
+}
+
 void mount_read_ahead(const struct mount *m)
 {
     enum { KIB = 256 };
-    char path[80], text[24] = "";
-    struct statx st;
-    if (m == NULL || m->path == NULL)
+    char path[80], device[32], text[24] = "";
+    if (mount_device(m, device) < 0)
         return;
-    if (statx(AT_FDCWD, m->path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &st) < 0) /* nobody is asked */
-        return;
-    snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", st.stx_dev_major, st.stx_dev_minor);
+    snprintf(path, sizeof(path), "/sys/class/bdi/%s/read_ahead_kb", device);
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strtoul(text, NULL, 10) < KIB) {
         snprintf(text, sizeof(text), "%d", KIB);

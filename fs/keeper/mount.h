@@ -11,6 +11,8 @@ struct mount;
 int mount_new(const struct command_line *line, const char *config_path, struct mount **ret);
 /* Mounts at PATH. *ret_fd is /dev/fuse, the caller's. */
 int mount_up(struct mount *m, const char *path, int *ret_fd);
+/* The mount's device, MAJOR:MINOR, once a worker has spoken with the kernel; nobody is asked. M may be NULL: -ENOTCONN. */
+int mount_device(const struct mount *m, char ret[32]);
 /*
  * Has the kernel read ahead more at once than the 128 KiB that are its default: each request costs a round through two processes.
  * Once a worker has spoken with the kernel. Needs root and a writable /sys; without them it stays as it is. M may be NULL.

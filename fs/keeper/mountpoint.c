@@ -82,10 +82,9 @@ static int check_answering(const char *given, char *path, const struct mountinfo
     return r < 0 && r != -ENOTCONN ? log_errno(r, "the mount point %s cannot be used", given) : 0;
 }
 
-int mountpoint_check(const char *given, const char *device, char **ret_path)
+int mountpoint_find(const char *given, char **ret_path, struct mountinfo *ret)
 {
     char *path;
-    struct mountinfo mounted;
     int r = absolute(given, &path);
     if (r < 0)
         return log_errno(r, "the mount point %s cannot be used", given);
@@ -96,7 +95,18 @@ int mountpoint_check(const char *given, const char *device, char **ret_path)
         if (path == NULL)
             return log_errno(-errno, "the mount point %s cannot be used", given);
     }
-    find_mounted(path, &mounted);
+    find_mounted(path, ret);
+    *ret_path = path;
+    return 0;
+}
+
+int mountpoint_check(const char *given, const char *device, char **ret_path)
+{
+    char *path;
+    struct mountinfo mounted;
+    int r = mountpoint_find(given, &path, &mounted);
+    if (r < 0)
+        return r;
     if (!is_of(&mounted, device))
         r = check_answering(given, path, &mounted);
     mountinfo_clear(&mounted);

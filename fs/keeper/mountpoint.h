@@ -3,6 +3,8 @@
 #ifndef GCFS_MOUNTPOINT_H
 #define GCFS_MOUNTPOINT_H
 
+#include "base/mountinfo.h"
+
 /*
  * The absolute path of GIVEN, which must be a directory where nothing of ours is mounted that works. Changes nothing. A
  * mount of DEVICE (see mount_new(); "": unknown) is not looked at: whether it lives is known by the lock on the cache
@@ -14,5 +16,7 @@ int mountpoint_check(const char *given, const char *device, char **ret_path);
  * of ours and dead ("Transport endpoint is not connected"). Of others it says so.
  */
 int mountpoint_clean(const char *path, const char *device);
+/* What is mounted last at GIVEN (type "": nothing), without asking it anything; mountinfo_clear() it, and free *ret_path, its absolute path. */
+int mountpoint_find(const char *given, char **ret_path, struct mountinfo *ret);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "keeper/backing.h"
+#include "keeper/control.h"
 #include "keeper/deaths.h"
 #include "keeper/mount.h"
 #include "keeper/mountpoint.h"
@@ -65,6 +66,8 @@ struct keeper {
     bool told_go;   /* a worker was, on this mount */
 
     struct edition *edition;   /* in force: a worker of it served */
+    struct edition *asked;     /* that is to follow, by hand; NULL: none */
+    struct control *control;   /* NULL: nobody can ask but by a signal */
     struct child current;      /* the one that serves, or did last */
     struct child next;         /* the one that is to follow */
     bool again_config;         /* asked for another one, with the configuration on disk, while one was under way */
@@ -96,7 +99,8 @@ void keeper_take_down(struct keeper *k);
 void keeper_advance(struct keeper *k);
 void keeper_start_next(struct keeper *k, struct edition *edition); /* when there is none */
 void keeper_now_serving(struct keeper *k); /* the current one began to */
-void keeper_told_ready(struct keeper *k); /* tells the service manager that all is as it should be */
+/* What was asked for came to nothing: it is said WHY, and the service manager is told that all is as it was. */
+void keeper_not_replaced(struct keeper *k, const char *why);
 /* Ends all; the mount goes, and keeper_run() returns EXIT_CODE. */
 void keeper_give_up(struct keeper *k, int exit_code);
 

@@ -113,6 +113,8 @@ int keeper_set_up(struct keeper *k)
         r = mount_new(k->line, k->config_path, &k->mount);
     if (r == 0)
         r = take_signal_fd(k);
+    if (r == 0 && control_new(&k->control) < 0)
+        log_warning("--reload and --upgrade will not find this mount: there is no memory or descriptor");
     prefer_to_live(k);
     return r;
 }

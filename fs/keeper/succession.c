@@ -78,11 +78,28 @@ void keeper_start_next(struct keeper *k, struct edition *edition)
         k->restart_at = clock_monotonic() + SPAWN_AGAIN_MS * NS_PER_MS;
 }
 
-void keeper_told_ready(struct keeper *k)
+/* Tells the service manager that all is as it should be. */
+static void tell_ready(const struct keeper *k)
 {
     char text[PATH_MAX + 64];
     snprintf(text, sizeof(text), "%s is mounted, worker %d serves it", k->path, (int)k->current.pid);
     notify_ready(text);
+}
+
+/* Forgets what was asked for; true: it was EDITION. */
+static bool was_asked_for(struct keeper *k, const struct edition *edition)
+{
+    bool was = k->asked == edition;
+    edition_unref(k->asked);
+    k->asked = NULL;
+    return was;
+}
+
+void keeper_not_replaced(struct keeper *k, const char *why)
+{
+    was_asked_for(k, NULL);
+    control_ended(k->control, why);
+    tell_ready(k);
 }
 
 /* Leaves the terminal to who waits for us. */
@@ -100,6 +117,16 @@ static void detach(struct keeper *k)
         errno = 0; /* nobody waits any more */
     close(k->ready_fd);
     k->ready_fd = -1;
+}
+
+static void listen_for_requests(struct keeper *k)
+{
+    char device[32];
+    int r = mount_device(k->mount, device);
+    if (r == 0)
+        r = control_listen(k->control, device);
+    if (r < 0)
+        log_warning("--reload and --upgrade will not find this mount, SIGHUP and SIGUSR2 do: %s", error_text(r));
 }
 
 void keeper_now_serving(struct keeper *k)
@@ -120,7 +147,10 @@ void keeper_now_serving(struct keeper *k)
         log_notice("worker %d serves %s now", (int)k->current.pid, k->path);
     k->handed_over_at = 0;
     mount_read_ahead(k->mount);
-    keeper_told_ready(k);
+    listen_for_requests(k);
+    tell_ready(k);
+    if (k->asked != NULL)
+        control_ended(k->control, was_asked_for(k, k->edition) ? NULL : "the new worker ended at once, as the log tells: the old edition goes on");
     k->ready = true;
 }
 

@@ -12,7 +12,7 @@
 #include "config/config.h"
 #include "process/link.h"
 
-enum { OPTION_CHECK = 256, OPTION_DUMP, OPTION_HELP, OPTION_VERSION, OPTION_WORKER };
+enum { OPTION_CHECK = 256, OPTION_DUMP, OPTION_RELOAD, OPTION_UPGRADE, OPTION_HELP, OPTION_VERSION, OPTION_WORKER };
 
 static const struct option long_options[] = {
     {"foreground", no_argument, NULL, 'f'},
@@ -20,6 +20,8 @@ static const struct option long_options[] = {
     {"options", required_argument, NULL, 'o'},
     {"check", required_argument, NULL, OPTION_CHECK},
     {"dump-config", required_argument, NULL, OPTION_DUMP},
+    {"reload", required_argument, NULL, OPTION_RELOAD},
+    {"upgrade", required_argument, NULL, OPTION_UPGRADE},
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"worker", required_argument, NULL, OPTION_WORKER}, /* the keeper's */
@@ -30,6 +32,7 @@ void command_line_help(FILE *out)
 {
     fputs("Usage: glance-cache-fs [-fd] [-o OPTIONS] CONFIG MOUNTPOINT\n"
           "       glance-cache-fs --check CONFIG | --dump-config CONFIG | --help | --version\n"
+          "       glance-cache-fs --reload MOUNTPOINT | --upgrade MOUNTPOINT\n"
           "\n"
           "Mounts a file system at MOUNTPOINT that caches virtual machine images; CONFIG says where from and where to.\n"
           "\n"
@@ -39,6 +42,10 @@ void command_line_help(FILE *out)
           "      --check CONFIG    read the configuration, say what is wrong with it\n"
           "      --dump-config CONFIG\n"
           "                        print the configuration in force, defaults included\n"
+          "      --reload MOUNTPOINT\n"
+          "                        have the mount take the configuration as it is now; says when it cannot\n"
+          "      --upgrade MOUNTPOINT\n"
+          "                        have it go over to the program that is now on disk, while reads go on\n"
           "      --help            print this\n"
           "      --version         print the version\n"
           "\n"
@@ -137,6 +144,11 @@ static int take_option(struct command_line *line, int option)
     case OPTION_DUMP:
         line->command = option == OPTION_CHECK ? COMMAND_CHECK : COMMAND_DUMP;
         line->config = optarg;
+        return 0;
+    case OPTION_RELOAD:
+    case OPTION_UPGRADE:
+        line->command = option == OPTION_RELOAD ? COMMAND_RELOAD : COMMAND_UPGRADE;
+        line->mountpoint = optarg;
         return 0;
     case OPTION_HELP:
         line->command = COMMAND_HELP;

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-enum command { COMMAND_MOUNT, COMMAND_CHECK, COMMAND_DUMP, COMMAND_HELP, COMMAND_VERSION, COMMAND_WORKER };
+enum command { COMMAND_MOUNT, COMMAND_CHECK, COMMAND_DUMP, COMMAND_RELOAD, COMMAND_UPGRADE, COMMAND_HELP, COMMAND_VERSION, COMMAND_WORKER };
 
 struct command_line {
     enum command command;

@@ -232,6 +232,11 @@ class Cache:
 
     def kill(self):
         """SIGKILL, as a crash or the OOM killer would; what it leaves mounted is taken away."""
+        self.kill_and_leave()
+        if is_mounted(self.mnt):
+            subprocess.run(["umount", "-l", self.mnt], check=False)
+
+    def kill_and_leave(self):
         if self.process is not None:
             for pid in descendants(self.process.pid):
                 try:
@@ -240,8 +245,6 @@ class Cache:
                     pass
             self.process.wait()
             self.process = None
-        if is_mounted(self.mnt):
-            subprocess.run(["umount", "-l", self.mnt], check=False)
 
     def alive(self):
         return self.process is not None and self.process.poll() is None

@@ -4,12 +4,15 @@ import os
 import re
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import time
 
 import pytest
 
-from harness import MIB, binary, blob, same
-from waiting import wait_until
+from harness import MIB, binary, blob, program, same
+from waiting import PATIENCE, wait_until
 from workers import Load, fill, hand_over, wait_served, worker_of, workers
 
 
@@ -193,3 +196,118 @@ def test_signals_in_a_row(cache, origin):
     cache.process.send_signal(signal.SIGHUP)
     same(cache.read("image"), content)
     wait_until(lambda: len(workers(cache.process.pid)) == 1, what="one worker")
+
+
+# ---- --reload and --upgrade, which wait for what comes of it
+
+def ask(cache, option, user=0):
+    return subprocess.run(["setpriv", "--reuid", str(user), "--clear-groups", binary(), option, cache.mnt], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
+
+
+def is_done(done):
+    return (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_reload_by_command(cache, origin):
+    """What it says is so when it ends, also when several ask at the same time."""
+    origin.put("image", b"content")
+    cache.configure(origin, image_cache_max_size="3G").mount()
+    fd = os.open(cache.image("image"), os.O_RDONLY)
+    cache.configure(origin, image_cache_max_size="5G")
+    worker = worker_of(cache)
+    assert is_done(ask(cache, "--reload"))
+    st = os.statvfs(cache.mnt)
+    assert st.f_blocks * st.f_frsize == 5 << 30 and worker_of(cache) != worker
+    several = [cache.spawn(binary(), option, cache.mnt) for option in ("--reload", "--upgrade", "--reload", "--upgrade")]
+    assert [each.wait(60 * PATIENCE) for each in several] == [0] * 4
+    same(os.pread(fd, 100, 0), b"content")
+    os.close(fd)
+
+
+def test_reload_says_what_is_wrong(cache, origin):
+    origin.put("image", b"content")
+    cache.configure(origin).mount()
+    worker = worker_of(cache)
+    cache.configure(origin, image_cache_max_size="many")
+    done = ask(cache, "--reload")
+    assert done.returncode == 1 and f"{cache.mnt}: {cache.conf}:" in done.stderr and "image_cache_max_size = many" in done.stderr
+    cache.configure(origin.config(token_file="/nonexistent/token"))
+    done = ask(cache, "--reload")
+    assert done.returncode == 1 and f"--check {cache.conf}" in done.stderr, done.stderr
+    assert worker_of(cache) == worker
+    cache.configure(origin)
+    assert is_done(ask(cache, "--reload"))
+
+
+def test_upgrade_by_command(cache, origin, monkeypatch):
+    origin.put("image", b"content")
+    source = binary()
+    path = installed(cache, monkeypatch)
+    cache.configure(origin).mount()
+    install(path, "/bin/false")
+    monkeypatch.setenv("GCFS_BINARY", source)
+    done = ask(cache, "--upgrade")
+    assert done.returncode == 1 and "could not be started" in done.stderr
+    install(path, source)
+    assert is_done(ask(cache, "--upgrade"))
+    assert os.stat(f"/proc/{worker_of(cache)}/exe").st_ino == os.stat(path).st_ino
+    os.unlink(path)
+    done = ask(cache, "--upgrade")
+    assert done.returncode == 1 and path in done.stderr
+
+
+def test_a_mount_that_is_not_ours(cache, origin):
+    for point, why in (("/proc", "of type proc"), (cache.dir, "no mount of glance-cache-fs"), (cache.root + "/none/at/all", "No such file")):
+        done = program("--reload", point)
+        assert done.returncode == 1 and why in done.stderr and point in done.stderr
+    cache.configure(origin).mount("-o", "allow_other")
+    done = ask(cache, "--reload", 12345)
+    assert done.returncode == 1 and "only root and user 0" in done.stderr
+    cache.kill_and_leave()
+    done = ask(cache, "--reload")
+    assert done.returncode == 1 and "has ended" in done.stderr and "umount -l" in done.stderr
+
+
+SQUAT = r"""
+import os, socket, sys
+os.setuid(12345)
+taken = []
+for i in range(50):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.bind(f"\0glance-cache-fs/{sys.argv[1]}/{i:016x}")
+    s.listen(0)
+    taken.append(s)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_strangers_in_the_keepers_place(cache, origin):
+    """Anybody can listen at names like the keeper's, and speak with it."""
+    cache.configure(origin).mount()
+    worker = worker_of(cache)
+    device = os.stat(cache.mnt).st_dev
+    squatter = cache.python(SQUAT, f"{os.major(device)}:{os.minor(device)}", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    squatter.stdout.readline()
+    assert is_done(ask(cache, "--reload"))
+    assert worker_of(cache) != worker
+    name = re.search(rf"@(glance-cache-fs/{os.major(device)}:{os.minor(device)}/(?!0{{14}})\w+)", open("/proc/net/unix").read())[1]
+    worker = worker_of(cache)
+    done = subprocess.run([sys.executable, "-c", ASK_AS_STRANGER, name], capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
+    assert done.stdout.strip() == "failed: only root and the user who mounted may ask for this", done
+    for text in (b"", b"reboot", b"x" * 100000):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            s.connect("\0" + name)
+            s.send(text)
+            assert s.recv(100) == b""
+    assert worker_of(cache) == worker
+
+
+ASK_AS_STRANGER = r"""
+import os, socket, sys
+os.setuid(12345)
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.connect("\0" + sys.argv[1])
+print(s.recv(1000).decode())
+"""

@@ -184,7 +184,7 @@ def test_reload(machine):
         assert reader.read() == "same"
         # a wrong one is refused, the old one stays in force
         machine.write("usr/local/etc/glance-cache/glance-cache.conf", "nonsense\n")
-        machine.systemctl("reload", "glance-cache-fs")
+        assert machine.run("systemctl", "reload", "glance-cache-fs", check=False).returncode == 1
         wait_until(lambda: "nonsense" in machine.journal("glance-cache-fs") or "glance-cache.conf:1" in machine.journal("glance-cache-fs"),
                    what="the refusal")
         wait_until(lambda: machine.show("glance-cache-fs", "ActiveState") == "active", what="the end of the reload")
