@@ -82,6 +82,12 @@ void catalogue_close(struct catalogue *c);
 int catalogue_find(struct catalogue *c, const char *name, struct image_row *ret); /* the live row; -ENOENT */
 int catalogue_get(struct catalogue *c, int64_t row, struct image_row *ret);       /* any state; -ENOENT */
 
+/*
+ * The live row whose name has the SHA-1 value HEX. -ENOENT. Names are indexed when somebody asks first: those that came since are
+ * before this answers, in transactions of some hundred each. Blocks.
+ */
+int catalogue_find_hash(struct catalogue *c, const char *hex, struct image_row *ret);
+
 enum catalogue_view {
     CATALOGUE_IMAGES,     /* live rows: those of the newest complete listing, partial and complete ones always;
                              all live rows while no listing was ever completed */

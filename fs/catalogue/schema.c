@@ -156,6 +156,9 @@ static const char *const migrations[] = {
     "CREATE TRIGGER pinned_delete AFTER DELETE ON images WHEN OLD.pinned AND OLD.state IN (1, 2) BEGIN"
     " UPDATE totals SET images = images - 1, bytes = bytes - OLD.bytes WHERE state = 6;"
     "END;",
+    /* 5 → 6: names by their hash, for who knows an image by that only; NULL until somebody asks (hashes.c) */
+    "ALTER TABLE images ADD COLUMN hash INTEGER;"
+    "CREATE INDEX images_hash ON images (hash) WHERE hash IS NOT NULL;",
 };
 enum { SCHEMA_VERSION = sizeof migrations / sizeof migrations[0] };
 
@@ -165,8 +168,8 @@ static const char count_objects[] =
     " 'totals', 'images_insert', 'images_update', 'images_delete', 'queue', 'queue_next_try', 'invalid', 'listing',"
     " 'digests', 'digest_sources', 'notes', 'queue_insert', 'queue_delete', 'invalid_insert', 'invalid_update',"
     " 'invalid_delete', 'invalid_kept', 'queue_tried', 'digests_insert', 'digests_delete', 'images_place', 'invalid_place',"
-    " 'pinned_insert', 'pinned_update', 'pinned_delete')";
-enum { OBJECTS = 30 };
+    " 'pinned_insert', 'pinned_update', 'pinned_delete', 'images_hash')";
+enum { OBJECTS = 31 };
 
 static int migrate(sqlite3 *db, int64_t from)
 {

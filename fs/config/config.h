@@ -60,6 +60,7 @@ struct config_api {
     char *worker_self_reference_url; /* how other hosts reach this one; for GET /v2/cache/nodes/{id} */
 };
 
+enum config_views { VIEW_GLANCE = 1, VIEW_NOVA = 2 }; /* bits, in the order of the option's choices */
 enum config_view_mode { VIEW_FOR_ALL, VIEW_FOR_GROUP, VIEW_FOR_OWNER };
 
 struct config {
@@ -88,6 +89,8 @@ struct config {
     uint64_t list_ttl;              /* seconds a listing of the backend is good for; default 60 */
     uint64_t list_max;              /* images of a listing; 1–10000000; default 1000000 */
     int view_mode;                  /* enum config_view_mode */
+    char **views;                   /* further folders of the mount: glance, nova; default none; see config_views() */
+    size_t view_count;
     char *view_group;               /* whom the files of the mount belong to; default: the group the worker runs as */
     char *user, *group;             /* whom a worker started by root becomes; default: see privileges.h */
     int passthrough;                /* enum passthrough_mode; auto | off; default auto */
@@ -164,7 +167,7 @@ struct config_option {
     const char *fallback;      /* the default, as it would stand in the file; NULL: none, "" is not a value */
     const char *example;       /* for the sample file, where there is no default; else NULL */
     uint64_t min, max;         /* of a number */
-    const char *const *choices; /* CONFIG_CHOICE, CONFIG_ENUM: NULL-terminated */
+    const char *const *choices; /* CONFIG_CHOICE, CONFIG_ENUM, and of each word, where there are any: NULL-terminated */
     const char *unit;          /* "bytes", "seconds", … ; NULL */
     const char *text;          /* a sentence or two for the operator */
     size_t offset;             /* of the member in struct config */
@@ -194,6 +197,8 @@ void config_free(struct config *config); /* NULL is fine */
 /* "FILE:LINE" where the option stands, or "FILE" when it is not in the file; valid as long as the configuration.
  * SECTION and NAME are those of the table (asserted). */
 const char *config_where(const struct config *config, const char *section, const char *name);
+
+unsigned config_views(const struct config *config); /* enum config_views */
 
 /* The configuration in force, as a file that config_load() reads back to the same. Of secrets, only the names of
  * their files are in it. */

@@ -23,6 +23,7 @@ static const char *const log_levels[] = {"error", "warning", "notice", "info", "
 static const char *const fetch_policies[] = {[FETCH_WHOLE] = "whole", [FETCH_DEMAND] = "demand", NULL};
 static const char *const passthrough_modes[] = {[PASSTHROUGH_AUTO] = "auto", [PASSTHROUGH_OFF] = "off", NULL};
 static const char *const view_modes[] = {[VIEW_FOR_ALL] = "0444", [VIEW_FOR_GROUP] = "0440", [VIEW_FOR_OWNER] = "0400", NULL};
+static const char *const view_names[] = {"glance", "nova", "none", NULL};
 static const char *const backend_types[] = {"file", "http", "glance", "swift", "s3", NULL};
 static const char *const addressings[] = {[ADDRESSING_AUTO] = "auto", [ADDRESSING_PATH] = "path",
                                          [ADDRESSING_VIRTUAL] = "virtual", NULL};
@@ -106,6 +107,9 @@ static const struct config_option options[] = {
              "0440 the group of view_group, 0400 nobody else. Only the owner may change anything."},
     {DEFAULT(view_group), .type = CONFIG_STRING, .example = "kvm",
      .text = "The group that the files of the mount belong to. Without it, the one that the program runs as."},
+    {DEFAULT(views), .type = CONFIG_WORDS, .choices = view_names, .fallback = "none", .count_offset = offsetof(struct config, view_count),
+     .text = "Further folders of the mount. glance: glance/, for image_cache_dir of Glance's own glance-api. nova: nova/, the images by the "
+             "names that nova-compute gives its base images, so that it starts machines from the mount. See glance-cache-fs(8)."},
     {DEFAULT(passthrough), .type = CONFIG_ENUM, .choices = passthrough_modes, .fallback = "auto",
      .text = "auto: the kernel reads cached images by itself where it can (Linux 6.9, started by root). off: never. It "
              "is looked at when mounting, not on SIGHUP."},
@@ -379,4 +383,14 @@ void config_dump_sample(FILE *out)
         fprintf(out, "%s%s = %s\n", needed_by_default(option) ? "" : "#", option->name,
                 option->fallback != NULL ? option->fallback : option->example);
     }
+}
+
+unsigned config_views(const struct config *config)
+{
+    unsigned views = 0;
+    for (size_t i = 0; i < config->view_count; i++) {
+        for (unsigned bit = 0; view_names[bit] != NULL; bit++)
+            views |= strcmp(config->views[i], view_names[bit]) == 0 ? 1U << bit : 0;
+    }
+    return views & (VIEW_GLANCE | VIEW_NOVA);
 }

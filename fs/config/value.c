@@ -169,7 +169,7 @@ static int add_word(char ***words, size_t *count, const char *word, size_t lengt
     return 0;
 }
 
-static int add_words(const char *text, char ***words, size_t *count)
+static int add_words(const struct config_option *option, const char *text, char ***words, size_t *count)
 {
     for (text += strspn(text, blanks); *text != '\0'; text += strspn(text, blanks)) {
         size_t length = strcspn(text, blanks);
@@ -178,6 +178,8 @@ static int add_words(const char *text, char ***words, size_t *count)
         if (*text == '#') /* meant as a comment, and one at the start of an indented line */
             return -EINVAL;
         int r = add_word(words, count, text, length);
+        if (r == 0 && option->choices != NULL)
+            r = choice_index(option, (*words)[*count - 1]);
         if (r < 0)
             return r;
         text += length;
@@ -216,7 +218,7 @@ int config_value_set(struct config *config, const struct config_option *option, 
         return set_string(text, member(config, option));
     case CONFIG_WORDS: {
         char ***words = config_words(config, option, &count);
-        return add_words(text, words, count);
+        return add_words(option, text, words, count);
     }
     }
     return -EINVAL;
@@ -362,6 +364,10 @@ void config_value_describe(const struct config_option *option, char *text, size_
         snprintf(text, size, "text");
         break;
     case CONFIG_WORDS:
+        if (option->choices != NULL) {
+            describe_choices(option, text, size);
+            break;
+        }
         snprintf(text, size, "words, separated by blanks or each on an indented line, none of them beginning with #");
         break;
     }

@@ -104,6 +104,13 @@ void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file
         }
         r = documents_open(world_of(request), node, user, file);
         break;
+    case KIND_SCRATCH:
+        r = scratch_handle_open(world_of(request), node, user, file);
+        if (r == 0 && fuse_reply_open(request, file) == -ENOENT)
+            scratch_handle_close(world_of(request), file->fh);
+        if (r == 0)
+            return;
+        break;
     case KIND_FIXED:
     case KIND_INVALID:
         r = writing ? -EPERM : documents_open(world_of(request), node, user, file);
@@ -122,6 +129,8 @@ void files_release(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *f
         if ((file->flags & O_NOATIME) == 0) /* what the kernel read by itself is not seen here: it was in use until now */
             engine_touch(w->view.engine, node_row(node));
         handles_close(&w->handles, node_row(node), file->fh);
+    } else if (node_kind(node) == KIND_SCRATCH) {
+        scratch_handle_close(w, file->fh);
     } else if (file->fh != 0) {
         documents_close(w, file->fh);
     }
@@ -208,6 +217,9 @@ void files_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, 
         break;
     case KIND_NOT_QUEUED:
         fuse_reply_buf(request, NULL, 0);
+        break;
+    case KIND_SCRATCH:
+        scratch_read(request, node, size, offset, file->fh);
         break;
     default:
         documents_read(request, node, size, offset, file->fh);

@@ -10,21 +10,15 @@
 
 struct listing_buffer {
     fuse_req_t request;
-    struct fuse_world *world;
-    uint64_t folder;
     char *bytes;
     size_t size, used;
     bool attributes;
 };
 
-/*
- * An entry with a node is looked up by being listed. The two dots are not to be; nor is a name of which a look-up is under way, or the kernel
- * would wait for its answer here, where no signal ends that.
- */
-static bool is_only_named(const struct listing_buffer *b, const char *name)
+/* An entry with a node is looked up by being listed. The two dots are not to be. */
+static bool is_only_named(const char *name)
 {
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
-           (b->folder == NODE_IMAGES && engine_lookup_waits(b->world->view.engine, name));
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
 static bool emit(void *context, const char *name, const struct view_entry *entry, uint64_t cookie)
@@ -34,7 +28,7 @@ static bool emit(void *context, const char *name, const struct view_entry *entry
 
     if (b->attributes) {
         struct fuse_entry_param e = to_entry_param(entry);
-        if (is_only_named(b, name))
+        if (is_only_named(name))
             e.ino = 0;
         need = fuse_add_direntry_plus(b->request, b->bytes + b->used, room, name, &e, (off_t)cookie);
     } else {
@@ -49,7 +43,7 @@ static bool emit(void *context, const char *name, const struct view_entry *entry
 static void list(fuse_req_t request, uint64_t folder, size_t size, uint64_t cookie, bool attributes)
 {
     struct fuse_world *w = world_of(request);
-    struct listing_buffer b = {.request = request, .world = w, .folder = folder, .size = size, .attributes = attributes,
+    struct listing_buffer b = {.request = request, .size = size, .attributes = attributes,
                                 .bytes = malloc(size)};
     int r = b.bytes == NULL ? -ENOMEM : view_list(&w->view, folder, cookie, attributes, emit, &b);
     if (r < 0 && b.used == 0)

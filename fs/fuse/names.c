@@ -35,19 +35,20 @@ static struct parked *park_name(fuse_req_t request, const char *name, void (*ans
 static void answer_lookup(struct parked *p, int status)
 {
     struct view_entry entry;
-    int r = view_lookup_result(&p->world->view, p->name, status, &entry);
+    int r = view_lookup_result(&p->world->view, p->node, p->name, status, &entry);
     if (r < 0)
         fuse_reply_err(p->request, -r);
     else
         reply_entry(p->request, &entry);
 }
 
-void names_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
+static void look_up(fuse_req_t request, uint64_t parent, const char *name)
 {
     struct view_entry entry;
     struct parked *p = park_name(request, name, answer_lookup);
     if (p == NULL)
         return;
+    p->node = parent;
     int r = view_lookup(&world_of(request)->view, parent, name, &p->waiter, &entry);
     if (r == ENGINE_PARKED)
         return;
@@ -56,6 +57,30 @@ void names_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
         fuse_reply_err(request, -r);
     else
         reply_entry(request, &entry);
+}
+
+static void answer_ready(struct parked *p, int status)
+{
+    if (status == -EINTR || status == -ECANCELED)
+        fuse_reply_err(p->request, -status);
+    else
+        look_up(p->request, p->node, p->name);
+}
+
+void names_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
+{
+    struct parked *p = park_name(request, name, answer_ready);
+    if (p == NULL)
+        return;
+    p->node = parent;
+    int r = view_lookup_ready(&world_of(request)->view, parent, name, &p->waiter);
+    if (r == ENGINE_PARKED)
+        return;
+    park_free(p);
+    if (r < 0)
+        fuse_reply_err(request, -r);
+    else
+        look_up(request, parent, name);
 }
 
 void names_getattr(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file)
@@ -78,7 +103,12 @@ void names_setattr(fuse_req_t request, fuse_ino_t node, struct stat *attr, int t
     bool truncate = (to_set & FUSE_SET_ATTR_SIZE) != 0 && attr->st_size == 0;
     /* Of an image, too: who keeps bases of disks (nova) touches those in use. Its times are its version's, and stay. */
     bool touched = node_kind(node) == KIND_IMAGE && (to_set & ~touch) == 0;
-    if (!touched && (!queued || (to_set & ~(touch | (truncate ? FUSE_SET_ATTR_SIZE : 0))) != 0))
+    int r = node_kind(node) == KIND_SCRATCH ? scratch_setattr(world_of(request), node, attr, to_set) : 0;
+    if (r < 0)
+        fuse_reply_err(request, -r);
+    else if (node_kind(node) == KIND_SCRATCH)
+        names_getattr(request, node, file);
+    else if (!touched && (!queued || (to_set & ~(touch | (truncate ? FUSE_SET_ATTR_SIZE : 0))) != 0))
         fuse_reply_err(request, EPERM);
     else
         names_getattr(request, node, file);
@@ -100,8 +130,15 @@ void names_statfs(fuse_req_t request, fuse_ino_t node)
 static void reply_create(fuse_req_t request, const struct view_entry *entry, struct fuse_file_info *file)
 {
     struct fuse_entry_param e = to_entry_param(entry);
-    file->direct_io = 1;
-    fuse_reply_create(request, &e, file);
+    bool scratch = node_kind(entry->node) == KIND_SCRATCH;
+    int r = scratch ? scratch_handle_open(world_of(request), entry->node, fuse_req_ctx(request)->uid, file) : 0;
+    if (r < 0) {
+        fuse_reply_err(request, -r);
+        return;
+    }
+    file->direct_io = !scratch;
+    if (fuse_reply_create(request, &e, file) == -ENOENT && scratch) /* interrupted: the kernel does not know of the handle */
+        scratch_handle_close(world_of(request), file->fh);
 }
 
 static void answer_create(struct parked *p, int status)
@@ -153,12 +190,6 @@ void names_rename(fuse_req_t request, fuse_ino_t parent, const char *name, fuse_
 {
     int r = flags != 0 ? -EINVAL : view_rename(&world_of(request)->view, parent, name, new_parent, new_name);
     fuse_reply_err(request, -r);
-}
-
-void names_write(fuse_req_t request, fuse_ino_t node, const char *bytes, size_t size, off_t offset, struct fuse_file_info *file)
-{
-    (void)node, (void)bytes, (void)size, (void)offset, (void)file;
-    fuse_reply_err(request, EPERM);
 }
 
 void names_mknod(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode, dev_t device)

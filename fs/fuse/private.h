@@ -23,6 +23,14 @@ struct document {
     UT_hash_handle hh;
 };
 
+/* An open scratch file. One without, of a worker before or beyond what a user may have, is opened anew by what asks for it. */
+struct scratch_handle {
+    uint64_t handle;
+    uid_t user;
+    int fd;
+    UT_hash_handle hh;
+};
+
 struct fuse_world {
     struct fuse_session *session;
     struct view view;
@@ -34,7 +42,9 @@ struct fuse_world {
     enum { CONNECTION_AWAITED, CONNECTION_STANDS, CONNECTION_NONE } connection; /* to the kernel; protected by lock */
     struct document *documents; /* protected by lock */
     struct shares document_users; /* who has them open: their texts are ours to keep; protected by lock */
-    uint64_t next_document;     /* protected by lock; each worker has numbers of its own: handles outlive it */
+    struct scratch_handle *scratch_handles; /* protected by lock */
+    struct shares scratch_users; /* who has them open; protected by lock */
+    uint64_t next_document;     /* of a document or scratch file; protected by lock; each worker has numbers of its own: handles outlive it */
 };
 
 /* A request that waits for the engine. */
@@ -72,7 +82,6 @@ void names_create(fuse_req_t request, fuse_ino_t parent, const char *name, mode_
 void names_unlink(fuse_req_t request, fuse_ino_t parent, const char *name);
 void names_rename(fuse_req_t request, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name, unsigned flags);
 /* refused */
-void names_write(fuse_req_t request, fuse_ino_t node, const char *bytes, size_t size, off_t offset, struct fuse_file_info *file);
 void names_mknod(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode, dev_t device);
 void names_mkdir(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode);
 void names_rmdir(fuse_req_t request, fuse_ino_t parent, const char *name);
@@ -96,6 +105,18 @@ int documents_open(struct fuse_world *w, uint64_t node, uid_t user, struct fuse_
 void documents_read(fuse_req_t request, uint64_t node, size_t size, off_t offset, uint64_t handle);
 void documents_close(struct fuse_world *w, uint64_t handle);
 void documents_free(struct fuse_world *w); /* all that are open */
+
+/* scratch.c: 0 (or as said) or negative errno */
+int scratch_handle_open(struct fuse_world *w, uint64_t node, uid_t user, struct fuse_file_info *file); /* *file is set up for it */
+void scratch_handle_close(struct fuse_world *w, uint64_t handle);
+void scratch_handles_free(struct fuse_world *w); /* all that are open */
+void scratch_read(fuse_req_t request, uint64_t node, size_t size, off_t offset, uint64_t handle);
+void scratch_write_file(fuse_req_t request, fuse_ino_t node, const char *bytes, size_t size, off_t offset, struct fuse_file_info *file);
+void scratch_fsync(fuse_req_t request, fuse_ino_t node, int only_data, struct fuse_file_info *file);
+void scratch_fsyncdir(fuse_req_t request, fuse_ino_t node, int only_data, struct fuse_file_info *file);
+int scratch_setattr(struct fuse_world *w, uint64_t node, const struct stat *attr, int to_set);
+int scratch_getxattr(struct fuse_world *w, uint64_t node, const char *name, char *buffer, size_t size); /* the value's length */
+int scratch_setxattr(struct fuse_world *w, uint64_t node, const char *name, const char *value, size_t size);
 
 /* folders.c: readdir and readdirplus */
 void folders_opendir(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);

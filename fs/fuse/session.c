@@ -39,7 +39,9 @@ static const struct fuse_lowlevel_ops OPERATIONS = {
     .link = names_link,
     .open = files_open,
     .read = files_read,
-    .write = names_write,
+    .write = scratch_write_file,
+    .fsync = scratch_fsync,
+    .fsyncdir = scratch_fsyncdir,
     .release = files_release,
     .opendir = folders_opendir,
     .readdir = folders_readdir,
@@ -157,6 +159,13 @@ void fuse_world_belongs(struct fuse_world *w, gid_t group, mode_t mask)
     w->view.mask = mask;
 }
 
+void fuse_world_shows(struct fuse_world *w, unsigned views, const char *glance_index, struct scratch *scratch)
+{
+    w->view.views = views;
+    w->view.glance_index = glance_index;
+    w->view.scratch = scratch;
+}
+
 struct fuse_session *fuse_world_session(struct fuse_world *w)
 {
     return w->session;
@@ -190,6 +199,7 @@ void fuse_world_free(struct fuse_world *w)
     if (w == NULL)
         return;
     documents_free(w);
+    scratch_handles_free(w);
     fuse_session_destroy(w->session);
     pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->lock);

@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "fuse/passthrough.h"
 #include "process/ledger.h"
+#include "store/scratch.h"
 
 struct fuse_session;
 struct fuse_world;
@@ -29,6 +30,9 @@ enum fuse_users {
 int fuse_world_new(struct ledger *ledger, enum fuse_users users, bool debug, struct fuse_world **ret);
 /* The files are of GROUP, and of their permissions only those in MASK are given. Before fuse_world_start(). */
 void fuse_world_belongs(struct fuse_world *w, gid_t group, mode_t mask);
+/* VIEWS (enum config_views) are shown, too. GLANCE_INDEX, the name of Glance's index, and SCRATCH, where its files are kept (NULL: they
+ * cannot be), outlive the world. Before fuse_world_start(). */
+void fuse_world_shows(struct fuse_world *w, unsigned views, const char *glance_index, struct scratch *scratch);
 struct fuse_session *fuse_world_session(struct fuse_world *w);
 const struct kernel_notify *fuse_world_notify(struct fuse_world *w);
 /* After INIT was answered, before the session's loop runs. PASSTHROUGH may be NULL; WHY_NOT is shown in .status then. */

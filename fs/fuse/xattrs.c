@@ -18,7 +18,9 @@ void xattrs_get(fuse_req_t request, fuse_ino_t node, const char *name, size_t si
 {
     char value[4096];
     size_t room = size < sizeof(value) ? size : sizeof(value);
-    reply_text(request, value, view_getxattr(&world_of(request)->view, node, name, value, room), size);
+    struct fuse_world *w = world_of(request);
+    int length = node_kind(node) == KIND_SCRATCH ? scratch_getxattr(w, node, name, value, room) : view_getxattr(&w->view, node, name, value, room);
+    reply_text(request, value, length, size);
 }
 
 void xattrs_list(fuse_req_t request, fuse_ino_t node, size_t size)
@@ -30,8 +32,10 @@ void xattrs_list(fuse_req_t request, fuse_ino_t node, size_t size)
 
 void xattrs_set(fuse_req_t request, fuse_ino_t node, const char *name, const char *value, size_t size, int flags)
 {
+    struct fuse_world *w = world_of(request);
     (void)flags;
-    fuse_reply_err(request, -view_setxattr(&world_of(request)->view, node, name, value, size));
+    int r = node_kind(node) == KIND_SCRATCH ? scratch_setxattr(w, node, name, value, size) : view_setxattr(&w->view, node, name, value, size);
+    fuse_reply_err(request, -r);
 }
 
 void xattrs_remove(fuse_req_t request, fuse_ino_t node, const char *name)

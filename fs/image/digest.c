@@ -147,3 +147,16 @@ int digest_hmac(enum digest_algorithm algorithm, const char *key, const char *te
     ret->hex[2 * length] = '\0';
     return 0;
 }
+
+int digest_text(enum digest_algorithm algorithm, const char *text, struct digest *ret)
+{
+    struct digest_stream *stream;
+    int r = digest_stream_new(algorithm, &stream);
+    if (r < 0)
+        return r;
+    r = digest_stream_update(stream, text, strlen(text));
+    if (r >= 0)
+        r = digest_stream_finish(stream, ret);
+    digest_stream_free(stream);
+    return r;
+}

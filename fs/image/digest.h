@@ -36,6 +36,8 @@ int digest_stream_update(struct digest_stream *stream, const void *data, size_t 
 int digest_stream_finish(struct digest_stream *stream, struct digest *ret);
 void digest_stream_free(struct digest_stream *stream); /* NULL is fine */
 
+/* The value of TEXT. Errors as digest_stream_new(), or of libcrypto (-EIO). */
+int digest_text(enum digest_algorithm algorithm, const char *text, struct digest *ret);
 /* The HMAC (RFC 2104) of TEXT with KEY. Errors as digest_stream_new(). */
 int digest_hmac(enum digest_algorithm algorithm, const char *key, const char *text, struct digest *ret);
 

@@ -27,8 +27,11 @@ static int created(const struct view *v, const char *name, int r, const struct q
 
 int view_create(const struct view *v, uint64_t parent, const char *name, struct waiter *w, struct view_entry *ret)
 {
+    const struct view_room *room = view_room(v, parent);
     struct queue_row queued;
-    if (parent != NODE_QUEUED)
+    if (room != NULL && (room->content == CONTENT_GLANCE || room->content == CONTENT_SCRATCH))
+        return glance_create(v, room, name, ret);
+    if (room == NULL || room->content != CONTENT_QUEUED)
         return -EPERM;
     if (!image_id_valid(name))
         return -ENOENT;
@@ -45,15 +48,23 @@ int view_create_result(const struct view *v, const char *name, int status, struc
 
 int view_unlink(const struct view *v, uint64_t parent, const char *name, struct waiter *w)
 {
-    switch (parent) {
-    case NODE_CACHED:
+    const struct view_room *room = view_room(v, parent);
+    if (room == NULL || view_room_in(v, parent, name) != NULL)
+        return -EPERM;
+    switch (room->content) {
+    case CONTENT_CACHED:
         return engine_evict(v->engine, name);
-    case NODE_QUEUED:
+    case CONTENT_QUEUED:
         return engine_unqueue(v->engine, name);
-    case NODE_INCOMPLETE:
+    case CONTENT_INCOMPLETE:
         return engine_drop(v->engine, name, w);
-    case NODE_INVALID:
+    case CONTENT_INVALID:
         return engine_forget_invalid(v->engine, name);
+    case CONTENT_GLANCE:
+    case CONTENT_SCRATCH:
+        return glance_unlink(v, room, name, w);
+    case CONTENT_NOVA: /* nova's manager of bases may take the name for gone; the cache decides by itself what it keeps */
+        return 0;
     default:
         return -EPERM;
     }
@@ -61,7 +72,19 @@ int view_unlink(const struct view *v, uint64_t parent, const char *name, struct 
 
 int view_rename(const struct view *v, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name)
 {
-    if (parent != NODE_CACHED || new_parent != NODE_INVALID || strcmp(name, new_name) != 0)
+    const struct view_room *from = view_room(v, parent), *to = view_room(v, new_parent);
+    if (from == NULL || to == NULL || view_room_in(v, parent, name) != NULL || view_room_in(v, new_parent, new_name) != NULL)
+        return -EPERM;
+    if ((from->content == CONTENT_GLANCE || from->content == CONTENT_SCRATCH) && (to->content == CONTENT_GLANCE || to->content == CONTENT_SCRATCH))
+        return glance_rename(v, from, name, to, new_name);
+    if (from->content != CONTENT_CACHED || to->content != CONTENT_INVALID || strcmp(name, new_name) != 0)
         return -EPERM;
     return engine_quarantine(v->engine, name, "quarantined by hand (moved to invalid/)");
+}
+
+int view_sync_folder(const struct view *v, uint64_t folder)
+{
+    const struct view_room *room = view_room(v, folder);
+    bool scratch = room != NULL && (room->content == CONTENT_GLANCE || room->content == CONTENT_SCRATCH);
+    return scratch && v->scratch != NULL ? scratch_sync_folder(v->scratch, room->place) : 0;
 }

@@ -13,11 +13,6 @@
 /* How long the kernel may keep what it saw. A name that is another image by now is looked up again when it is opened; bytes on their way change all the time. */
 static const double KEEP = 1.0, KEEP_NOT = 0.0;
 
-const struct view_fixed view_fixed[VIEW_FIXED] = {
-    {"images", NODE_IMAGES, S_IFDIR | 0555},         {"cached", NODE_CACHED, S_IFDIR | 0755},
-    {"queued", NODE_QUEUED, S_IFDIR | 0755},         {"incomplete", NODE_INCOMPLETE, S_IFDIR | 0755},
-    {"invalid", NODE_INVALID, S_IFDIR | 0755},       {".status", NODE_STATUS, S_IFREG | 0444},
-};
 static struct timespec to_timespec(int64_t ns)
 {
     return (struct timespec){.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
@@ -76,16 +71,28 @@ void view_document_entry(const struct view *v, uint64_t node, int64_t when, stru
     ret->entry_timeout = ret->attr_timeout = KEEP_NOT;
 }
 
-void view_fixed_entry(const struct view *v, const struct view_fixed *f, struct view_entry *ret)
+/* The folders in the room NODE. */
+static nlink_t folders_in(const struct view *v, uint64_t node)
 {
-    if (f->node == NODE_STATUS) {
-        view_document_entry(v, f->node, clock_now(), ret);
+    const struct view_room *room;
+    size_t i = 0;
+    nlink_t n = 0;
+    while ((room = view_room_next(v, node, &i)) != NULL)
+        n += S_ISDIR(room->mode);
+    return n;
+}
+
+void view_room_entry(const struct view *v, const struct view_room *room, struct view_entry *ret)
+{
+    if (room->node == NODE_STATUS) {
+        view_document_entry(v, room->node, clock_now(), ret);
         return;
     }
-    ret->node = f->node;
-    fill(v, f->node, f->mode, 0, &ret->attr);
+    ret->node = room->node;
+    fill(v, room->node, room->mode, 0, &ret->attr);
+    ret->attr.st_nlink += folders_in(v, room->node);
     folder_times(v, &ret->attr);
-    ret->entry_timeout = 3600;
+    ret->entry_timeout = room->view == 0 ? 3600 : KEEP; /* the others may be asked for no more */
     ret->attr_timeout = KEEP;
 }
 
@@ -97,33 +104,41 @@ void view_not_queued_entry(const struct view *v, int64_t row, struct view_entry 
     ret->entry_timeout = ret->attr_timeout = KEEP_NOT;
 }
 
+void view_scratch_entry(const struct view *v, const struct scratch_file *file, struct view_entry *ret)
+{
+    ret->node = node_make(KIND_SCRATCH, (int64_t)file->number);
+    fill(v, ret->node, S_IFREG | 0644, (uint64_t)file->st.st_size, &ret->attr);
+    ret->attr.st_blocks = file->st.st_blocks;
+    ret->attr.st_atim = file->st.st_atim;
+    ret->attr.st_mtim = file->st.st_mtim;
+    ret->attr.st_ctim = file->st.st_ctim;
+    ret->entry_timeout = ret->attr_timeout = KEEP_NOT;
+}
+
 void view_queued_entry(const struct view *v, const struct queue_row *row, struct view_entry *ret)
 {
     view_document_entry(v, node_make(KIND_QUEUED, row->row), row->queued, ret);
     ret->attr.st_mode = S_IFREG | (0644 & v->mask);
 }
 
-static int root_attr(const struct view *v, struct stat *ret)
+static int room_attr(const struct view *v, uint64_t node, struct stat *ret)
 {
-    fill(v, NODE_ROOT, S_IFDIR | 0555, 0, ret);
-    ret->st_nlink = 2 + VIEW_FIXED - 1;
-    folder_times(v, ret);
+    struct view_entry entry;
+    const struct view_room *room = view_room(v, node);
+    if (room == NULL)
+        return -ESTALE;
+    view_room_entry(v, room, &entry);
+    *ret = entry.attr;
     return 0;
 }
 
-static int fixed_attr(const struct view *v, uint64_t node, struct stat *ret)
+static int scratch_attr(const struct view *v, uint64_t node, struct view_entry *ret)
 {
-    struct view_entry entry;
-    if (node == NODE_ROOT)
-        return root_attr(v, ret);
-    for (int i = 0; i < VIEW_FIXED; i++) {
-        if (view_fixed[i].node == node) {
-            view_fixed_entry(v, &view_fixed[i], &entry);
-            *ret = entry.attr;
-            return 0;
-        }
-    }
-    return -ESTALE;
+    struct scratch_file file;
+    int r = v->scratch == NULL ? -ENOENT : scratch_get(v->scratch, (uint64_t)node_row(node), &file);
+    if (r == 0)
+        view_scratch_entry(v, &file, ret);
+    return r;
 }
 
 int view_getattr(const struct view *v, uint64_t node, struct stat *ret, double *ret_timeout)
@@ -136,7 +151,7 @@ int view_getattr(const struct view *v, uint64_t node, struct stat *ret, double *
 
     switch (node_kind(node)) {
     case KIND_FIXED:
-        r = fixed_attr(v, node, &entry.attr);
+        r = room_attr(v, node, &entry.attr);
         break;
     case KIND_IMAGE:
         r = catalogue_get(v->catalogue, node_row(node), &image);
@@ -160,6 +175,9 @@ int view_getattr(const struct view *v, uint64_t node, struct stat *ret, double *
         break;
     case KIND_NOT_QUEUED:
         view_not_queued_entry(v, node_row(node), &entry);
+        break;
+    case KIND_SCRATCH:
+        r = scratch_attr(v, node, &entry);
         break;
     }
     if (r < 0)

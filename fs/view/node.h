@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Numbers of nodes (inodes). One is the row of the catalogue it shows and what kind of row that is, so that nothing has to be remembered
- * towards the kernel: node = row << 3 | kind. The folders and .status have fixed numbers.
+ * towards the kernel: node = row << 3 | kind. Of a scratch file it is that file's own number. The folders and .status have fixed numbers.
  */
 #ifndef GCFS_VIEW_NODE_H
 #define GCFS_VIEW_NODE_H
@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum view_kind { KIND_FIXED, KIND_IMAGE, KIND_QUEUED, KIND_INVALID, KIND_NOT_QUEUED };
+enum view_kind { KIND_FIXED, KIND_IMAGE, KIND_QUEUED, KIND_INVALID, KIND_NOT_QUEUED, KIND_SCRATCH };
 
 enum {
     NODE_ROOT = 1, /* as FUSE has it; row 0 is no image's */
@@ -19,6 +19,11 @@ enum {
     NODE_INCOMPLETE = 4 << 3,
     NODE_INVALID = 5 << 3,
     NODE_STATUS = 6 << 3,
+    NODE_GLANCE = 7 << 3,
+    NODE_GLANCE_QUEUE = 8 << 3,
+    NODE_GLANCE_INCOMPLETE = 9 << 3,
+    NODE_GLANCE_INVALID = 10 << 3,
+    NODE_NOVA = 11 << 3,
 };
 
 static inline enum view_kind node_kind(uint64_t node) { return node == NODE_ROOT ? KIND_FIXED : (enum view_kind)(node & 7); }

@@ -3,6 +3,9 @@
  * The view: what each path of the mount shows, and what touch, rm and mv do there. Knows no libfuse.
  *
  *   /                .status  images/  cached/  queued/  incomplete/  invalid/
+ *   and, where they are asked for (option views):
+ *   /glance/         queue/  incomplete/  invalid/, images by their ids, and what Glance puts beside them
+ *   /nova/           images by the SHA-1 values of their ids
  *
  * Any thread. Functions that may answer ENGINE_PARKED never wait for the network; all may block on the disk.
  */
@@ -16,11 +19,15 @@
 #include <sys/statvfs.h>
 
 #include "engine/engine.h"
+#include "store/scratch.h"
 #include "view/node.h"
 
 struct view {
     struct engine *engine;
     struct catalogue *catalogue;
+    unsigned views;            /* of enum config_views */
+    struct scratch *scratch;   /* for glance/; NULL: nothing can be kept there */
+    const char *glance_index;  /* how Glance's index is called */
     const char *(*passthrough_state)(const void *context); /* "on", or why not: for .status */
     const void *passthrough;                               /* its context */
     uid_t uid;               /* whom the files belong to */
@@ -36,9 +43,11 @@ struct view_entry {
 
 /* ---- looking */
 
+/* Before NAME is looked up in PARENT: 0, or ENGINE_PARKED: any status of the wake means go on. */
+int view_lookup_ready(const struct view *v, uint64_t parent, const char *name, struct waiter *w);
 /* NAME in the folder PARENT. -ENOENT, -EACCES, -EHOSTUNREACH; ENGINE_PARKED: then view_lookup_result() with the wake's status. */
 int view_lookup(const struct view *v, uint64_t parent, const char *name, struct waiter *w, struct view_entry *ret);
-int view_lookup_result(const struct view *v, const char *name, int status, struct view_entry *ret);
+int view_lookup_result(const struct view *v, uint64_t parent, const char *name, int status, struct view_entry *ret);
 int view_getattr(const struct view *v, uint64_t node, struct stat *ret, double *ret_timeout); /* -ESTALE */
 
 /* Before the first entries of FOLDER are read: 0, or ENGINE_PARKED: any status of the wake means go on. */
@@ -62,6 +71,8 @@ int view_create(const struct view *v, uint64_t parent, const char *name, struct 
 int view_create_result(const struct view *v, const char *name, int status, struct view_entry *ret);
 int view_unlink(const struct view *v, uint64_t parent, const char *name, struct waiter *w); /* ENGINE_PARKED: the status is the result */
 int view_rename(const struct view *v, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name);
+/* The names of scratch files in FOLDER are on the disk. Blocks. */
+int view_sync_folder(const struct view *v, uint64_t folder);
 
 /* ---- extended attributes: user.glance.*, on images */
 

@@ -36,6 +36,7 @@
 #include "process/ledger.h"
 #include "process/link.h"
 #include "process/privileges.h"
+#include "store/scratch.h"
 #include "store/store.h"
 
 enum { THREADS = 8, TRY_MS = 2000 };
@@ -52,6 +53,7 @@ struct worker {
     int trouble_fd; /* an eventfd: the catalogue cannot be used any more */
     bool damaged;   /* so that it is set aside at the end */
     struct store *store;
+    struct scratch *scratch; /* NULL: none */
     struct catalogue *catalogue;
     struct ledger *ledger;
     struct arrivals *arrivals;
@@ -197,6 +199,11 @@ static int make_world(struct worker *w)
     int r = fuse_world_new(w->ledger, users, w->line->debug, &w->world);
     if (r < 0)
         return log_errno(r, "the file system cannot be set up");
+    unsigned views = config_views(w->config);
+    if (views & VIEW_GLANCE && (r = scratch_open(w->config->image_cache_dir, &w->scratch)) < 0)
+        log_errno(r, "%s: what Glance writes into glance/ cannot be kept in %s/.glance", config_where(w->config, "DEFAULT", "views"),
+                  w->config->image_cache_dir);
+    fuse_world_shows(w->world, views, w->config->image_cache_sqlite_db, w->scratch);
     fuse_world_belongs(w->world, w->view_group, w->config->view_mode == VIEW_FOR_ALL ? 0777 : w->config->view_mode == VIEW_FOR_GROUP ? 0770 : 0700);
     return 0;
 }
@@ -290,6 +297,7 @@ static void stop(struct worker *w, bool hand_over)
     passthrough_free(w->passthrough);
     arrivals_close(w->arrivals);
     ledger_close(w->ledger);
+    scratch_close(w->scratch);
     store_close(w->store);
     if (w->backend != NULL)
         w->ops->close(w->backend);
