@@ -281,6 +281,15 @@ static int check_service_url(const struct config *config, const char *name, cons
                        name, url);
 }
 
+/* Without Keystone nobody knows who may see what was seen. */
+static int check_documents(const struct config *config, char *message)
+{
+    const char *name = config->api.document_ttl > 0 ? "document_ttl" : config->api.stale_if_error > 0 ? "stale_if_error" : NULL;
+    if (name == NULL)
+        return 0;
+    return fail_option(config, config_option("api", name), message, "%s needs auth = keystone: set both, or remove it", name);
+}
+
 static int check_api(const struct config *config, char *message)
 {
     const struct config_api *api = &config->api;
@@ -291,6 +300,8 @@ static int check_api(const struct config *config, char *message)
         r = need_for_auth(config, "auth_url", api->auth_url, message);
     if (r == 0 && api->auth == API_AUTH_KEYSTONE)
         r = need_for_auth(config, "image_url", api->image_url, message);
+    if (r == 0 && api->auth != API_AUTH_KEYSTONE)
+        r = check_documents(config, message);
     if (r == 0)
         r = check_service_url(config, "auth_url", api->auth_url, message);
     if (r == 0)

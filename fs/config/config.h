@@ -44,6 +44,9 @@ struct config_api {
     size_t service_token_role_count;
     uint64_t token_ttl;       /* seconds a token's validation is good for, at most until it expires; default 300 */
     uint64_t auth_ttl;        /* seconds that Glance's answer about an image is good for; default 60 */
+    uint64_t document_ttl;    /* seconds that what Glance says of an image is given again; default 0 */
+    uint64_t stale_if_error;  /* seconds that it is while Glance is away, and a token is good while Keystone is; default 0 */
+    uint64_t document_cache_size; /* bytes of it that are kept; default 16M */
     char *auth_ca_file;       /* authorities to trust for auth_url, image_url and upstream */
     char *tls_cert_file, *tls_key_file;
     char **trusted_proxies;   /* addresses and networks: who may say for whom it asks */

@@ -269,6 +269,15 @@ static const struct config_option options[] = {
              "expires."},
     {API(auth_ttl), .type = CONFIG_SECONDS, .fallback = "60", .min = 0, .max = DAY, .unit = "seconds",
      .text = "How long Glance's answer whether somebody may download an image is good for."},
+    {API(document_ttl), .type = CONFIG_SECONDS, .fallback = "0", .min = 0, .max = 3600, .unit = "seconds",
+     .text = "With auth = keystone: how long what Glance answered about an active image, and its schemas, are given again without asking it, to who "
+             "has the same user, project and roles. Changes made through this server are seen at once, others after so long."},
+    {API(stale_if_error), .type = CONFIG_SECONDS, .fallback = "0", .min = 0, .max = 30 * DAY, .unit = "seconds",
+     .text = "With auth = keystone: how long what was seen before counts while Keystone or Glance are away: a token that was good is good until it "
+             "ends, who could have an image still can, and sees of Glance what the same user, project and roles have seen. A right that is withdrawn "
+             "meanwhile lasts as long."},
+    {API(document_cache_size), .type = CONFIG_SIZE, .fallback = "16777216", .min = 64 * KIB, .max = 4 * GIB, .unit = "bytes",
+     .text = "How much memory what Glance answered may take, for document_ttl and stale_if_error. What was used longest ago goes first."},
     {API(auth_ca_file), .type = CONFIG_PATH, .example = "/etc/ssl/certs/ca-certificates.crt",
      .text = "The certificates (PEM) of the authorities to trust for auth_url, image_url and upstream, instead "
              "of the system's."},

@@ -17,6 +17,8 @@ class OpenStack:
         self.asked = []  # paths
         self.requests = []  # (path, headers)
         self.broken = False
+        self.gone = False
+        self.people = {}  # token → (user, project, roles), where it is not a user of its own with the one role
         self.hold = None  # an event that answers to …/file and validations wait for
         self.under_way = self.most = 0
         self.lock = threading.Lock()
@@ -24,6 +26,10 @@ class OpenStack:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def parse_request(self):
+                self.close_connection = True
+                return not outer.gone and super().parse_request()
 
             def do_GET(self):
                 with outer.lock:
@@ -48,6 +54,19 @@ class OpenStack:
                 except OSError:
                     self.close_connection = True
 
+            def do_change(self):
+                """Any change is granted; what it does is the test's to say."""
+                self.rfile.read(int(self.headers["Content-Length"] or 0))
+                with outer.lock:
+                    outer.asked.append(f"{self.command} {self.path}")
+                status = 500 if outer.broken else 204
+                self.send_response(status)
+                if status != 204:
+                    self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_PATCH = do_DELETE = do_POST = do_PUT = do_change
+
             def log_message(self, *args):
                 pass
 
@@ -62,7 +81,15 @@ class OpenStack:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
+    def leave(self):
+        """As one that was killed."""
+        self.gone = True
+        self.server.shutdown()
+        self.server.socket.close()
+
     def close(self):
+        if self.gone:
+            return
         if self.hold:
             self.hold.set()
         self.server.shutdown()
@@ -86,6 +113,8 @@ class OpenStack:
             return 401, {"error": {"code": 401}}
         ident = urllib.parse.unquote(path[len("/v2/images/"):].removesuffix("/file"))
         status, seers = self.images.get(ident, (None, ()))
+        if path.startswith("/v2/schemas/"):
+            return 200, {"name": path}
         if path == "/v2/images":
             return 200, {"images": [{"id": i} for i, (_, seers) in self.images.items() if token in seers], "query": query}
         if not path.startswith("/v2/images/"):
@@ -102,9 +131,10 @@ class OpenStack:
         if subject not in self.tokens or not (self.alive(subject) or expired_too):
             return 404, {"error": {"code": 404}}
         role, seconds = self.tokens[subject]
+        user, project, roles = self.people.get(subject, (subject.title(), "project", [role]))
         ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
-        return 200, {"token": {"expires_at": ends.strftime("%Y-%m-%dT%H:%M:%S.000000Z"), "roles": [{"name": role}],
-                               "user": {"id": subject.title() + "-id", "name": subject.title()}, "project": {"id": "p-id", "name": "project"}}}
+        return 200, {"token": {"expires_at": ends.strftime("%Y-%m-%dT%H:%M:%S.000000Z"), "roles": [{"name": r} for r in roles],
+                               "user": {"id": user + "-id", "name": user}, "project": {"id": "p-id" if project == "project" else project, "name": project}}}
 
     def file(self, token, status, asked_range):
         if status == "queued":

@@ -26,6 +26,7 @@ class Upstream:
         self.seen = []  # (method, path, headers, length, sha256)
         self.answers = {}
         self.cut = threading.Event()  # a client's end was seen in the middle
+        self.begun = threading.Event()  # the head of an upload is here
         self.holding = threading.Event()
         self.go = threading.Event()
         outer = self
@@ -69,6 +70,8 @@ class Upstream:
 
             def any(self):
                 try:
+                    if self.command == "PUT":
+                        outer.begun.set()
                     early = outer.answers.get((self.command, self.path, "head"))
                     if early:
                         outer.seen.append((self.command, self.path, self.headers, None, None))
@@ -330,7 +333,7 @@ def test_a_client_that_leaves_cuts_the_request_to_glance(api, glance, when):
         else:
             how = "Transfer-Encoding: chunked" if when != "upload" else "Content-Length: 1000000"
             s.sendall(f"PUT {path} HTTP/1.1\r\nHost: localhost\r\n{how}\r\n\r\n".encode() + (b"1000\r\n" if when != "upload" else b"") + bytes(100))
-            wait_until(lambda: api.connections() >= 1, what="the request to be under way")
+            assert glance.begun.wait(60 * PATIENCE)
     glance.go.set()
     assert glance.cut.wait(60 * PATIENCE)
     wait_until(lambda: api.connections() == 1, what="the connection to go")

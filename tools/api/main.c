@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "api/access/auth.h"
+#include "api/access/documents.h"
 #include "api/access/service.h"
 #include "api/access/signing.h"
 #include "api/calls/history.h"
@@ -245,11 +246,13 @@ static int serve(struct api *api)
         r = signing_new(api->config->api.temp_url_key_file, &api->signing);
     api->connections = connections_new(&api->config->api);
     api->history = history_new();
+    api->documents = documents_new(&api->config->api);
     api->nodes = nodes_new(&api->config->api);
     api->upstream = api->config->api.upstream != NULL ? upstream_new(&api->config->api) : NULL;
     if (api->config->api.upstream != NULL && api->upstream == NULL)
         r = -ENOMEM;
-    if (r == 0 && (s.listeners == NULL || api->connections == NULL || api->history == NULL || api->nodes == NULL))
+    if (r == 0 && (s.listeners == NULL || api->connections == NULL || api->history == NULL || api->nodes == NULL ||
+                   api->documents == NULL))
         r = -ENOMEM;
     if (r == 0)
         r = start_listeners(&s);
@@ -266,6 +269,7 @@ static int serve(struct api *api)
     sampler_stop(sampler);
     history_free(api->history);
     nodes_free(api->nodes);
+    documents_free(api->documents);
     upstream_free(api->upstream);
     connections_free(api->connections);
     audit_free(api->audit);

@@ -143,6 +143,7 @@ static int identify_by_keystone(struct request *r, const char *token)
     if (error < 0)
         return error;
     r->who.admin = r->who.reader = found.admin;
+    strcpy(r->who.scope, found.scope);
     strcpy(r->who.user, found.user);
     strcpy(r->who.user_id, found.user_id);
     strcpy(r->who.project, found.project);
@@ -172,6 +173,11 @@ static int identify(struct request *r)
     return admin || reader ? 0 : -EACCES;
 }
 
+bool auth_identify(struct request *r)
+{
+    return r->api->config->api.auth == API_AUTH_KEYSTONE && identify(r) == 0;
+}
+
 bool auth_allows(struct request *r, enum permission may, unsigned *ret_status, char *message, size_t size)
 {
     if (may == MAY_ALL || (may == MAY_METRICS && r->api->config->api.public_metrics))
@@ -193,13 +199,14 @@ bool auth_allows(struct request *r, enum permission may, unsigned *ret_status, c
 
 static struct caller caller_of(const struct request *r)
 {
-    return (struct caller){.token = r->who.token, .service = r->who.service, .key = r->who.key, .request_id = r->request_id};
+    return (struct caller){.token = r->who.token, .service = r->who.service, .key = r->who.key, .scope = r->who.scope,
+                           .request_id = r->request_id};
 }
 
-int auth_relay(struct request *r, const char *rest, struct service_answer *ret)
+int auth_relay(struct request *r, const char *rest, bool hurried, struct service_answer *ret)
 {
     struct caller caller = caller_of(r);
-    return permission_relay(r->api->auth->permission, &caller, rest, ret);
+    return permission_relay(r->api->auth->permission, &caller, rest, hurried, ret);
 }
 
 void auth_forget_image(struct auth *a, const char *id)
@@ -215,7 +222,7 @@ bool auth_downloads(struct request *r, const char *id, unsigned *ret_status, cha
     unsigned found = 404;
     if (r->api->config->api.auth != API_AUTH_KEYSTONE)
         return true;
-    int error = image_id_valid(id) ? permission_ask(a->permission, &caller, id, &found) : 0;
+    int error = image_id_valid(id) ? permission_ask(a->permission, &caller, id, &found, &r->stale) : 0;
     if (error < 0)
         return deny(ret_status, 503, message, size, "the image service does not answer");
     if (found == 200)

@@ -19,19 +19,20 @@ void permission_free(struct permission_of *p);
 struct caller {
     const char *token, *service; /* as in validation.h */
     const char *key;             /* of both */
+    const char *scope;           /* as in validation.h */
     const char *request_id;      /* NULL: none */
 };
 
 /*
  * The status that decides: 200 the bytes may be given, 204 there are none, 401, 403, 404 as Glance says. -errno when it cannot be asked, or
- * answers something else.
+ * answers something else. With stale_if_error the last yes to the same scope counts then: *RET_STALE.
  */
-int permission_ask(struct permission_of *p, const struct caller *caller, const char *id, unsigned *ret_status);
+int permission_ask(struct permission_of *p, const struct caller *caller, const char *id, unsigned *ret_status, bool *ret_stale);
 
 /* The image ID was changed: what is known of it is forgotten, also what is just being asked. */
 void permission_forget(struct permission_of *p, const char *id);
 
-/* Glance's answer to GET REST ("/images?…", below /v2); a->body is to be freed. */
-int permission_relay(struct permission_of *p, const struct caller *caller, const char *rest, struct service_answer *ret);
+/* Glance's answer to GET REST ("/images?…", below /v2); a->body is to be freed. HURRIED: as in service.h. */
+int permission_relay(struct permission_of *p, const struct caller *caller, const char *rest, bool hurried, struct service_answer *ret);
 
 #endif

@@ -25,6 +25,7 @@ struct service {
     CURL *idle[SERVICE_AT_ONCE];    /* protected by lock */
     unsigned idle_count;            /* protected by lock */
     bool down;                      /* protected by lock */
+    int64_t failed;                 /* when it did not answer last; 0: it did since. Protected by lock */
 };
 
 struct service *service_new(const char *what, const char *base, const char *ca_file)
@@ -66,13 +67,20 @@ bool service_token_valid(const char *text)
 
 /* ---- whose turn it is */
 
-static int begin(struct service *s, CURL **ret)
+static int seconds_for(const struct service_question *q)
 {
-    int64_t end = clock_monotonic() + SERVICE_SECONDS * NS_PER_S;
+    return q->hurried ? SERVICE_HURRY_SECONDS : SERVICE_SECONDS;
+}
+
+static int begin(struct service *s, const struct service_question *q, CURL **ret)
+{
+    int64_t now = clock_monotonic(), end = now + seconds_for(q) * NS_PER_S;
     struct timespec until = {.tv_sec = (time_t)(end / NS_PER_S), .tv_nsec = (long)(end % NS_PER_S)};
     int r = 0;
     CURL *curl = NULL;
     pthread_mutex_lock(&s->lock);
+    if (q->hurried && s->failed != 0 && now - s->failed < SERVICE_PAUSE_SECONDS * NS_PER_S)
+        r = -EHOSTUNREACH;
     while (r == 0 && s->asking == SERVICE_AT_ONCE)
         r = pthread_cond_timedwait(&s->turn, &s->lock, &until) == 0 ? 0 : -EAGAIN;
     if (r == 0) {
@@ -99,10 +107,11 @@ static void end(struct service *s, CURL *curl)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Logs a change for the worse or the better; WHY: NULL when it answers. */
-static void note(struct service *s, const char *why)
+/* Logs a change for the worse or the better; WHY: NULL when it answers. SILENT: not even that. */
+static void note(struct service *s, const char *why, bool silent)
 {
     pthread_mutex_lock(&s->lock);
+    s->failed = silent ? clock_monotonic() : 0;
     bool changed = s->down != (why != NULL);
     s->down = why != NULL;
     pthread_mutex_unlock(&s->lock);
@@ -230,7 +239,7 @@ static char *join(const char *base, const char *path)
     return url;
 }
 
-static void set_up(const struct service *s, CURL *curl, const char *url, struct curl_slist *headers, struct receiving *to, char *why)
+static void set_up(const struct service *s, CURL *curl, const char *url, int seconds, struct curl_slist *headers, struct receiving *to, char *why)
 {
     curl_easy_setopt(curl, CURLOPT_URL, url);
 #if LIBCURL_VERSION_NUM >= 0x075500 /* 7.85 */
@@ -240,8 +249,8 @@ static void set_up(const struct service *s, CURL *curl, const char *url, struct 
 #endif
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)SERVICE_SECONDS / 2);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)SERVICE_SECONDS);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)(seconds + 1) / 2);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)seconds);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, to);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
@@ -263,7 +272,7 @@ static int perform(struct service *s, CURL *curl, const struct service_question 
     char *url = join(s->base, q->path);
     if (url == NULL)
         return -ENOMEM;
-    set_up(s, curl, url, headers, &to, why);
+    set_up(s, curl, url, seconds_for(q), headers, &to, why);
     CURLcode code = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     ret->status = (unsigned)status;
@@ -272,7 +281,7 @@ static int perform(struct service *s, CURL *curl, const struct service_question 
         code = CURLE_OK;
     if (code == CURLE_OK && status >= 500)
         snprintf(why, sizeof(why), "it answers with status %ld", status);
-    note(s, code != CURLE_OK ? (why[0] != '\0' ? why : curl_easy_strerror(code)) : status >= 500 ? why : NULL);
+    note(s, code != CURLE_OK ? (why[0] != '\0' ? why : curl_easy_strerror(code)) : status >= 500 ? why : NULL, code != CURLE_OK);
     return error_of(code);
 }
 
@@ -286,7 +295,7 @@ int service_ask(struct service *s, const struct service_question *q, struct serv
     answer.body = calloc(1, 1);
     if (answer.body == NULL)
         return -ENOMEM;
-    int r = begin(s, &curl);
+    int r = begin(s, q, &curl);
     if (r == 0) {
         r = curl == NULL || !headers_of(q, &headers) ? -ENOMEM : perform(s, curl, q, headers, &answer);
         end(s, curl);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Questions to Keystone and Glance. Any thread; blocks, at most SERVICE_SECONDS for the answer and as long before that for its turn: no
+ * Questions to Keystone and Glance. Any thread; blocks, at most SERVICE_SECONDS (SERVICE_HURRY_SECONDS) for the answer and as long before that for its turn: no
  * more than SERVICE_AT_ONCE questions to one service are under way, so that a crowd of clients is not passed on. Connections are kept and
  * used again. That a service is down is logged once, and once that it answers again. Only here: libcurl.
  */
@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { SERVICE_SECONDS = 20, SERVICE_AT_ONCE = 16, SERVICE_BODY_MAX = 8 * 1024 * 1024 };
+enum { SERVICE_SECONDS = 20, SERVICE_HURRY_SECONDS = 4, SERVICE_PAUSE_SECONDS = 15, SERVICE_AT_ONCE = 16, SERVICE_BODY_MAX = 8 * 1024 * 1024 };
 
 struct service;
 
@@ -25,6 +25,7 @@ struct service_question {
     const char *subject;       /* X-Subject-Token; NULL: none */
     const char *request_id;    /* X-OpenStack-Request-ID; NULL: none */
     const char *range;         /* Range; NULL: none */
+    bool hurried;              /* something else can be answered: it is not asked at all for SERVICE_PAUSE_SECONDS after it did not answer */
     bool head_only;            /* only the status counts: the body is dropped, and the connection with it when there is much of it */
 };
 

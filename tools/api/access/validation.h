@@ -16,13 +16,15 @@ void validation_free(struct validation *v);
 
 struct validated {
     bool good, admin;
+    char scope[VERDICT_KEY]; /* the same for tokens that may do the same: of one user, in one project, with the same roles */
     char user[96], user_id[72], project[96], project_id[72]; /* "" where the token does not say */
 };
 
 /*
  * TOKEN may ask about itself, so that this server needs no account of its own. With SERVICE (NULL: none), the token of a service that acts
  * for the user, TOKEN may have expired meanwhile: the service's must be good and have one of service_token_roles, and asks for it.
- * KEY: validation_key() of both. 0 and what was found, or -errno when Keystone cannot be asked.
+ * KEY: validation_key() of both. 0 and what was found, or -errno when Keystone cannot be asked; with stale_if_error, a token that was good
+ * before is good until it ends while Keystone is away.
  */
 int validation_ask(struct validation *v, const char *token, const char *service, const char *key, struct validated *ret);
 bool validation_key(const char *token, const char *service, char ret[VERDICT_KEY]); /* false: no memory */

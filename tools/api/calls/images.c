@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "api/access/auth.h"
+#include "api/access/documents.h"
 #include "api/cache/mount.h"
 #include "api/calls/query.h"
 #include "api/http/api.h"
@@ -54,11 +55,38 @@ static json_t *image_document(const char *id, const struct facts *f)
         "protected", 0, "os_hidden", 0, "owner", "virtual_size", "tags", "self", self, "file", file, "schema", "/v2/schemas/image");
 }
 
-static enum MHD_Result relayed(struct request *r, const char *path)
+/* What of Glance's answer is kept, or stands no more. */
+static void remember(struct request *r, const char *key, const char *image, uint64_t asked, const struct service_answer *a)
+{
+    struct document document = {.status = a->status, .body = a->body, .length = a->length};
+    strcpy(document.type, "application/json");
+    if (a->status == 200)
+        documents_put(r->api->documents, key, image, asked, &document);
+    else if (a->status >= 400 && a->status < 500 && a->status != 429)
+        documents_drop(r->api->documents, key);
+}
+
+/* IMAGE: whose record it is; NULL: of several. */
+static enum MHD_Result relayed(struct request *r, const char *path, const char *image)
 {
     struct service_answer a;
-    if (auth_relay(r, path, &a) < 0)
+    struct document kept;
+    struct documents *d = r->api->documents;
+    char key[VERDICT_KEY] = "";
+    uint64_t asked = documents_ask(d);
+    bool keeps = documents_on(d) && verdict_key(r->who.scope, r->uri, key);
+    if (keeps && !document_wanted_anew(r) && documents_get(d, key, DOCUMENT_YOUNG, &kept))
+        return document_reply(r, &kept, false);
+    int error = auth_relay(r, path, keeps && image != NULL && documents_has(d, key), &a);
+    if (keeps && (error < 0 || a.status >= 500) && documents_get(d, key, DOCUMENT_STALE, &kept)) {
+        if (error == 0)
+            free(a.body);
+        return document_reply(r, &kept, true);
+    }
+    if (error < 0)
         return reply_error(r, 503, "the image service does not answer");
+    if (keeps)
+        remember(r, key, image, asked, &a);
     if (a.status == 200 || (a.status >= 300 && a.status < 500 && a.status != 401)) { /* word for word, also a no */
         memcpy(r->retry_after, a.retry_after, sizeof(r->retry_after));
         return reply_text(r, a.status, a.status == 200 || a.type[0] == '\0' ? "application/json" : a.type, a.body, a.length);
@@ -84,7 +112,7 @@ enum MHD_Result images_show(struct request *r)
             return reply_errno(r, -ENOENT, "look up image");
         text_encode(r->id, encoded);
         snprintf(path, sizeof(path), "/images/%s", encoded);
-        return relayed(r, path);
+        return relayed(r, path, r->id);
     }
     int error = mount_facts(r->api->mount, FOLDER_IMAGES, r->id, FACTS, &f);
     if (error < 0)
@@ -233,7 +261,7 @@ enum MHD_Result images_list(struct request *r)
     if (asks_glance(r)) {
         char path[URI_MAX + 16];
         snprintf(path, sizeof(path), "/images%s%s", r->query[0] != '\0' ? "?" : "", r->query);
-        return relayed(r, path);
+        return relayed(r, path, NULL);
     }
     bool good = query_parse(r->query, &p.query, wrong);
     enum MHD_Result result = good ? list_own(r, &p) : reply_error(r, 400, "%s", wrong);

@@ -29,6 +29,7 @@
 struct audit;
 struct auth;
 struct connections;
+struct documents;
 struct history;
 struct nodes;
 struct relayed;
@@ -49,6 +50,7 @@ struct api {
     struct auth *auth;
     struct audit *audit;
     struct signing *signing;
+    struct documents *documents;
     struct nodes *nodes;
     struct upstream *upstream; /* whose calls are passed on; NULL: none are */
     struct connections *connections;
@@ -74,6 +76,7 @@ struct identity {
     bool reader; /* sees every image */
     const char *token, *service; /* to ask Glance or peers with, X-Service-Token or NULL; the request's */
     char key[IDENTITY_KEY];      /* keystone: of both */
+    char scope[IDENTITY_KEY];    /* keystone: of what they may */
     char user[96], user_id[72], project[96], project_id[72]; /* "" where it is not known */
 };
 
@@ -97,6 +100,8 @@ struct request {
     uint64_t body;                    /* bytes of it that came, and were dropped */
     bool refused;                     /* answered before its body came */
     char retry_after[32];             /* for the answer; "": its own, where it has one */
+    bool kept, stale;                 /* the answer is not Glance's of now; and Glance does not answer */
+    uint64_t age;                     /* seconds since it was, when it is kept */
     bool close;                       /* the connection is closed behind the answer */
     unsigned status;                  /* of the answer; 0: none yet */
     struct relayed *relayed;          /* it is passed on; NULL: it is not */

@@ -38,6 +38,13 @@ enum MHD_Result reply_queue(struct request *r, unsigned status, struct MHD_Respo
         MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (r->request_id[0] != '\0' && MHD_get_response_header(response, "X-Openstack-Request-Id") == NULL)
         MHD_add_response_header(response, "X-Openstack-Request-Id", r->request_id);
+    if (r->kept) {
+        char age[24];
+        snprintf(age, sizeof(age), "%llu", (unsigned long long)r->age);
+        MHD_add_response_header(response, "Age", age);
+    }
+    if (r->stale)
+        MHD_add_response_header(response, "Warning", "111 glance-cache-api \"Revalidation Failed\"");
     if (r->close)
         MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result result = MHD_queue_response(r->connection, status, response);

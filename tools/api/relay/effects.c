@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/access/auth.h"
+#include "api/access/documents.h"
 #include "api/cache/mount.h"
 #include "base/log.h"
 #include "image/id.h"
@@ -84,6 +85,8 @@ static void evict(const struct request *r, enum mount_folder folder)
 void effects_apply(struct request *r)
 {
     const struct effect *e = find(r);
+    if (!request_is(r, "GET") && !request_is(r, "HEAD") && !request_is(r, "OPTIONS"))
+        documents_forget(r->api->documents, e != NULL ? r->id : NULL);
     if (e == NULL || !image_id_valid(r->id))
         return;
     auth_forget_image(r->api->auth, r->id);

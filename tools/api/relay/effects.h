@@ -8,7 +8,7 @@
 /* The path is split: names the call for the audit, and its image, where it is a change. */
 void effects_name(struct request *r);
 /*
- * Glance has done it, and the client does not know yet; or nobody knows whether it has. What was found out about the image is forgotten; its bytes go from the cache
+ * Glance has done it, and the client does not know yet; or nobody knows whether it has. What was found out about the image is forgotten, what Glance said of it too; its bytes go from the cache
  * when they may be others now, or are refused to all. Blocks on the mount; what fails is logged.
  */
 void effects_apply(struct request *r);

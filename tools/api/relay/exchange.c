@@ -25,7 +25,8 @@ struct exchange {
     struct curl_slist *headers; /* of the request */
     char *target;               /* of the request */
     const char *method;
-    bool body, expects, started;
+    bool body, expects, hurried, started;
+    int64_t patience;           /* ns without a byte */
     int left;                   /* readable when the client has left; -1: is not watched */
 
     const char *piece;          /* of the request's body, the caller's */
@@ -197,7 +198,7 @@ static void set_up(struct exchange *x, int64_t length)
     if (!reads) /* on a connection that Glance just closed, it would have to be sent twice */
         curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)(x->hurried ? UPSTREAM_HURRY_SECONDS : CONNECT_SECONDS));
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, x->headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, x);
@@ -216,7 +217,10 @@ int exchange_new(struct upstream *u, const struct exchange_request *request, str
     struct exchange *x = calloc(1, sizeof(*x));
     if (x == NULL)
         return -ENOMEM;
-    *x = (struct exchange){.up = u, .method = request->method, .body = request->length != EXCHANGE_NO_BODY, .expects = request->expects, .left = -1};
+    *x = (struct exchange){.up = u, .method = request->method, .body = request->length != EXCHANGE_NO_BODY, .expects = request->expects,
+                            .hurried = request->hurried, .left = -1};
+    uint64_t patience = u->config->upstream_timeout;
+    x->patience = (int64_t)(request->hurried && patience > UPSTREAM_HURRY_SECONDS ? UPSTREAM_HURRY_SECONDS : patience) * NS_PER_S;
     size_t size = strlen(u->prefix) + strlen(request->uri) + 1;
     x->target = malloc(size);
     int r = x->target == NULL ? -ENOMEM : lane_take(u, &x->lane);
@@ -327,7 +331,7 @@ static int wait_for_it(struct exchange *x, int64_t now, int64_t until)
 
 static int run(struct exchange *x, enough_fn *enough)
 {
-    int64_t span = (int64_t)x->up->config->upstream_timeout * NS_PER_S, until = clock_monotonic() + span;
+    int64_t until = clock_monotonic() + x->patience;
     int running, r = x->error;
     if (r == 0 && !x->started && curl_multi_add_handle(x->lane.multi, x->lane.easy) != CURLM_OK)
         r = fail(x, -ENOMEM, "out of memory");
@@ -342,7 +346,7 @@ static int run(struct exchange *x, enough_fn *enough)
             break;
         int64_t now = clock_monotonic();
         if (x->moved != before)
-            until = now + span;
+            until = now + x->patience;
         if (now >= until) {
             x->why[0] = '\0';
             return fail(x, -ETIMEDOUT, "it has been silent for upstream_timeout");

@@ -24,6 +24,7 @@ struct upstream {
     struct lane idle[LANES_IDLE]; /* protected by lock, as all below */
     unsigned idle_count;
     bool down;
+    int64_t failed; /* when it did not answer last, on the monotonic clock; 0: it did since */
 };
 
 int lane_take(struct upstream *u, struct lane *ret); /* -ENOMEM */

@@ -12,6 +12,7 @@
 
 #include "api/relay/effects.h"
 #include "api/relay/headers.h"
+#include "api/relay/remember.h"
 #include "api/relay/upstream.h"
 #include "base/json_text.h"
 #include "base/log.h"
@@ -20,7 +21,9 @@ enum { BLOCK_BYTES = 32 * 1024, DOCUMENT_MAX = 256 * 1024 };
 
 struct relayed {
     struct request *r;
-    struct exchange *exchange;
+    struct exchange *exchange;  /* NULL: the answer is KEPT */
+    struct memory memory;
+    struct document kept;
     int error; /* the exchange failed; the client is told when its body has ended */
     bool open; /* Glance may have done it, or may yet: there is no answer */
 };
@@ -53,7 +56,7 @@ static bool is_discovery(const struct request *r)
 static int add_headers(struct request *r, struct exchange *x)
 {
     char base[512], list[HEADERS_MAX], *host;
-    struct adding adding = {.to = x, .connection = request_header(r, "Connection"), .plain = is_discovery(r)};
+    struct adding adding = {.to = x, .connection = request_header(r, "Connection"), .plain = is_discovery(r) || r->relayed->memory.on};
     MHD_get_connection_values(r->connection, MHD_HEADER_KIND, add_one, &adding);
     request_base_url(r, base, sizeof(base));
     request_forwarded_for(r, list, sizeof(list));
@@ -87,8 +90,18 @@ static enum MHD_Result fail(struct request *r, int error)
         return MHD_NO;
     if (error == -ENOMEM || error == -EMFILE || error == -ENFILE)
         return reply_error(r, 503, "the call cannot be passed on: %s", error_text(error));
-    const char *why = r->relayed != NULL ? exchange_why(r->relayed->exchange) : "";
+    const char *why = r->relayed != NULL && r->relayed->exchange != NULL ? exchange_why(r->relayed->exchange) : "";
     return reply_error(r, 503, "the image service does not answer: %s", why[0] != '\0' ? why : error_text(error));
+}
+
+/* Is there an answer from before that is good enough? Then Glance is not asked. */
+static bool is_known(struct relayed *relayed)
+{
+    struct request *r = relayed->r;
+    remember_begin(&relayed->memory, r);
+    if (remember_find(&relayed->memory, r, DOCUMENT_YOUNG, &relayed->kept))
+        return true;
+    return r->stale = upstream_is_away(r->api->upstream) && remember_find(&relayed->memory, r, DOCUMENT_STALE, &relayed->kept);
 }
 
 enum MHD_Result relay_begin(struct request *r, int client_fd)
@@ -97,15 +110,20 @@ enum MHD_Result relay_begin(struct request *r, int client_fd)
     struct exchange_request request = {.method = r->method, .uri = r->uri, .length = body_length(r), .client = client_fd};
     request.expects = request.length != EXCHANGE_NO_BODY && expect != NULL && strcasecmp(expect, "100-continue") == 0;
     effects_name(r);
-    struct relayed *relayed = calloc(1, sizeof(*relayed));
-    int error = relayed == NULL ? -ENOMEM : exchange_new(r->api->upstream, &request, &relayed->exchange);
+    struct relayed *relayed = r->relayed = calloc(1, sizeof(*relayed));
+    if (relayed == NULL) {
+        r->refused = true;
+        return fail(r, -ENOMEM);
+    }
+    relayed->r = r;
+    if (is_known(relayed))
+        return MHD_YES;
+    request.hurried = relayed->memory.before && relayed->memory.image != NULL; /* a list may take long */
+    int error = exchange_new(r->api->upstream, &request, &relayed->exchange);
     if (error < 0) {
-        free(relayed);
         r->refused = true;
         return fail(r, error);
     }
-    relayed->r = r;
-    r->relayed = relayed;
     error = add_headers(r, relayed->exchange);
     relayed->open = error == 0;
     int wanted = error == 0 && request.length != EXCHANGE_NO_BODY ? exchange_begin(relayed->exchange) : 1;
@@ -122,7 +140,7 @@ enum MHD_Result relay_begin(struct request *r, int client_fd)
 enum MHD_Result relay_piece(struct request *r, const char *bytes, size_t length)
 {
     struct relayed *relayed = r->relayed;
-    if (relayed->error == 0)
+    if (relayed->error == 0 && relayed->exchange != NULL)
         relayed->error = exchange_send(relayed->exchange, bytes, length);
     relay_restart_timeout(r);
     return relayed->error == -ECONNABORTED ? MHD_NO : MHD_YES;
@@ -133,9 +151,12 @@ enum MHD_Result relay_piece(struct request *r, const char *bytes, size_t length)
 static ssize_t on_read(void *context, uint64_t position, char *buffer, size_t size)
 {
     struct relayed *relayed = context;
-    (void)position;
     ssize_t n = exchange_read(relayed->exchange, buffer, size);
     relay_restart_timeout(relayed->r);
+    if (n > 0)
+        remember_piece(&relayed->memory, buffer, (size_t)n);
+    if (n == 0 || (n > 0 && position + (uint64_t)n == (uint64_t)exchange_length(relayed->exchange))) /* the end of one whose length is told is not asked for */
+        remember_whole(&relayed->memory, relayed->r);
     if (n > 0)
         return n;
     if (n < 0 && n != -ECONNABORTED)
@@ -211,6 +232,17 @@ static char *rewritten(const struct request *r, const char *text, size_t length)
     return line;
 }
 
+/* TEXT is taken. */
+static char *rewritten_or_same(const struct request *r, char *text, size_t *length)
+{
+    char *better = rewritten(r, text, *length);
+    if (better == NULL)
+        return text;
+    free(text);
+    *length = strlen(better);
+    return better;
+}
+
 static enum MHD_Result answer_discovery(struct request *r)
 {
     size_t length = 0;
@@ -224,19 +256,37 @@ static enum MHD_Result answer_discovery(struct request *r)
         free(text);
         return fail(r, text == NULL ? -ENOMEM : n < 0 ? (int)n : -EPROTO);
     }
-    char *better = rewritten(r, text, length);
-    if (better != NULL) {
-        free(text);
-        text = better;
-        length = strlen(better);
-    }
+    remember_piece(&r->relayed->memory, text, length);
+    remember_whole(&r->relayed->memory, r);
+    text = rewritten_or_same(r, text, &length);
     struct MHD_Response *response = MHD_create_response_from_buffer(length, text, MHD_RESPMEM_MUST_FREE);
     if (response == NULL)
         free(text);
     return queue(r, response);
 }
 
-/* ---- */
+/* ---- the answer */
+
+static enum MHD_Result answer_kept(struct request *r)
+{
+    struct document *kept = &r->relayed->kept;
+    if (is_discovery(r))
+        kept->body = rewritten_or_same(r, kept->body, &kept->length);
+    enum MHD_Result result = document_reply(r, kept, r->stale);
+    kept->body = NULL; /* it is taken */
+    return result;
+}
+
+static void remember_answer(struct request *r, unsigned status)
+{
+    const char *name, *value, *type = "application/json";
+    bool encoded = false;
+    for (size_t at = 0; exchange_header(r->relayed->exchange, &at, &name, &value);) {
+        type = strcasecmp(name, "Content-Type") == 0 ? value : type;
+        encoded = encoded || strcasecmp(name, "Content-Encoding") == 0;
+    }
+    remember_head(&r->relayed->memory, r, status, type, encoded);
+}
 
 static bool has_no_body(const struct request *r, unsigned status)
 {
@@ -248,13 +298,20 @@ enum MHD_Result relay_answer(struct request *r)
 {
     char nothing[1];
     struct relayed *relayed = r->relayed;
+    if (relayed->exchange == NULL)
+        return answer_kept(r);
     int error = relayed->error < 0 ? relayed->error : exchange_head(relayed->exchange);
     unsigned status = exchange_status(relayed->exchange);
     relayed->open = status == 0 && error != -ECONNREFUSED;
     if (status >= 200 && status < 300)
         effects_apply(r);
+    if ((error < 0 || status >= 500) && remember_find(&relayed->memory, r, DOCUMENT_STALE, &relayed->kept)) {
+        r->stale = true;
+        return answer_kept(r);
+    }
     if (error < 0)
         return fail(r, error);
+    remember_answer(r, status);
     if (is_discovery(r))
         return answer_discovery(r);
     if (has_no_body(r, status) || request_is(r, "HEAD")) /* its end is here, too, so that the connection is good for more */
@@ -272,6 +329,8 @@ void relay_free(struct relayed *relayed)
     if (relayed->open)
         effects_apply(relayed->r);
     exchange_free(relayed->exchange);
+    remember_end(&relayed->memory);
+    free(relayed->kept.body);
     free(relayed);
 }
 

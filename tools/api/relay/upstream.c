@@ -13,6 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 static size_t base_length(const char *url)
@@ -100,11 +101,20 @@ void upstream_note(struct upstream *u, const char *why)
     pthread_mutex_lock(&u->lock);
     bool changed = u->down != (why != NULL);
     u->down = why != NULL;
+    u->failed = why != NULL ? clock_monotonic() : 0;
     pthread_mutex_unlock(&u->lock);
     if (changed && why != NULL)
         log_warning("Glance at %s does not answer: %s; clients whose calls are passed on to it get 503 until it does", u->base, why);
     else if (changed)
         log_notice("Glance at %s answers again", u->base);
+}
+
+bool upstream_is_away(struct upstream *u)
+{
+    pthread_mutex_lock(&u->lock);
+    bool away = u->failed != 0 && clock_monotonic() - u->failed < UPSTREAM_PAUSE_SECONDS * NS_PER_S;
+    pthread_mutex_unlock(&u->lock);
+    return away;
 }
 
 /* ---- whose a URL is */

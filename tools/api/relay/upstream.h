@@ -24,6 +24,9 @@ struct exchange;
 struct upstream *upstream_new(const struct config_api *config); /* which stays; NULL: no memory */
 void upstream_free(struct upstream *u);                         /* all exchanges have ended; NULL is fine */
 
+enum { UPSTREAM_HURRY_SECONDS = 4, UPSTREAM_PAUSE_SECONDS = 15 };
+bool upstream_is_away(struct upstream *u); /* it did not answer, UPSTREAM_PAUSE_SECONDS ago or less */
+
 enum { EXCHANGE_NO_BODY = -2, EXCHANGE_CHUNKED = -1 };
 
 struct exchange_request {
@@ -31,6 +34,7 @@ struct exchange_request {
     const char *uri;  /* with the query, from its '/' on; sent as it is */
     int64_t length;   /* of the body in bytes, or one of the above */
     bool expects;     /* the body is sent only when Glance wants it */
+    bool hurried;     /* something else can be answered: it is waited for no longer than UPSTREAM_HURRY_SECONDS */
     int client;       /* the client's socket; -1: is not watched */
 };
 
