@@ -198,7 +198,8 @@ def check_no_orphans(cache):
     totals = {state: (n, size) for state, n, size in db.execute("SELECT state, images, bytes FROM totals")}
     counts = {s: (0, 0) for s in totals}
     for state, n, size in db.execute("SELECT state, count(*), sum(bytes) FROM images GROUP BY state UNION ALL SELECT 4, count(*), 0 FROM queue "
-                                     "UNION ALL SELECT 5, count(*), coalesce(sum(bytes), 0) FROM invalid"):
+                                     "UNION ALL SELECT 5, count(*), coalesce(sum(bytes), 0) FROM invalid "
+                                     "UNION ALL SELECT 6, count(*), coalesce(sum(bytes), 0) FROM images WHERE pinned <> 0 AND state IN (1, 2)"):
         if state in totals:
             counts[state] = (n, size)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -46,7 +46,7 @@ static uint64_t drop_invalid(struct engine *e, uint64_t need)
                 store_remove(e->store, STORE_INVALID, rows[i].name) == 0)
                 freed += rows[i].bytes;
         }
-        after = rows[n - 1].place;
+        after = rows[n - 1].row;
     }
     free(rows);
     return freed;
