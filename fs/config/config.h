@@ -84,7 +84,9 @@ struct config {
     int fetch_policy;               /* enum fetch_policy; whole | demand; default whole */
     uint64_t fetch_whole_after;     /* bytes asked for before the whole image follows; default 8M */
     uint64_t streams;               /* connections of one image's background fetch, 1–32; default 4 */
-    uint64_t read_ahead_max;        /* bytes; default 8M */
+    uint64_t read_ahead_max;
+    uint64_t bootset_max;
+    uint64_t bootset_quiet;        /* bytes; default 8M */
     uint64_t prefetch_concurrency;  /* 1–64; default 4 */
     uint64_t prefetch_tries;        /* before a queued image is given up; 1–100; default 5 */
     uint64_t prefetch_retry_delay;  /* seconds before the second try; doubles; default 30 */

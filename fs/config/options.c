@@ -81,6 +81,12 @@ static const struct config_option options[] = {
     {DEFAULT(read_ahead_max), .type = CONFIG_SIZE, .fallback = "8M", .min = 0, .max = GIB, .unit = "bytes",
      .text = "How far ahead of a sequential reader bytes are asked for. The distance grows fourfold with each of "
              "his requests, up to this."},
+    {DEFAULT(bootset_max), .type = CONFIG_SIZE, .fallback = "256M", .min = 0, .max = 16 * GIB, .unit = "bytes",
+     .text = "The most that a boot set holds, and a fifth of its image. It is what was read of an image that was opened while it was not "
+             "in the cache, and is asked for at once when that happens again. 0: nothing is recorded and nothing asked for."},
+    {DEFAULT(bootset_quiet), .type = CONFIG_SECONDS, .fallback = "30", .min = 0, .max = DAY, .unit = "seconds",
+     .text = "A boot is over when no part of its image was read for the first time for so long. 0: when nobody "
+             "has it open any more."},
     {DEFAULT(prefetch_concurrency), .type = CONFIG_COUNT, .fallback = "4", .min = 1, .max = 64, .unit = "images",
      .text = "How many queued images are fetched at the same time."},
     {DEFAULT(prefetch_tries), .type = CONFIG_COUNT, .fallback = "5", .min = 1, .max = 100, .unit = "tries",

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "engine/adopt.h"
+#include "engine/bootset/boots.h"
 #include "engine/engine.h"
 #include "engine/evict/ages.h"
 #include "engine/evict/claim.h"
@@ -59,6 +60,7 @@ static void rows_tick(void *context)
     ages_tick(context);
     victims_expire(context);
     gone_tick(context);
+    boots_tick(((struct engine *)context)->boots);
 }
 
 static int start_threads(struct engine *e, const struct engine_parts *parts)
@@ -106,6 +108,7 @@ static void engine_free(struct engine *e)
     names_free(e->names);
     images_free(e->images);
     touches_free(e->touches);
+    boots_free(e->boots);
     free(e);
 }
 
@@ -121,6 +124,8 @@ static int make_rooms(struct engine *e)
 {
     struct origin_parts origin = {.ops = e->ops, .backend = e->backend, .ledger = e->ledger, .on_well = on_well, .context = e};
     int r = (e->touches = touches_new()) == NULL ? -ENOMEM : 0;
+    if (r == 0 && (e->boots = boots_new(e->store, e->ledger, e->config->bootset_max, e->config->bootset_quiet)) == NULL)
+        r = -ENOMEM;
     if (r == 0)
         r = transfers_new(e->config, &e->transfers);
     origin.transfers = e->transfers;
@@ -212,6 +217,7 @@ void engine_stop(struct engine *e)
     tasks_finish(e->sync);
     checkpoint_last(e);
     tasks_finish(e->rows);
+    boots_finish(e->boots);
     drop_images(e);
     teller_finish(e->teller);
     engine_free(e);

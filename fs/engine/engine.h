@@ -22,6 +22,7 @@
 #include "catalogue/catalogue.h"
 #include "config/config.h"
 #include "engine/images/teller.h"
+#include "image/bootset.h"
 #include "image/waiters.h"
 #include "process/arrivals.h"
 #include "process/ledger.h"
@@ -145,6 +146,16 @@ void engine_error(struct engine *e, int64_t row, char error[IMAGE_ERROR_MAX + 1]
 
 struct engine_space { uint64_t limit, used; uint64_t images, partial; }; /* bytes; images whole, partly here */
 int engine_space(struct engine *e, struct engine_space *ret);
+
+/* ---- boot sets, by the name of their image. They block on the disk; -ENOENT: it has none */
+
+int engine_bootset_stat(struct engine *e, const char *name, struct store_file *ret);
+/* Its text, with a NUL: the length. -EBADMSG. */
+int engine_bootset_text(struct engine *e, const char *name, char text[BOOTSET_TEXT_MAX + 1]);
+int engine_bootset_put(struct engine *e, const char *name, const char *text, size_t length); /* -EINVAL: it is none; -EFBIG */
+int engine_bootset_remove(struct engine *e, const char *name);
+/* The live rows behind AFTER whose images have one, ascending: how many; free(*ret). */
+int engine_bootset_page(struct engine *e, int64_t after, struct image_row **ret);
 
 int64_t engine_mounted_at(struct engine *e); /* ns since 1970 */
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "engine/boot.h"
 #include "engine/engine.h"
 #include "engine/evict/remove.h"
 #include "engine/images/images.h"
@@ -31,6 +32,7 @@ int engine_open(struct engine *e, int64_t row, struct image **ret)
         return replaced ? -ESTALE : -EIO;
     }
     image_keep_open(image);
+    boot_record(image);
     /* An empty image is never read from: the kernel knows its end. */
     pthread_mutex_lock(&image->lock);
     bool published = image->state != IMAGE_KNOWN && image->state != IMAGE_PARTIAL;

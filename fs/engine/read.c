@@ -49,12 +49,14 @@ static bool note_read_locked(struct image *image, uint64_t offset, uint64_t leng
     const struct cursor *p = cursors_note(&image->cursors, offset, length, window, config->read_ahead_max);
 
     drop_behind_locked(image, p);
+    bool first = image->asked == 0;
     image->asked += length;
+    boot_note(image->boot, offset, length);
     if (config->fetch_policy == FETCH_WHOLE && !image->whole && !image->through && image->asked >= config->fetch_whole_after) {
         image->whole = true;
         return true;
     }
-    return image->map != NULL && wants_ahead_locked(image, p);
+    return (first && boot_replays(image->boot)) || (image->map != NULL && wants_ahead_locked(image, p));
 }
 
 int engine_read(struct image *image, uint64_t offset, uint64_t length, struct waiter *w, struct image_file **ret_file, uint64_t *ret_length)
@@ -72,6 +74,7 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
         r = 0;
     } else if (image->state == IMAGE_COMPLETE || image->state == IMAGE_RETIRED) {
         drop_behind_locked(image, cursors_note(&image->cursors, offset, length, 0, 0));
+        boot_note(image->boot, offset, length);
         *ret_file = image_file_ref(image->file);
         r = ENGINE_CACHED;
     } else {

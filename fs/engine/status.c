@@ -177,6 +177,14 @@ static double oldest_queued(struct engine *e)
     return catalogue_queue_page(e->catalogue, 0, &first, 1) == 1 ? seconds(first.queued) : 0;
 }
 
+static json_t *bootsets(struct engine *e)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "sets", (json_int_t)boots_count(e->boots), "boots",
+                     (json_int_t)ledger_counter(e->ledger, COUNT_BOOTS), "replays", (json_int_t)ledger_counter(e->ledger, COUNT_REPLAYS),
+                     "replayed_read", (json_int_t)ledger_counter(e->ledger, COUNT_REPLAYED_READ), "replayed_not_read",
+                     (json_int_t)ledger_counter(e->ledger, COUNT_REPLAYED_UNREAD));
+}
+
 json_t *engine_status(struct engine *e)
 {
     struct catalogue_totals t = {0};
@@ -186,11 +194,11 @@ json_t *engine_status(struct engine *e)
     struct adopted_count left = adopted_count(e);
     int64_t listed_at;
     int list_status = listing_status(e, &listed_at);
-    return json_pack("{s:s, s:f, s:o, s:o, s:f, s:I, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:s, s:{s:I, s:I}}",
+    return json_pack("{s:s, s:f, s:o, s:o, s:f, s:I, s:o, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:s, s:{s:I, s:I}}",
                      "version", PACKAGE_VERSION, "mounted_at", seconds(ledger_mounted_at(e->ledger)),
                      "space", space_document(e, &t, &space), "images", images_document(&t), "oldest_queued_at", oldest_queued(e),
                      "open_handles", (json_int_t)ledger_all_handles(e->ledger),
-                     "counters", counters(e), "fetches", fetches(e),
+                     "counters", counters(e), "fetches", fetches(e), "bootsets", bootsets(e),
                      "backend", "type", e->ops->type, "endpoints", origin_status(e->origin), "listed_at", seconds(listed_at), "listing",
                      list_status == 0 ? "ok" : error_text(list_status), "adopting", left.under_way, "disk",
                      catalogue_is_memory(e->catalogue) ? "not usable: nothing is kept" : "ok", "left_alone", "files", (json_int_t)left.files,

@@ -104,6 +104,9 @@ void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file
         }
         r = documents_open(world_of(request), node, user, file);
         break;
+    case KIND_BOOTSET:
+        r = writing ? bootsets_open(world_of(request), file) : documents_open(world_of(request), node, user, file);
+        break;
     case KIND_SCRATCH:
         r = scratch_handle_open(world_of(request), node, user, file);
         if (r == 0 && fuse_reply_open(request, file) == -ENOENT)
@@ -118,8 +121,10 @@ void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file
     }
     if (r < 0)
         fuse_reply_err(request, -r);
-    else if (fuse_reply_open(request, file) == -ENOENT)
+    else if (fuse_reply_open(request, file) == -ENOENT) {
         documents_close(world_of(request), file->fh);
+        bootsets_close(world_of(request), file->fh);
+    }
 }
 
 void files_release(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file)
@@ -133,6 +138,7 @@ void files_release(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *f
         scratch_handle_close(w, file->fh);
     } else if (file->fh != 0) {
         documents_close(w, file->fh);
+        bootsets_close(w, file->fh);
     }
     fuse_reply_err(request, 0);
 }
@@ -224,4 +230,12 @@ void files_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, 
     default:
         documents_read(request, node, size, offset, file->fh);
     }
+}
+
+void files_write(fuse_req_t request, fuse_ino_t node, const char *bytes, size_t size, off_t offset, struct fuse_file_info *file)
+{
+    if (node_kind(node) == KIND_BOOTSET)
+        bootsets_write(request, bytes, size, offset, file->fh);
+    else
+        scratch_write_file(request, node, bytes, size, offset, file);
 }

@@ -95,11 +95,11 @@ void names_getattr(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *f
         fuse_reply_attr(request, &st, timeout);
 }
 
-/* Times and a size of 0 on entries of the queue are what touch and `>` do after making them; nothing else may be set. */
+/* Times and a size of 0 on entries of the queue and boot sets are what touch and `>` do after making them; nothing else may be set. */
 void names_setattr(fuse_req_t request, fuse_ino_t node, struct stat *attr, int to_set, struct fuse_file_info *file)
 {
     int touch = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME;
-    bool queued = node_kind(node) == KIND_QUEUED || node_kind(node) == KIND_NOT_QUEUED;
+    bool queued = node_kind(node) == KIND_QUEUED || node_kind(node) == KIND_NOT_QUEUED || node_kind(node) == KIND_BOOTSET;
     bool truncate = (to_set & FUSE_SET_ATTR_SIZE) != 0 && attr->st_size == 0;
     /* Of an image, too: who keeps bases of disks (nova) touches those in use. Its times are its version's, and stay. */
     bool touched = node_kind(node) == KIND_IMAGE && (to_set & ~touch) == 0;
@@ -130,15 +130,19 @@ void names_statfs(fuse_req_t request, fuse_ino_t node)
 static void reply_create(fuse_req_t request, const struct view_entry *entry, struct fuse_file_info *file)
 {
     struct fuse_entry_param e = to_entry_param(entry);
-    bool scratch = node_kind(entry->node) == KIND_SCRATCH;
-    int r = scratch ? scratch_handle_open(world_of(request), entry->node, fuse_req_ctx(request)->uid, file) : 0;
+    bool scratch = node_kind(entry->node) == KIND_SCRATCH, bootset = node_kind(entry->node) == KIND_BOOTSET;
+    int r = bootset ? bootsets_open(world_of(request), file) : scratch ? scratch_handle_open(world_of(request), entry->node, fuse_req_ctx(request)->uid, file) : 0;
     if (r < 0) {
         fuse_reply_err(request, -r);
         return;
     }
     file->direct_io = !scratch;
-    if (fuse_reply_create(request, &e, file) == -ENOENT && scratch) /* interrupted: the kernel does not know of the handle */
+    if (fuse_reply_create(request, &e, file) != -ENOENT) /* else interrupted: the kernel does not know of the handle */
+        return;
+    if (scratch)
         scratch_handle_close(world_of(request), file->fh);
+    else if (bootset)
+        bootsets_close(world_of(request), file->fh);
 }
 
 static void answer_create(struct parked *p, int status)

@@ -31,6 +31,14 @@ struct scratch_handle {
     UT_hash_handle hh;
 };
 
+/* A boot set that is being written. */
+struct written {
+    uint64_t handle;
+    size_t length;
+    UT_hash_handle hh;
+    char text[BOOTSET_TEXT_MAX];
+};
+
 struct fuse_world {
     struct fuse_session *session;
     struct view view;
@@ -44,6 +52,7 @@ struct fuse_world {
     struct shares document_users; /* who has them open: their texts are ours to keep; protected by lock */
     struct scratch_handle *scratch_handles; /* protected by lock */
     struct shares scratch_users; /* who has them open; protected by lock */
+    struct written *written; /* protected by lock */
     uint64_t next_document;     /* of a document or scratch file; protected by lock; each worker has numbers of its own: handles outlive it */
 };
 
@@ -94,7 +103,8 @@ void xattrs_list(fuse_req_t request, fuse_ino_t node, size_t size);
 void xattrs_set(fuse_req_t request, fuse_ino_t node, const char *name, const char *value, size_t size, int flags);
 void xattrs_remove(fuse_req_t request, fuse_ino_t node, const char *name);
 
-/* files.c: open, read, release */
+/* files.c: open, read, write, release */
+void files_write(fuse_req_t request, fuse_ino_t node, const char *bytes, size_t size, off_t offset, struct fuse_file_info *file);
 void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);
 void files_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *file);
 void files_release(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);
@@ -117,6 +127,13 @@ void scratch_fsyncdir(fuse_req_t request, fuse_ino_t node, int only_data, struct
 int scratch_setattr(struct fuse_world *w, uint64_t node, const struct stat *attr, int to_set);
 int scratch_getxattr(struct fuse_world *w, uint64_t node, const char *name, char *buffer, size_t size); /* the value's length */
 int scratch_setxattr(struct fuse_world *w, uint64_t node, const char *name, const char *value, size_t size);
+
+/* bootsets.c */
+int bootsets_open(struct fuse_world *w, struct fuse_file_info *file); /* for writing; -EMFILE */
+void bootsets_write(fuse_req_t request, const char *bytes, size_t size, off_t offset, uint64_t handle);
+void files_flush(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);
+void bootsets_close(struct fuse_world *w, uint64_t handle);
+void bootsets_free(struct fuse_world *w); /* all that are open */
 
 /* folders.c: readdir and readdirplus */
 void folders_opendir(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);

@@ -39,9 +39,10 @@ static const struct fuse_lowlevel_ops OPERATIONS = {
     .link = names_link,
     .open = files_open,
     .read = files_read,
-    .write = scratch_write_file,
+    .write = files_write,
     .fsync = scratch_fsync,
     .fsyncdir = scratch_fsyncdir,
+    .flush = files_flush,
     .release = files_release,
     .opendir = folders_opendir,
     .readdir = folders_readdir,
@@ -200,6 +201,7 @@ void fuse_world_free(struct fuse_world *w)
         return;
     documents_free(w);
     scratch_handles_free(w);
+    bootsets_free(w);
     fuse_session_destroy(w->session);
     pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->lock);

@@ -71,6 +71,10 @@ enum ledger_counter {
     COUNT_BACKEND_ERRORS,
     COUNT_WORKER_STARTS,
     COUNT_ANSWERS,         /* to requests of the kernel */
+    COUNT_BOOTS,           /* that became part of a boot set */
+    COUNT_REPLAYS,         /* boots of which something was asked for ahead by their set */
+    COUNT_REPLAYED_READ,   /* bytes asked for that way, and read by that boot */
+    COUNT_REPLAYED_UNREAD, /* and not */
     COUNT_REASONS,         /* failed requests to backends, by enum ledger_reason */
     COUNT_DURATIONS = COUNT_REASONS + 6, /* by enum ledger_duration, each LEDGER_CLASSES and a sum in microseconds */
     COUNT_END = COUNT_DURATIONS + 5 * 12,

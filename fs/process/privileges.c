@@ -160,7 +160,7 @@ static int give_folder(int dir, bool with_folders, const struct service_user *us
 /* What the cache has in its own folder, as far as it is hidden or a folder. Others' are left alone. */
 static bool is_ours(const char *name, bool folder)
 {
-    static const char *const folders[] = {"incomplete", "invalid", "queue", ".retired"};
+    static const char *const folders[] = {"incomplete", "invalid", "queue", ".retired", ".bootsets"};
     if (!folder)
         return name[0] != '.' || strncmp(name, ".catalogue.db", strlen(".catalogue.db")) == 0 || strcmp(name, ".lock") == 0;
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {

@@ -25,12 +25,24 @@ static int created(const struct view *v, const char *name, int r, const struct q
     return r;
 }
 
+/* Of an image that is known: nobody waits for the backend here. */
+static int create_bootset(const struct view *v, const char *name, struct view_entry *ret)
+{
+    struct image_row row;
+    int r = image_id_valid(name) ? catalogue_find(v->catalogue, name, &row) : -ENOENT;
+    if (r == 0)
+        view_new_bootset_entry(v, row.row, ret);
+    return r;
+}
+
 int view_create(const struct view *v, uint64_t parent, const char *name, struct waiter *w, struct view_entry *ret)
 {
     const struct view_room *room = view_room(v, parent);
     struct queue_row queued;
     if (room != NULL && (room->content == CONTENT_GLANCE || room->content == CONTENT_SCRATCH))
         return glance_create(v, room, name, ret);
+    if (room != NULL && room->content == CONTENT_BOOTSETS)
+        return create_bootset(v, name, ret);
     if (room == NULL || room->content != CONTENT_QUEUED)
         return -EPERM;
     if (!image_id_valid(name))
@@ -44,6 +56,15 @@ int view_create_result(const struct view *v, const char *name, int status, struc
     struct queue_row queued;
     int r = engine_queue_result(v->engine, name, status, &queued);
     return created(v, name, r == ENGINE_CACHED ? 1 : r, &queued, ret);
+}
+
+int view_write_bootset(const struct view *v, uint64_t node, const char *text, size_t length)
+{
+    struct image_row row;
+    int r = catalogue_get(v->catalogue, node_row(node), &row);
+    if (r < 0)
+        return r == -ENOENT ? -ESTALE : r;
+    return engine_bootset_put(v->engine, row.name, text, length);
 }
 
 int view_unlink(const struct view *v, uint64_t parent, const char *name, struct waiter *w)
@@ -60,6 +81,8 @@ int view_unlink(const struct view *v, uint64_t parent, const char *name, struct 
         return engine_drop(v->engine, name, w);
     case CONTENT_INVALID:
         return engine_forget_invalid(v->engine, name);
+    case CONTENT_BOOTSETS:
+        return engine_bootset_remove(v->engine, name);
     case CONTENT_GLANCE:
     case CONTENT_SCRATCH:
         return glance_unlink(v, room, name, w);

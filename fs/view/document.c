@@ -46,9 +46,28 @@ static int build(const struct view *v, uint64_t node, json_t **ret)
     }
 }
 
+/* Its text is as it is: no JSON. */
+static int bootset_document(const struct view *v, int64_t id, char **ret_text, size_t *ret_length)
+{
+    struct image_row row;
+    int r = catalogue_get(v->catalogue, id, &row);
+    char *text = r == 0 ? malloc(BOOTSET_TEXT_MAX + 1) : NULL;
+    if (r == 0)
+        r = text == NULL ? -ENOMEM : engine_bootset_text(v->engine, row.name, text);
+    if (r < 0) {
+        free(text);
+        return r == -ENOENT ? -ESTALE : r == -EBADMSG ? -EIO : r;
+    }
+    *ret_text = text;
+    *ret_length = (size_t)r;
+    return 0;
+}
+
 int view_document(const struct view *v, uint64_t node, char **ret_text, size_t *ret_length)
 {
     json_t *document = NULL;
+    if (node_kind(node) == KIND_BOOTSET)
+        return bootset_document(v, node_row(node), ret_text, ret_length);
     int r = build(v, node, &document);
     if (r < 0)
         return r == -ENOENT ? -ESTALE : r;

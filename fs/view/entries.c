@@ -121,6 +121,25 @@ void view_queued_entry(const struct view *v, const struct queue_row *row, struct
     ret->attr.st_mode = S_IFREG | (0644 & v->mask);
 }
 
+void view_new_bootset_entry(const struct view *v, int64_t row, struct view_entry *ret)
+{
+    view_not_queued_entry(v, row, ret);
+    ret->node = ret->attr.st_ino = node_make(KIND_BOOTSET, row);
+}
+
+int view_bootset_entry(const struct view *v, const struct image_row *row, struct view_entry *ret)
+{
+    struct store_file file;
+    int r = engine_bootset_stat(v->engine, row->name, &file);
+    if (r < 0)
+        return r;
+    ret->node = node_make(KIND_BOOTSET, row->row);
+    fill(v, ret->node, S_IFREG | 0644, file.size, &ret->attr);
+    fill_times(&ret->attr, file.modified, file.modified, file.modified);
+    ret->entry_timeout = ret->attr_timeout = KEEP_NOT;
+    return 0;
+}
+
 static int room_attr(const struct view *v, uint64_t node, struct stat *ret)
 {
     struct view_entry entry;
@@ -175,6 +194,11 @@ int view_getattr(const struct view *v, uint64_t node, struct stat *ret, double *
         break;
     case KIND_NOT_QUEUED:
         view_not_queued_entry(v, node_row(node), &entry);
+        break;
+    case KIND_BOOTSET:
+        r = catalogue_get(v->catalogue, node_row(node), &image);
+        if (r == 0 && view_bootset_entry(v, &image, &entry) < 0)
+            view_new_bootset_entry(v, node_row(node), &entry);
         break;
     case KIND_SCRATCH:
         r = scratch_attr(v, node, &entry);

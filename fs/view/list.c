@@ -130,6 +130,21 @@ static int list_invalid(const struct view *v, int64_t after, bool attributes, vi
     return more && n < 0 ? n : 0;
 }
 
+static int list_bootsets(const struct view *v, int64_t after, view_emit_fn *emit, void *context)
+{
+    struct image_row *rows;
+    int n = engine_bootset_page(v->engine, after, &rows);
+    if (n < 0)
+        return n;
+    for (int i = 0; i < n; i++) {
+        struct view_entry entry;
+        if (view_bootset_entry(v, &rows[i], &entry) == 0 && !emit(context, rows[i].name, &entry, (uint64_t)rows[i].row + COOKIE_ROWS))
+            break;
+    }
+    free(rows);
+    return 0;
+}
+
 /* "." and ".."; false: no room. */
 static bool list_dots(const struct view_room *room, uint64_t cookie, view_emit_fn *emit, void *context)
 {
@@ -162,6 +177,8 @@ int view_list(const struct view *v, uint64_t folder, uint64_t cookie, bool attri
         return list_queued(v, after, attributes, emit, context);
     case CONTENT_INVALID:
         return list_invalid(v, after, attributes, emit, context);
+    case CONTENT_BOOTSETS:
+        return list_bootsets(v, after, emit, context);
     case CONTENT_GLANCE:
     case CONTENT_SCRATCH:
         return list_glance(v, room, cookie, attributes, emit, context);

@@ -39,6 +39,13 @@ static int lookup_invalid(const struct view *v, const char *name, struct view_en
     return r;
 }
 
+static int lookup_bootset(const struct view *v, const char *name, struct view_entry *ret)
+{
+    struct image_row row;
+    int r = image_id_valid(name) ? catalogue_find(v->catalogue, name, &row) : -ENOENT;
+    return r < 0 ? r : view_bootset_entry(v, &row, ret);
+}
+
 static int lookup_image(const struct view *v, const char *name, struct waiter *w, struct view_entry *ret)
 {
     struct image_row row;
@@ -91,6 +98,8 @@ int view_lookup(const struct view *v, uint64_t parent, const char *name, struct 
         return lookup_queued(v, name, ret);
     case CONTENT_INVALID:
         return lookup_invalid(v, name, ret);
+    case CONTENT_BOOTSETS:
+        return lookup_bootset(v, name, ret);
     case CONTENT_GLANCE:
     case CONTENT_SCRATCH:
         return lookup_glance(v, room, name, w, ret);

@@ -14,6 +14,7 @@ enum view_content {
     CONTENT_QUEUED,
     CONTENT_INCOMPLETE,
     CONTENT_INVALID,
+    CONTENT_BOOTSETS,
     CONTENT_GLANCE,  /* images, and scratch files beside them (glance.c) */
     CONTENT_SCRATCH, /* scratch files (glance.c) */
     CONTENT_NOVA,    /* images by the hash of their ids (nova.c) */
@@ -41,6 +42,13 @@ void view_image_entry(const struct view *v, struct image_row *row, struct view_e
 void view_document_entry(const struct view *v, uint64_t node, int64_t when, struct view_entry *ret);
 void view_room_entry(const struct view *v, const struct view_room *room, struct view_entry *ret);
 void view_queued_entry(const struct view *v, const struct queue_row *row, struct view_entry *ret);
+/* The boot set of the image of ROW; -ENOENT: it has none. */
+int view_bootset_entry(const struct view *v, const struct image_row *row, struct view_entry *ret);
+/* One that is being written. */
+void view_new_bootset_entry(const struct view *v, int64_t row, struct view_entry *ret);
+/* The boot set of the image of ROW; -ENOENT: it has none. */
+int view_bootset_entry(const struct view *v, const struct image_row *row, struct view_entry *ret);
+void view_new_bootset_entry(const struct view *v, int64_t row, struct view_entry *ret); /* one that is being written */
 /* What touch made for an image that is cached already: it can be stat'ed and closed, and is in no listing. */
 void view_not_queued_entry(const struct view *v, int64_t row, struct view_entry *ret);
 void view_scratch_entry(const struct view *v, const struct scratch_file *file, struct view_entry *ret);

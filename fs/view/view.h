@@ -2,7 +2,7 @@
 /*
  * The view: what each path of the mount shows, and what touch, rm and mv do there. Knows no libfuse.
  *
- *   /                .status  images/  cached/  queued/  incomplete/  invalid/
+ *   /                .status  images/  cached/  queued/  incomplete/  invalid/  bootsets/
  *   and, where they are asked for (option views):
  *   /glance/         queue/  incomplete/  invalid/, images by their ids, and what Glance puts beside them
  *   /nova/           images by the SHA-1 values of their ids
@@ -61,7 +61,7 @@ int view_list(const struct view *v, uint64_t folder, uint64_t cookie, bool attri
 
 int view_statvfs(const struct view *v, struct statvfs *ret);
 
-/* The text of .status, queued/… and invalid/…; free() it. -ESTALE, -EINVAL (another node). */
+/* The text of .status, queued/…, invalid/… and bootsets/…; free() it. -ESTALE, -EINVAL (another node). */
 int view_document(const struct view *v, uint64_t node, char **ret_text, size_t *ret_length);
 
 /* ---- changing; each is done or refused, never half: -EPERM, -ENOENT, -EEXIST, -EBUSY */
@@ -69,6 +69,8 @@ int view_document(const struct view *v, uint64_t node, char **ret_text, size_t *
 /* touch PARENT/NAME. As view_lookup(), then view_create_result(). */
 int view_create(const struct view *v, uint64_t parent, const char *name, struct waiter *w, struct view_entry *ret);
 int view_create_result(const struct view *v, const char *name, int status, struct view_entry *ret);
+/* What was written to bootsets/NAME is its set from now on. -EINVAL: it is none, which is said in the log; -EFBIG. */
+int view_write_bootset(const struct view *v, uint64_t node, const char *text, size_t length);
 int view_unlink(const struct view *v, uint64_t parent, const char *name, struct waiter *w); /* ENGINE_PARKED: the status is the result */
 int view_rename(const struct view *v, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name);
 /* The names of scratch files in FOLDER are on the disk. Blocks. */

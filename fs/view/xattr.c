@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -109,6 +110,21 @@ static bool disk_format(const struct view *v, const struct image_row *row, char 
     return put(value, row->meta.disk_format);
 }
 
+/* Of its boot set: bytes, spans, boots. */
+static bool bootset(const struct view *v, const struct image_row *row, char value[VALUE_MAX])
+{
+    char *text = malloc(BOOTSET_TEXT_MAX + 1);
+    struct bootset *set = malloc(sizeof(*set));
+    unsigned line;
+    int length = text == NULL || set == NULL ? -ENOMEM : engine_bootset_text(v->engine, row->name, text);
+    bool there = length > 0 && bootset_parse(text, (size_t)length, set, &line) == 0;
+    if (there)
+        snprintf(value, VALUE_MAX, "bytes=%" PRIu64 " spans=%zu boots=%u", bootset_bytes(set), set->count, set->boots);
+    free(set);
+    free(text);
+    return there;
+}
+
 static const struct attribute { const char *name; value_fn *value; } ATTRIBUTES[] = {
     {"user.glance.state", state},
     {"user.glance.hits", hits},
@@ -124,6 +140,7 @@ static const struct attribute { const char *name; value_fn *value; } ATTRIBUTES[
     {"user.glance.last_progress", last_progress},
     {"user.glance.name", title},
     {"user.glance.disk_format", disk_format},
+    {"user.glance.bootset", bootset},
 };
 enum { COUNT = sizeof(ATTRIBUTES) / sizeof(ATTRIBUTES[0]) };
 

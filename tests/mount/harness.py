@@ -23,7 +23,7 @@ from waiting import PATIENCE, wait_until
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KIB, MIB = 1 << 10, 1 << 20
 PROBE = 256 * KIB  # what comes with the answer to a look-up
-VIEWS = ("images", "cached", "queued", "incomplete", "invalid")
+VIEWS = ("images", "cached", "queued", "incomplete", "invalid", "bootsets")
 REFUSED = (errno.EPERM, errno.EROFS)  # what the view says to everything it does not offer
 STRANGER = "65533"  # a user whom nothing belongs to: a worker may be nobody
 UNREACHABLE = (errno.EIO, errno.EHOSTUNREACH)  # what it says when the backend does not answer

@@ -41,6 +41,7 @@ void fetch_fail(struct image *image, int status, const char *why)
 
     image_ref(image);
     fetch_stop_ranges(image);
+    boot_give_up(image->boot);
     pthread_mutex_lock(&image->lock);
     image->whole = false;
     image_set_error_locked(image, "%s", why);

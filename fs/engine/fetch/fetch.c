@@ -22,6 +22,7 @@
 #include "engine/fetch/fetch.h"
 #include "engine/fetch/lanes.h"
 #include "engine/fetch/private.h"
+#include "engine/fetch/replays.h"
 #include "engine/fetch/request.h"
 #include "engine/fetch/through.h"
 #include "engine/fetch/version.h"
@@ -130,7 +131,7 @@ void fetch_attend(struct image *image)
         image->finishing = finish = true;
     else if (filling && image->digest_settled && chunkmap_full(image->map) && !image->finishing)
         image->whole = false; /* there is nothing to fetch; a later read has it published */
-    wanted = image->whole || !TAILQ_EMPTY(&image->waiters);
+    wanted = image->whole || !TAILQ_EMPTY(&image->waiters) || replays_wants(image);
     pthread_mutex_unlock(&image->lock);
 
     wake_all(&ready);
@@ -194,6 +195,8 @@ static bool choose_locked(struct image *image, enum fetch_class class, struct sp
     switch (class) {
     case FETCH_CLASS_DEMAND:
         return choose_demand(&c, &image->outlook, ret);
+    case FETCH_CLASS_REPLAY:
+        return replays_choose_locked(image, &c, ret);
     case FETCH_CLASS_AHEAD:
         return choose_ahead(&c, streams, ret);
     case FETCH_CLASS_WHOLE_IMAGE:
@@ -243,7 +246,7 @@ static void start_class(struct image *image, enum fetch_class class)
 static bool is_idle(struct image *image)
 {
     pthread_mutex_lock(&image->lock);
-    bool wanted = TAILQ_EMPTY(&image->claims) && (!TAILQ_EMPTY(&image->waiters) || image->whole);
+    bool wanted = TAILQ_EMPTY(&image->claims) && (!TAILQ_EMPTY(&image->waiters) || image->whole || replays_wants(image));
     bool idle = TAILQ_EMPTY(&image->claims) && !wanted && !image->finishing;
     pthread_mutex_unlock(&image->lock);
     return idle && !image->beginning && image->retry == NULL && !image->wants_room;

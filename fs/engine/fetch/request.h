@@ -9,7 +9,7 @@
 #include "store/writer.h"
 
 /* What a request is for; a lower value is served first. */
-enum fetch_class { FETCH_CLASS_DEMAND, FETCH_CLASS_AHEAD, FETCH_CLASS_WHOLE_IMAGE, FETCH_CLASS_PREFETCH, FETCH_CLASSES };
+enum fetch_class { FETCH_CLASS_DEMAND, FETCH_CLASS_REPLAY, FETCH_CLASS_AHEAD, FETCH_CLASS_WHOLE_IMAGE, FETCH_CLASS_PREFETCH, FETCH_CLASSES };
 
 /*
  * A request for bytes of an image. Under way while it has a transfer; without one it keeps its place and what it received, and is

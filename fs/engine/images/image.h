@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 #include <uthash.h>
 
+#include "engine/bootset/boots.h"
 #include "engine/images/shared.h"
 #include "image/chunkmap.h"
 #include "image/cursors.h"
@@ -56,6 +57,7 @@ struct image {
     struct waiters waiters;  /* reads */
     uint64_t parked;         /* reads that ever were among them */
     struct cursors cursors;
+    struct boot *boot;       /* it is recorded and replayed; NULL: it is not */
     uint64_t rate;           /* bytes a second of one connection, smoothed; 0: not known yet */
     int64_t wait;            /* ns to a first byte, smoothed */
     uint64_t asked;          /* bytes readers asked for that were not here at once, or before the image was whole */

@@ -288,6 +288,7 @@ bool image_close(struct engine *e, int64_t row)
     if (image == NULL)
         return false;
     pthread_mutex_lock(&image->lock);
+    boot_closed(image->boot, true);
     if (image->through) /* what is under way for it waits for its readers */
         image_changed_locked(image);
     pthread_mutex_unlock(&image->lock);

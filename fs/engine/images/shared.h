@@ -21,6 +21,7 @@
 #include "store/store.h"
 #include "transfer/transfer.h"
 
+struct boots;
 struct image;
 
 struct engine {
@@ -38,6 +39,7 @@ struct engine {
     struct tasks *rows, *hash, *sync, *lister, *digests, *adopt;
     struct teller *teller;
     struct touches *touches;
+    struct boots *boots;
     atomic_bool stopping;
     atomic_int_least64_t unwritten; /* bytes of images, here or under way, that the catalogue does not count yet: account.c */
     atomic_int_least64_t reserved;  /* those of them that are under way */

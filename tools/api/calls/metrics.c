@@ -53,6 +53,17 @@ static void write_counters(FILE *out, const json_t *status)
     one(out, "open_handles", "gauge", "Open handles of images.", number(status, "open_handles"));
 }
 
+static void write_bootsets(FILE *out, const json_t *status)
+{
+    const json_t *sets = json_object_get(status, "bootsets");
+    one(out, "bootsets", "gauge", "Images that have a boot set.", number(sets, "sets"));
+    one(out, "boots_total", "counter", "Boots that became part of a boot set.", number(sets, "boots"));
+    one(out, "replays_total", "counter", "Boots of which something was asked for ahead by a boot set.", number(sets, "replays"));
+    head(out, "replayed_bytes_total", "counter", "Bytes asked for ahead by boot sets, read by that boot or not.");
+    fprintf(out, PREFIX "replayed_bytes_total{read=\"yes\"} %.0f\n", number(sets, "replayed_read"));
+    fprintf(out, PREFIX "replayed_bytes_total{read=\"no\"} %.0f\n", number(sets, "replayed_not_read"));
+}
+
 static void write_gauges(FILE *out, const json_t *status)
 {
     static const struct { const char *group, *key, *name, *help; } all[] = {
@@ -228,6 +239,7 @@ enum MHD_Result metrics_show(struct request *r)
     one(out, "up", "gauge", "1: the cache is mounted and answers.", error == 0);
     if (error == 0) {
         write_counters(out, status);
+        write_bootsets(out, status);
         write_gauges(out, status);
         write_states(out, status);
         write_backend(out, status);
