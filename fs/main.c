@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "config/config.h"
 #include "keeper/control.h"
 #include "keeper/keeper.h"
@@ -100,8 +101,11 @@ int main(int argc, char **argv)
     case COMMAND_HELP:
         command_line_help(stdout);
         break;
+    case COMMAND_HELP_CONFIG:
+        command_line_help_config(stdout);
+        break;
     case COMMAND_VERSION:
-        puts(PACKAGE_STRING);
+        version_print("glance-cache-fs");
         break;
     }
     command_line_free(&line);

@@ -43,7 +43,7 @@ static const struct config_option options[] = {
     {DEFAULT(image_cache_dir), .type = CONFIG_PATH, .required = true, .example = "/var/lib/glance/image-cache",
      .text = "The directory that holds the cache. It must exist and be on a local file system; nothing else may "
              "write to it. A cache directory of Glance is taken over as it is."},
-    {DEFAULT(image_cache_max_size), .type = CONFIG_SIZE, .fallback = "10737418240", .min = 0, .max = 1024 * 1024 * TIB,
+    {DEFAULT(image_cache_max_size), .type = CONFIG_SIZE, .fallback = "10G", .min = 0, .max = 1024 * 1024 * TIB,
      .unit = "bytes",
      .text = "How much the cached images may take together. Beyond it, those least recently used go first. With 0, "
              "nothing is kept."},

@@ -265,6 +265,25 @@ static void print_words(char *const *words, size_t count, FILE *out)
         fprintf(out, "%s%s", i == 0 ? "" : "\n    ", words[i]);
 }
 
+/* "64K", "10G", "1000": the largest suffix that says it exactly. */
+static void format_size(uint64_t size, char *text, size_t text_size)
+{
+    static const char suffixes[] = "KMGT";
+    size_t n = 0;
+    while (size != 0 && size % 1024 == 0 && n < sizeof suffixes - 1) {
+        size /= 1024;
+        n++;
+    }
+    snprintf(text, text_size, "%" PRIu64 "%.1s", size, n == 0 ? "" : &suffixes[n - 1]);
+}
+
+static void print_size(uint64_t size, FILE *out)
+{
+    char text[24];
+    format_size(size, text, sizeof text);
+    fputs(text, out);
+}
+
 static void print_special(uint64_t value, enum config_type type, FILE *out)
 {
     if (type == CONFIG_INTERVAL && value == CONFIG_NEVER)
@@ -273,6 +292,8 @@ static void print_special(uint64_t value, enum config_type type, FILE *out)
         fputs("on-open", out);
     else if (type == CONFIG_SHARE && (value & CONFIG_PERCENT) != 0)
         fprintf(out, "%" PRIu64 "%%", value & ~CONFIG_PERCENT);
+    else if (type == CONFIG_SHARE)
+        print_size(value, out);
     else
         fprintf(out, "%" PRIu64, value);
 }
@@ -282,6 +303,8 @@ void config_value_print(const struct config *config, const struct config_option 
     size_t *count;
     switch (option->type) {
     case CONFIG_SIZE:
+        print_size(*(uint64_t *)member(config, option), out);
+        break;
     case CONFIG_SECONDS:
     case CONFIG_MILLISECONDS:
     case CONFIG_COUNT:
@@ -308,18 +331,6 @@ void config_value_print(const struct config *config, const struct config_option 
         break;
     }
     }
-}
-
-/* "64K", "10G", "1000": the largest suffix that says it exactly. */
-static void format_size(uint64_t size, char *text, size_t text_size)
-{
-    static const char suffixes[] = "KMGT";
-    size_t n = 0;
-    while (size != 0 && size % 1024 == 0 && n < sizeof suffixes - 1) {
-        size /= 1024;
-        n++;
-    }
-    snprintf(text, text_size, "%" PRIu64 "%.1s", size, n == 0 ? "" : &suffixes[n - 1]);
 }
 
 static void describe_choices(const struct config_option *option, char *text, size_t size)

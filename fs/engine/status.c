@@ -8,6 +8,7 @@
 
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "engine/adopt.h"
 #include "engine/engine.h"
 #include "engine/evict/space.h"
@@ -194,8 +195,8 @@ json_t *engine_status(struct engine *e)
     struct adopted_count left = adopted_count(e);
     int64_t listed_at;
     int list_status = listing_status(e, &listed_at);
-    return json_pack("{s:s, s:f, s:o, s:o, s:f, s:I, s:o, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:s, s:{s:I, s:I}}",
-                     "version", PACKAGE_VERSION, "mounted_at", seconds(ledger_mounted_at(e->ledger)),
+    return json_pack("{s:s, s:s, s:f, s:o, s:o, s:f, s:I, s:o, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:s, s:{s:I, s:I}}",
+                     "version", PACKAGE_VERSION, "commit", version_commit(), "mounted_at", seconds(ledger_mounted_at(e->ledger)),
                      "space", space_document(e, &t, &space), "images", images_document(&t), "oldest_queued_at", oldest_queued(e),
                      "open_handles", (json_int_t)ledger_all_handles(e->ledger),
                      "counters", counters(e), "fetches", fetches(e), "bootsets", bootsets(e),

@@ -12,17 +12,19 @@
 #include "config/config.h"
 #include "process/link.h"
 
-enum { OPTION_CHECK = 256, OPTION_DUMP, OPTION_RELOAD, OPTION_UPGRADE, OPTION_HELP, OPTION_VERSION, OPTION_WORKER };
+enum { OPTION_CHECK = 256, OPTION_DUMP, OPTION_RELOAD, OPTION_UPGRADE, OPTION_HELP, OPTION_HELP_CONFIG, OPTION_VERSION, OPTION_WORKER };
 
 static const struct option long_options[] = {
     {"foreground", no_argument, NULL, 'f'},
     {"debug", no_argument, NULL, 'd'},
+    {"verbose", no_argument, NULL, 'd'},
     {"options", required_argument, NULL, 'o'},
     {"check", required_argument, NULL, OPTION_CHECK},
     {"dump-config", required_argument, NULL, OPTION_DUMP},
     {"reload", required_argument, NULL, OPTION_RELOAD},
     {"upgrade", required_argument, NULL, OPTION_UPGRADE},
     {"help", no_argument, NULL, OPTION_HELP},
+    {"help-config", no_argument, NULL, OPTION_HELP_CONFIG},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"worker", required_argument, NULL, OPTION_WORKER}, /* the keeper's */
     {NULL, 0, NULL, 0},
@@ -30,14 +32,14 @@ static const struct option long_options[] = {
 
 void command_line_help(FILE *out)
 {
-    fputs("Usage: glance-cache-fs [-fd] [-o OPTIONS] CONFIG MOUNTPOINT\n"
-          "       glance-cache-fs --check CONFIG | --dump-config CONFIG | --help | --version\n"
+    fputs("Usage: glance-cache-fs [-fv] [-o OPTIONS] CONFIG MOUNTPOINT\n"
+          "       glance-cache-fs --check CONFIG | --dump-config CONFIG | --help | --help-config | --version\n"
           "       glance-cache-fs --reload MOUNTPOINT | --upgrade MOUNTPOINT\n"
           "\n"
           "Mounts a file system at MOUNTPOINT that caches virtual machine images; CONFIG says where from and where to.\n"
           "\n"
           "  -f, --foreground      stay in the foreground, log to standard error\n"
-          "  -d, --debug           log at level debug\n"
+          "  -v, --verbose         log at level debug; also -d, --debug\n"
           "  -o, --options OPTIONS mount options, comma-separated: allow_other, ro, …\n"
           "      --check CONFIG    read the configuration, say what is wrong with it\n"
           "      --dump-config CONFIG\n"
@@ -46,11 +48,15 @@ void command_line_help(FILE *out)
           "                        have the mount take the configuration as it is now; says when it cannot\n"
           "      --upgrade MOUNTPOINT\n"
           "                        have it go over to the program that is now on disk, while reads go on\n"
-          "      --help            print this\n"
-          "      --version         print the version\n"
-          "\n"
-          "Options of the configuration, with their defaults (described in glance-cache.conf(5)):\n",
+          "      --help-config     list the options of the configuration, with their defaults\n"
+          "  -h, --help            print this\n"
+          "  -V, --version         print the version and the commit\n",
           out);
+}
+
+void command_line_help_config(FILE *out)
+{
+    fputs("Options of the configuration, with their defaults (described in glance-cache.conf(5)):\n", out);
     size_t count;
     const struct config_option *options = config_options(&count);
     const char *section = "";
@@ -61,7 +67,8 @@ void command_line_help(FILE *out)
         fprintf(out, "    %s", options[i].name);
         if (options[i].fallback != NULL)
             fprintf(out, " = %s", options[i].fallback);
-        if (options[i].unit != NULL)
+        const char *end = options[i].fallback != NULL ? options[i].fallback + strlen(options[i].fallback) - 1 : "0";
+        if (options[i].unit != NULL && *end >= '0' && *end <= '9')
             fprintf(out, " (%s)", options[i].unit);
         fputs(options[i].required ? " (required)\n" : "\n", out);
     }
@@ -153,6 +160,9 @@ static int take_option(struct command_line *line, int option)
     case OPTION_HELP:
         line->command = COMMAND_HELP;
         return 0;
+    case OPTION_HELP_CONFIG:
+        line->command = COMMAND_HELP_CONFIG;
+        return 0;
     case OPTION_VERSION:
         line->command = COMMAND_VERSION;
         return 0;
@@ -167,7 +177,7 @@ static int take_option(struct command_line *line, int option)
 static int take_operands(struct command_line *line, int count, char **operands)
 {
     int wanted = line->command == COMMAND_MOUNT || line->command == COMMAND_WORKER ? 2 : 0;
-    if (line->command == COMMAND_HELP || line->command == COMMAND_VERSION)
+    if (line->command == COMMAND_HELP || line->command == COMMAND_HELP_CONFIG || line->command == COMMAND_VERSION)
         return 0;
     if (count != wanted) {
         fprintf(stderr, "glance-cache-fs: %s\nTry glance-cache-fs --help.\n",
@@ -187,8 +197,8 @@ int command_line_parse(int argc, char **argv, struct command_line *ret)
 {
     struct command_line line = {.control_fd = -1, .config_fd = -1, .mount_options = strdup("")};
     int option, r = line.mount_options == NULL ? -ENOMEM : 0;
-    while (r == 0 && (option = getopt_long(argc, argv, "fdo:hV", long_options, NULL)) != -1)
-        r = take_option(&line, option == 'h' ? OPTION_HELP : option == 'V' ? OPTION_VERSION : option);
+    while (r == 0 && (option = getopt_long(argc, argv, "fdvo:hV", long_options, NULL)) != -1)
+        r = take_option(&line, option == 'h' ? OPTION_HELP : option == 'V' ? OPTION_VERSION : option == 'v' ? 'd' : option);
     if (r == 0 && line.allow_other && line.allow_root) {
         fputs("glance-cache-fs: -o: allow_other is for all users, allow_root for root only: give one of them\n", stderr);
         r = -EINVAL;

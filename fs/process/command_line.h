@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-enum command { COMMAND_MOUNT, COMMAND_CHECK, COMMAND_DUMP, COMMAND_RELOAD, COMMAND_UPGRADE, COMMAND_HELP, COMMAND_VERSION, COMMAND_WORKER };
+enum command { COMMAND_MOUNT, COMMAND_CHECK, COMMAND_DUMP, COMMAND_RELOAD, COMMAND_UPGRADE, COMMAND_HELP, COMMAND_HELP_CONFIG, COMMAND_VERSION, COMMAND_WORKER };
 
 struct command_line {
     enum command command;
@@ -22,5 +22,6 @@ struct command_line {
 int command_line_parse(int argc, char **argv, struct command_line *ret);
 void command_line_free(struct command_line *line);
 void command_line_help(FILE *out);
+void command_line_help_config(FILE *out); /* the options of the configuration */
 
 #endif

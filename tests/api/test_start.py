@@ -59,7 +59,7 @@ def nobodys(folder, request):
                                              (["--config-file"], ["--config-file", "--help"])])
 def test_command_line(run, arguments, words):
     done = run(*arguments)
-    assert done.returncode == 2 and done.stdout == "" and all(w in done.stderr for w in words), done.stderr
+    assert done.returncode == 1 and done.stdout == "" and all(w in done.stderr for w in words), done.stderr
 
 
 def test_no_configuration(run):

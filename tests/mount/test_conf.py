@@ -59,18 +59,37 @@ def filled_in(path, bin_dir, etc="/etc"):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_version_and_help(name):
-    done = run(program(name), "--version")
-    assert done.returncode == 0 and done.stderr == "" and re.fullmatch(r"glance-cache-[a-z-]+ .*\d+\.\d+\.\d+\n", done.stdout)
-    done = run(program(name), "--help")
-    assert done.returncode == 0 and done.stderr == "" and done.stdout.startswith(f"Usage: {name} ")
-    assert max(map(len, done.stdout.splitlines())) <= 110
+    said = {run(program(name), option).stdout for option in ("--version", "-V")}
+    assert len(said) == 1 and re.fullmatch(rf"{name} \(glance-cache-fs\) \d+\.\d+\.\d+, commit (unknown|[0-9a-f]{{7,40}}(-dirty)?)\n", said.pop())
+    for option in ("--help", "-h"):
+        done = run(program(name), option)
+        assert done.returncode == 0 and done.stderr == "" and done.stdout.startswith(f"Usage: {name} ")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 110 and len(lines) <= 80
+    assert {"-v", "-d", "-h", "-V"} <= set(re.findall(r"(?<![\w-])-[a-zA-Z]\b", done.stdout)) | ({"-d"} if "--debug" in done.stdout else set())
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("wrong", [["--nonsense"], ["-Z"], ["a", "b", "c", "d"]])
+def test_a_mistake_on_the_command_line(name, wrong):
+    """The same in all: 1, nothing done, what is wrong, and where more stands. `Some failed` is 2 and nothing else."""
+    if name.endswith("prefetcher") and wrong[0] == "a" or name.endswith("manage") and wrong[0] == "a":
+        pytest.skip("it takes names")
+    done = run(program(name), *wrong)
+    assert done.returncode == 1 and done.stdout == "" and done.stderr.endswith(f"Try {name} --help.\n"), done
+    assert len(done.stderr.splitlines()) == 2 and wrong[0].lstrip("-") in done.stderr or name == "glance-cache-fs"
+
+
+def test_options_of_the_configuration_by_themselves():
+    done = run(program("glance-cache-fs"), "--help-config")
+    assert done.returncode == 0 and "image_cache_max_size = 10G" in done.stdout and "[backend]" in done.stdout
 
 
 def options_of(name):
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", run(program(name), "--help").stdout))
 
 
-@pytest.mark.parametrize("name", PROGRAMS[1:])
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_the_manual_has_every_option(name):
     path, = glob.glob(os.path.join(DOC, name + ".[18]"))
     text = open(path).read()
@@ -104,7 +123,7 @@ def test_the_sample_has_every_option():
     def names(text, pattern):
         return re.findall(pattern, text, re.M)
     sample = open(os.path.join(CONF, "glance-cache.conf")).read()
-    help_text = run(binary(), "--help").stdout
+    help_text = run(binary(), "--help-config").stdout
     table = names(help_text, r"^    ([a-z0-9_]+)(?: = | \(|$)")
     assert len(table) > 20 and names(sample, r"^#?([a-z0-9_]+) = ") == table
     for name, default in names(help_text, r"^    ([a-z0-9_]+) = (.*?)(?: \([a-z ]+\))?$"):

@@ -125,15 +125,15 @@ def test_command_lines(arguments):
 
 
 def test_help_and_version():
-    done = program("--help")
-    assert done.returncode == 0
-    for word in ("CONFIG", "MOUNTPOINT", "image_cache_dir", "image_cache_max_size", "fetch_whole_after", "checksums",
-                 "10737418240"):
-        assert word in done.stdout, word
-    assert done.stderr == ""
+    for option, words in (("--help", ("CONFIG", "MOUNTPOINT", "--check")),
+                          ("--help-config", ("image_cache_dir", "image_cache_max_size = 10G\n", "fetch_whole_after", "checksums", "min_free = 5%"))):
+        done = program(option)
+        assert done.returncode == 0 and done.stderr == ""
+        for word in words:
+            assert word in done.stdout, word
     done = program("--version")
     assert done.returncode == 0
-    assert re.search(r"glance-cache-fs \d+\.\d+", done.stdout)
+    assert re.search(r"^glance-cache-fs .* \d+\.\d+\.\d+, commit ", done.stdout)
 
 
 def dump(conf):

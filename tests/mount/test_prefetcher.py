@@ -45,7 +45,8 @@ def test_twenty_of_which_two_fail(cache, origin):
     for name in names:
         cache.touch("queued", name)
     prefetcher = cache.spawn(path_of("glance-cache-prefetcher"), "--mount", cache.mnt, stderr=subprocess.PIPE, text=True)
-    assert "fetching 20 images" in prefetcher.stderr.readline()
+    assert [line.split(": ")[1] for line in (prefetcher.stderr.readline(), prefetcher.stderr.readline())] == [
+        f"on {os.path.realpath(cache.mnt)}\n", "fetching 20 images\n"]
     hold.release()
     text = prefetcher.communicate(timeout=60)[1]
     assert prefetcher.returncode == PARTLY, text
@@ -245,7 +246,7 @@ def screen(text):
                 lines.append("")
         elif plain:
             lines[row] = plain.decode()
-    lines = [re.sub(r"(MiB|failed),? in .*", r"\1", line) for line in lines if line and ": fetching " not in line]
+    lines = [re.sub(r"(MiB|failed),? in .*", r"\1", line) for line in lines if line and not re.search(": (fetching|on) ", line)]
     return sorted(lines[:-1]) + lines[-1:]
 
 

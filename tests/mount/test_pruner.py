@@ -59,7 +59,7 @@ def test_order_by_reads(filled):
     assert filled.ls("cached") == [filled.names[2]]
 
 
-@pytest.mark.parametrize("to, left", [("0", 0), ("1", 0), ("1048576", 1), ("1M", 1), ("1 MiB", 1), ("2097151", 1),
+@pytest.mark.parametrize("to, left", [("0", 0), ("0M", 0), ("1048576", 1), ("1M", 1), ("1 MiB", 1), ("2097151", 1),
                                       ("8M", 8), ("100%", 8), ("0%", 0)])
 def test_to(filled, to, left):
     on(filled, "pruner", "--to", to)
@@ -78,6 +78,21 @@ def test_the_limit_of_another_configuration(filled):
     filled.configure({"type": "file", "path": os.path.join(filled.root, "images")}, image_cache_max_size="3M")
     tool("pruner", "--config-file", filled.conf, code=DONE)
     assert filled.ls("cached") == filled.names[5:]
+
+
+@pytest.mark.parametrize("size", ["5", "80", "1048575"])
+def test_a_unit_that_was_forgotten(filled, size):
+    """`--to 5` for 5G or 5% would empty the cache."""
+    done = on(filled, "pruner", "--to", size, code=FAILED)
+    assert f"--to {size} would be {size} bytes" in done.stderr and "as in" in done.stderr
+    assert filled.ls("cached") == sorted(filled.names)
+
+
+def test_it_first_says_on_which_mount(filled):
+    for name in ("pruner", "cleaner", "prefetcher"):
+        done = on(filled, name)
+        assert done.stderr.splitlines()[0] == f"glance-cache-{name}: on {os.path.realpath(filled.mnt)}"
+        assert on(filled, name, "-q").stderr == ""
 
 
 def test_pinned_stay(filled):

@@ -29,6 +29,7 @@
 #include "api/sampler.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/version.h"
 #include "common/find_mount.h"
 
 enum { PEM_MAX = 1024 * 1024, ENDING_SECONDS = 10 };
@@ -36,14 +37,14 @@ enum { PEM_MAX = 1024 * 1024, ENDING_SECONDS = 10 };
 static const char OWN_CONFIG[] = SYSCONFDIR "/glance-cache/glance-cache.conf", GLANCES_CONFIG[] = "/etc/glance/glance-cache.conf";
 
 static const char USAGE[] =
-    "Usage: glance-cache-api [--config-file FILE] [--mount DIRECTORY] [--debug]\n"
+    "Usage: glance-cache-api [--config-file FILE] [--mount DIRECTORY] [--verbose]\n"
     "Serves a mounted image cache over HTTP: downloads, management, metrics, a status page.\n"
     "\n"
     "  --config-file FILE   the configuration; default: " SYSCONFDIR "/glance-cache/glance-cache.conf,\n"
     "                       or else /etc/glance/glance-cache.conf\n"
     "  --mount DIRECTORY    where the cache is mounted; default: option mount of section [api], or else\n"
     "                       where the configuration is mounted now\n"
-    "  -d, --debug          log every request\n"
+    "  -v, --verbose        log every request; also -d, --debug\n"
     "  -h, --help           this text\n"
     "  -V, --version        the version\n";
 
@@ -55,27 +56,36 @@ struct options {
 static int try_help(void)
 {
     fputs("Try glance-cache-api --help.\n", stderr);
-    return 2;
+    return 1;
+}
+
+static int say(int c)
+{
+    if (c == 'h')
+        fputs(USAGE, stdout);
+    else
+        version_print("glance-cache-api");
+    return fflush(stdout) == 0 ? 0 : 1;
 }
 
 /* -1: go on; else the exit code. */
 static int read_options(int argc, char **argv, struct options *ret)
 {
     static const struct option longs[] = {
-        {"config-file", required_argument, NULL, 'c'}, {"mount", required_argument, NULL, 'm'}, {"debug", no_argument, NULL, 'd'},
+        {"config-file", required_argument, NULL, 'c'}, {"mount", required_argument, NULL, 'm'}, {"debug", no_argument, NULL, 'd'}, {"verbose", no_argument, NULL, 'd'},
         {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0},
     };
     int c;
     *ret = (struct options){.config = access(OWN_CONFIG, F_OK) < 0 && access(GLANCES_CONFIG, F_OK) == 0 ? GLANCES_CONFIG : OWN_CONFIG};
-    while ((c = getopt_long(argc, argv, "c:m:dhV", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "c:m:dvhV", longs, NULL)) != -1) {
         if (c == 'c')
             ret->config = optarg;
         else if (c == 'm')
             ret->mount = optarg;
-        else if (c == 'd')
+        else if (c == 'd' || c == 'v')
             ret->debug = true;
         else if (c == 'h' || c == 'V')
-            return fputs(c == 'h' ? USAGE : "glance-cache-api " PACKAGE_VERSION "\n", stdout) < 0;
+            return say(c);
         else
             return try_help();
     }

@@ -22,14 +22,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/version.h"
 #include "common/progress.h"
 
+enum { SIZE_LEAST = 1 << 20 }; /* bytes; less without a unit is a unit forgotten */
 enum { OWN_FIRST = 1000, OPTIONS_MAX = 24, INTERVAL_MAX = 10 * 365 * 86400 };
 
 enum { LEVEL_UNSAID = -1 };
 
 struct settings {
     const char *config_file, *mount;
+    char *told; /* the mount that was named in the log */
     uint64_t interval; /* seconds; 0: one run */
     int level;         /* of -v and -q */
     bool dry_run, json;
@@ -42,7 +45,8 @@ static const struct tool_option common[] = {
     {"dry-run", NULL, "-n: say what would be done, and do nothing"},
     {"json", NULL, "print a report as one JSON document"},
     {"interval", "SECONDS", "go on, with a run every so often"},
-    {"verbose", NULL, "-v: say more: each image"},
+    {"verbose", NULL, "-v: say more: each image; also -d, --debug"},
+    {"debug", NULL, NULL},
     {"quiet", NULL, "-q: say only what is wrong"},
     {"help", NULL, "-h: print this"},
     {"version", NULL, "-V: print the version"},
@@ -109,6 +113,10 @@ int tool_take_size(const char *name, const char *value, uint64_t *ret)
         log_error("--%s takes a number of bytes, as 500M or 10G, not '%s'", name, value);
         return -EINVAL;
     }
+    if (size > 0 && size < SIZE_LEAST && strspn(value, "0123456789") == strlen(value)) {
+        log_error("--%s %s would be %s bytes: write a unit behind it, as in %sG", name, value, value, value);
+        return -EINVAL;
+    }
     *ret = size;
     return 0;
 }
@@ -138,7 +146,7 @@ static int take_common(struct settings *s, const char *name, const char *value)
         s->json = true;
     else if (strcmp(name, "interval") == 0)
         return tool_take_number(name, value, 1, INTERVAL_MAX, &s->interval);
-    else if (strcmp(name, "verbose") == 0)
+    else if (strcmp(name, "verbose") == 0 || strcmp(name, "debug") == 0)
         s->level = LOG_DEBUG;
     else if (strcmp(name, "quiet") == 0)
         s->level = LOG_WARNING;
@@ -197,7 +205,7 @@ static int parse(const struct tool *tool, int argc, char **argv, struct settings
             fprintf(stderr, "Try %s --help.\n", tool->name);
     }
     if (r == 0 && optind < argc && tool->take_operands == NULL && !s.help && !s.version) {
-        log_error("'%s' is more than it takes; try --help", argv[optind]);
+        fprintf(stderr, "%s: '%s' is more than it takes\nTry %s --help.\n", tool->name, argv[optind], tool->name);
         r = -EINVAL;
     }
     if (r == 0 && tool->take_operands != NULL)
@@ -210,7 +218,10 @@ static void print_option(const struct tool_option *o)
 {
     enum { COLUMN = 26 };
     char left[64];
-    const char *text = o->text, *letter = text[0] == '-' ? text : NULL;
+    const char *text = o->text;
+    if (text == NULL) /* another name, told with the one above */
+        return;
+    const char *letter = text[0] == '-' ? text : NULL;
     snprintf(left, sizeof(left), "  %.2s%s --%s%s%s", letter != NULL ? letter : "  ", letter != NULL ? "," : " ", o->name,
              o->argument != NULL ? " " : "", o->argument != NULL ? o->argument : "");
     if (letter != NULL)
@@ -297,7 +308,17 @@ static json_t *begin_report(const struct tool *tool, const struct cache_mount *m
     return report;
 }
 
-static enum tool_exit run_once(const struct tool *tool, const struct settings *s)
+/* On which mount this works: where nobody named it, it was found. Once, unless it is another one. */
+static void tell_mount(struct settings *s, const struct cache_mount *mount)
+{
+    if (s->told != NULL && strcmp(s->told, mount->path) == 0)
+        return;
+    free(s->told);
+    s->told = strdup(mount->path);
+    log_info("on %s", mount->path);
+}
+
+static enum tool_exit run_once(const struct tool *tool, struct settings *s)
 {
     struct cache_mount mount = {.fd = -1};
     struct config *config = NULL;
@@ -308,6 +329,7 @@ static enum tool_exit run_once(const struct tool *tool, const struct settings *s
     if (load_config(s, &mount, &config) == 0) {
         struct tool_run run = {.mount = &mount, .config = config, .dry_run = s->dry_run};
         run.verbose = set_level(s, config) >= LOG_DEBUG;
+        tell_mount(s, &mount);
         if (s->json)
             run.report = begin_report(tool, &mount, s->dry_run);
         code = tool->run(&run);
@@ -323,7 +345,7 @@ static enum tool_exit run_once(const struct tool *tool, const struct settings *s
 }
 
 /* Until a signal says it is enough. That the cache is not mounted is fatal at the start only. */
-static enum tool_exit run_always(const struct tool *tool, const struct settings *s)
+static enum tool_exit run_always(const struct tool *tool, struct settings *s)
 {
     char text[96];
     enum tool_exit code = run_once(tool, s);
@@ -363,7 +385,7 @@ int tool_main(int argc, char **argv, const struct tool *tool)
         return finish_output(TOOL_DONE);
     }
     if (s.version) {
-        printf("%s (%s) %s\n", tool->name, PACKAGE_NAME, PACKAGE_VERSION);
+        version_print(tool->name);
         return finish_output(TOOL_DONE);
     }
     if (s.level != LEVEL_UNSAID)
@@ -371,5 +393,7 @@ int tool_main(int argc, char **argv, const struct tool *tool)
     if (s.level == LOG_WARNING)
         progress_refuse();
     catch_signals(s.interval > 0);
-    return finish_output(s.interval > 0 ? run_always(tool, &s) : run_once(tool, &s));
+    enum tool_exit code = s.interval > 0 ? run_always(tool, &s) : run_once(tool, &s);
+    free(s.told);
+    return finish_output(code);
 }

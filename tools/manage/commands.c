@@ -97,7 +97,7 @@ static int watch(struct options *o, const struct command *c)
     long seconds = strtol(text, &end, 10);
     if (*text < '0' || *text > '9' || *end != '\0' || seconds < 1 || seconds > 86400) {
         fprintf(stderr, "glance-cache-manage: watch: not a number of seconds: %s (see --help)\n", text);
-        return USAGE;
+        return FAILURE;
     }
     bool terminal = isatty(STDOUT_FILENO);
     for (;;) {

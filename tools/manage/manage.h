@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum { HOSTS_MAX = 4096, WHY_MAX = 300, SUCCESS = 0, FAILURE = 1, USAGE = 2 };
+enum { HOSTS_MAX = 4096, WHY_MAX = 300, SUCCESS = 0, FAILURE = 1, PARTLY = 2 };
 
 struct host {
     char *name; /* as given */
@@ -138,7 +138,7 @@ struct result {
 
 /* Puts TEXT for the "%s" of FORMAT. */
 void command_text(const char *format, const char *text, char *ret, size_t size);
-/* SUCCESS, or FAILURE when any of them failed. */
+/* SUCCESS; FAILURE when all of them failed, PARTLY when some did. */
 int print_results(const struct options *o, const struct command *c, const struct result *results, size_t count);
 
 /* ---- fleet.c: one result a host */

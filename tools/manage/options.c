@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/secret.h"
+#include "base/version.h"
 #include "manage/manage.h"
 
 enum { O_JSON = 256, O_HTTPS, O_CA, O_VERSION = 'V', O_TOKEN_FILE = 300, O_TIMEOUT, O_MATRIX, O_HUMAN, O_PROJECT_ID, O_USER_DOMAIN, O_PROJECT_DOMAIN, O_DOMAIN };
@@ -112,10 +113,12 @@ static bool set_flag(struct options *o, int c)
     return where != NULL;
 }
 
+#define TRY_HELP "Try glance-cache-manage --help.\n"
+
 static int wrong(const char *what, const char *value)
 {
-    fprintf(stderr, "glance-cache-manage: %s %s (see --help)\n", what, value);
-    return USAGE + 1;
+    fprintf(stderr, "glance-cache-manage: %s %s\n" TRY_HELP, what, value);
+    return FAILURE + 1;
 }
 
 /* When all options are read: hosts that name no port have that of --port. */
@@ -143,7 +146,7 @@ static int read_token(struct options *o, const char *path)
         return 0;
     }
     fprintf(stderr, "glance-cache-manage: argument --token-file: %s: %s\n", path, secret_error(r));
-    return USAGE + 1;
+    return FAILURE + 1;
 }
 
 static int set_timeout(struct options *o, const char *text)
@@ -162,7 +165,7 @@ static int take(struct options *o, int c)
         options_help(stdout);
         return SUCCESS + 1;
     case O_VERSION:
-        puts("glance-cache-manage " PACKAGE_VERSION);
+        version_print("glance-cache-manage");
         return SUCCESS + 1;
     case 'R':
         return 0;
@@ -173,8 +176,8 @@ static int take(struct options *o, int c)
     default:
         if (set_flag(o, c) || (optarg != NULL && set_text(o, c, optarg)))
             return 0;
-        fputs("Try glance-cache-manage --help.\n", stderr);
-        return USAGE + 1;
+        fputs(TRY_HELP, stderr);
+        return FAILURE + 1;
     }
 }
 
@@ -194,8 +197,8 @@ int options_read(int argc, char **argv, struct options *ret)
     ret->arguments = argv + optind;
     ret->argument_count = argc - optind;
     if (code == 0 && ret->argument_count == 0) {
-        fputs("glance-cache-manage: the following arguments are required: command (see --help)\n", stderr);
-        code = USAGE + 1;
+        fputs("glance-cache-manage: the following arguments are required: command\n" TRY_HELP, stderr);
+        code = FAILURE + 1;
     }
     if (code == 0)
         code = finish(ret, given, count);

@@ -187,9 +187,10 @@ static void print_kind(const struct options *o, const struct command *c, const s
 
 int print_results(const struct options *o, const struct command *c, const struct result *results, size_t count)
 {
-    bool several = o->host_count > 1, failed = false;
+    bool several = o->host_count > 1, failed = false, done = false;
     for (size_t k = 0; k < count; k++) {
         failed |= !results[k].answer.ok;
+        done |= results[k].answer.ok;
         if (results[k].answer.ok || o->json)
             continue;
         if (!several && c->kind != STATE)
@@ -201,5 +202,5 @@ int print_results(const struct options *o, const struct command *c, const struct
         print_json(results, count);
     else
         print_kind(o, c, results, count, several, failed);
-    return failed ? FAILURE : SUCCESS;
+    return !failed ? SUCCESS : done ? PARTLY : FAILURE;
 }

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "base/version.h"
 #include "common/find_mount.h"
 #include "common/progress.h"
 #include "common/troubles.h"
@@ -49,6 +50,7 @@ static const char usage[] =
     "      --interval SECONDS   how often to look; 2\n"
     "      --once               print it once, and end\n"
     "      --json               print it once, as one JSON document\n"
+    "  -v, --verbose            say more; also -d, --debug\n"
     "  -h, --help               print this\n"
     "  -V, --version            print the version\n"
     "\n"
@@ -79,10 +81,10 @@ static int read_options(int argc, char **argv, struct options *o)
         {"url", required_argument, NULL, O_URL}, {"token-file", required_argument, NULL, O_TOKEN},
         {"ca-file", required_argument, NULL, O_CA}, {"interval", required_argument, NULL, O_INTERVAL},
         {"once", no_argument, NULL, O_ONCE}, {"json", no_argument, NULL, O_JSON},
-        {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0},
+        {"verbose", no_argument, NULL, 'v'}, {"debug", no_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0},
     };
     int c;
-    while ((c = getopt_long(argc, argv, "hV", names, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "vdhV", names, NULL)) != -1) {
         switch (c) {
         case O_MOUNT: o->mount = optarg; break;
         case O_CONFIG: o->config_file = optarg; break;
@@ -95,19 +97,23 @@ static int read_options(int argc, char **argv, struct options *o)
             if (take_interval(optarg, &o->interval) < 0)
                 return EXIT_FAILED + 1;
             break;
+        case 'v':
+        case 'd':
+            log_set_level(LOG_DEBUG);
+            break;
         case 'h':
             fputs(usage, stdout);
             return EXIT_DONE + 1;
         case 'V':
-            puts("glance-cache-top " PACKAGE_VERSION);
+            version_print("glance-cache-top");
             return EXIT_DONE + 1;
         default:
-            fputs("Try 'glance-cache-top --help'.\n", stderr);
+            fputs("Try glance-cache-top --help.\n", stderr);
             return EXIT_FAILED + 1;
         }
     }
     if (optind < argc)
-        log_error("\"%s\": this program takes options only. Try 'glance-cache-top --help'.", argv[optind]);
+        fprintf(stderr, "glance-cache-top: '%s' is more than it takes\nTry glance-cache-top --help.\n", argv[optind]);
     else if (o->url != NULL && (o->mount != NULL || o->config_file != NULL))
         log_error("--url asks another host, --mount and --config-file name a mount here: give one of them");
     else
