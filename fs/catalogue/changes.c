@@ -49,6 +49,8 @@ static void fill_meta(struct image_meta *meta, const struct image_meta *old)
         meta->digest = old->digest;
     fill_text(meta->title, old->title, sizeof meta->title);
     fill_text(meta->disk_format, old->disk_format, sizeof meta->disk_format);
+    if (meta->virtual_size == 0 && strcmp(meta->disk_format, old->disk_format) == 0)
+        meta->virtual_size = old->virtual_size;
 }
 
 /*
@@ -82,6 +84,7 @@ static void bind_meta(struct cat_query *q, const struct image_meta *meta, char d
     cat_bind_text(q, digest);
     cat_bind_text(q, meta->title);
     cat_bind_text(q, meta->disk_format);
+    cat_bind_int(q, (int64_t)meta->virtual_size);
 }
 
 /* What the row of a version made NOW shows as its time: no later answer moves it. */
@@ -95,9 +98,9 @@ static int insert_known(struct cat_connection *k, const char *name, const struct
 {
     char digest[CAT_DIGEST_TEXT];
     CAT_QUERY q;
-    cat_query_start(&q, k, "INSERT INTO images (size, etag, modified, endpoint, digest, title, disk_format, name,"
+    cat_query_start(&q, k, "INSERT INTO images (size, etag, modified, endpoint, digest, title, disk_format, virtual_size, name,"
                            " created, last_modified, described, state)"
-                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?10, ?10, ?9, 0)");
+                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?11, ?11, ?10, 0)");
     bind_meta(&q, meta, digest);
     cat_bind_text(&q, name);
     cat_bind_int(&q, now);
@@ -110,7 +113,7 @@ static int update_meta(struct cat_connection *k, int64_t id, const struct image_
     char digest[CAT_DIGEST_TEXT];
     CAT_QUERY q;
     cat_query_start(&q, k, "UPDATE images SET size = ?1, etag = ?2, modified = ?3, endpoint = ?4, digest = ?5,"
-                           " title = ?6, disk_format = ?7, described = ?9 WHERE id = ?8");
+                           " title = ?6, disk_format = ?7, virtual_size = ?8, described = ?10 WHERE id = ?9");
     bind_meta(&q, meta, digest);
     cat_bind_int(&q, id);
     cat_bind_int(&q, now);
@@ -135,9 +138,9 @@ static int insert_successor(struct cat_connection *k, int64_t id, int64_t now, i
 {
     int r = cat_changed_or(cat_run_int(k, "UPDATE images SET state = 3 WHERE id = ?1 AND state < 3", id), -ESTALE);
     if (r >= 0)
-        r = cat_run_int2(k, "INSERT INTO images (name, state, size, endpoint, etag, modified, digest, title, disk_format,"
+        r = cat_run_int2(k, "INSERT INTO images (name, state, size, endpoint, etag, modified, digest, title, disk_format, virtual_size,"
                             " described, listed0, listed1, created, last_modified, heir_of)"
-                            " SELECT name, 0, size, endpoint, etag, modified, digest, title, disk_format,"
+                            " SELECT name, 0, size, endpoint, etag, modified, digest, title, disk_format, virtual_size,"
                             " described, listed0, listed1, CASE modified WHEN '' THEN ?2 ELSE created END, ?2, place"
                             " FROM images WHERE id = ?1", id, now);
     if (r < 0)
@@ -348,7 +351,7 @@ int catalogue_adopt(struct catalogue *c, int64_t row, const char *tag, const str
 /* Of another version nothing is known; but it is later than this one, see renew(). */
 static int forget_version(struct cat_connection *k, int64_t old, int64_t fresh)
 {
-    return cat_run_int2(k, "UPDATE images SET size = -1, etag = '', modified = '', digest = '', disk_format = '', described = 0, endpoint = 0,"
+    return cat_run_int2(k, "UPDATE images SET size = -1, etag = '', modified = '', digest = '', disk_format = '', virtual_size = 0, described = 0, endpoint = 0,"
                            " (created, pinned) = (SELECT created, pinned FROM images WHERE id = ?2) WHERE id = ?1", fresh, old);
 }
 

@@ -54,6 +54,7 @@ int cat_image_row(struct cat_query *q, struct image_row *ret)
     cat_text(q, 17, ret->error, sizeof ret->error);
     cat_text(q, 18, ret->tag, sizeof ret->tag);
     ret->place = cat_int(q, 19);
+    ret->meta.virtual_size = cat_unsigned(q, 20);
     return 0;
 }
 

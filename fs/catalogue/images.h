@@ -8,7 +8,7 @@
 /* In the order cat_image_row() reads them. */
 #define CAT_IMAGE_COLUMNS                                                                                           \
     "id, name, state, size, bytes, hits, created, last_accessed, last_modified, described, pinned, endpoint, etag," \
-    " modified, digest, title, disk_format, error, tag, place"
+    " modified, digest, title, disk_format, error, tag, place, virtual_size"
 
 int cat_image_row(struct cat_query *q, struct image_row *ret); /* the current row; -EBADMSG: not one we wrote */
 int cat_image_find(struct cat_connection *k, const char *name, struct image_row *ret); /* live; -ENOENT */

@@ -48,3 +48,42 @@ const char *image_format(const void *bytes, size_t length)
     }
     return has_partitions(b, length) ? "raw" : NULL;
 }
+
+/* WIDTH bytes at AT; 0 beyond the end. */
+static uint64_t number(const unsigned char *bytes, size_t length, size_t at, size_t width, bool little_endian)
+{
+    uint64_t n = 0;
+    if (at + width > length)
+        return 0;
+    for (size_t i = 0; i < width; i++)
+        n = n << 8 | bytes[at + (little_endian ? width - 1 - i : i)];
+    return n;
+}
+
+uint64_t image_virtual_size(const char *format, const void *bytes, size_t length, uint64_t size)
+{
+    static const struct {
+        const char *format, *signature;
+        size_t at, width;
+        bool little_endian;
+        uint64_t unit; /* bytes */
+    } PLACES[] = {
+        {"qcow2", "QFI\xfb", 24, 8, false, 1},
+        {"vmdk", "KDMV", 12, 8, true, 512}, /* of a descriptor alone, the extents would tell */
+        {"vhd", "conectix", 48, 8, false, 1},
+        {"vdi", "", 0x170, 8, true, 1},
+        {"ploop", "WithoutFreeSpace", 36, 4, true, 512},
+        {"ploop", "WithouFreSpacExt", 36, 8, true, 512},
+    };
+    uint64_t told = 0, unit = 1;
+    if (strcmp(format, "raw") == 0)
+        told = size;
+    for (size_t i = 0; i < sizeof(PLACES) / sizeof(PLACES[0]); i++) {
+        size_t n = strlen(PLACES[i].signature);
+        if (strcmp(PLACES[i].format, format) != 0 || length < n || memcmp(bytes, PLACES[i].signature, n) != 0)
+            continue;
+        told = number(bytes, length, PLACES[i].at, PLACES[i].width, PLACES[i].little_endian);
+        unit = PLACES[i].unit;
+    }
+    return told > INT64_MAX / unit ? 0 : told * unit;
+}

@@ -24,6 +24,7 @@ struct image_meta {
     struct digest digest; /* DIGEST_NONE: not known (yet) */
     char title[256];     /* a name for people (Glance); "": none. Truncated at a character. */
     char disk_format[32]; /* "qcow2", "raw", …; "": not known */
+    uint64_t virtual_size; /* bytes that a machine sees of it; 0: not known */
     bool id_is_version;   /* who tells it promises that the bytes of an id never change; not kept in the catalogue */
 };
 

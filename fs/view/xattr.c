@@ -125,6 +125,12 @@ static bool bootset(const struct view *v, const struct image_row *row, char valu
     return there;
 }
 
+static bool virtual_size(const struct view *v, const struct image_row *row, char value[VALUE_MAX])
+{
+    (void)v;
+    return row->meta.virtual_size > 0 && snprintf(value, VALUE_MAX, "%" PRIu64, row->meta.virtual_size) > 0;
+}
+
 static const struct attribute { const char *name; value_fn *value; } ATTRIBUTES[] = {
     {"user.glance.state", state},
     {"user.glance.hits", hits},
@@ -141,6 +147,7 @@ static const struct attribute { const char *name; value_fn *value; } ATTRIBUTES[
     {"user.glance.name", title},
     {"user.glance.disk_format", disk_format},
     {"user.glance.bootset", bootset},
+    {"user.glance.virtual_size", virtual_size},
 };
 enum { COUNT = sizeof(ATTRIBUTES) / sizeof(ATTRIBUTES[0]) };
 

@@ -118,7 +118,12 @@ def test_disk_format(cache, origin, make_api, kinds):
         api.get(f"/images/{name}")
         cache.wait_cached(name)
     assert told() == wanted
-    assert all(api.get(f"/v2/images/{name}").json["virtual_size"] is None for name in kinds)
+    sizes = {name: api.get(f"/v2/images/{name}").json["virtual_size"] for name in kinds}
+    assert sizes["disk"] == len(kinds["disk"][0]) and sizes["gpt"] == len(kinds["gpt"][0])
+    for kind in ("qcow2", "vmdk", "vdi"):  # of a vhd the geometry, which qemu rounds up; of a vhdx it stands far behind the header
+        assert sizes.get(f"made-{kind}", 16 * MIB) == 16 * MIB
+    assert 16 * MIB <= sizes.get("made-vhd", 16 * MIB) < 17 * MIB
+    assert [sizes[name] for name in ("cd", "nothing", "short", "by-name.qcow2")] == [None] * 4
     assert api.delete("/v2/cache").status == 204
     assert told() == wanted
 

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,10 +66,49 @@ static void an_iso_with_a_partition_table(void **state)
     free(bytes);
 }
 
+static void put(unsigned char *to, uint64_t n, size_t width, bool little_endian)
+{
+    for (size_t i = 0; i < width; i++)
+        to[little_endian ? i : width - 1 - i] = (unsigned char)(n >> 8 * i);
+}
+
+static void virtual_sizes(void **state)
+{
+    static const struct {
+        const char *format, *signature;
+        size_t signature_at, at, width;
+        bool little_endian;
+        uint64_t unit;
+    } kinds[] = {
+        {"qcow2", "QFI\xfb", 0, 24, 8, false, 1},          {"vmdk", "KDMV", 0, 12, 8, true, 512},
+        {"vhd", "conectix", 0, 48, 8, false, 1},           {"vdi", "\x7f\x10\xda\xbe", 0x40, 0x170, 8, true, 1},
+        {"ploop", "WithoutFreeSpace", 0, 36, 4, true, 512}, {"ploop", "WithouFreSpacExt", 0, 36, 8, true, 512},
+    };
+    static const uint64_t sizes[] = {0, 1, 1 << 20, UINT32_MAX, INT64_MAX / 512, UINT64_C(1) << 60, INT64_MAX, UINT64_C(1) << 63, UINT64_MAX};
+    (void)state;
+    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+        for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+            uint64_t told = kinds[k].width == 4 ? (uint32_t)sizes[i] : sizes[i];
+            unsigned char *bytes = calloc(1, 512);
+            memcpy(bytes + kinds[k].signature_at, kinds[k].signature, strlen(kinds[k].signature));
+            put(bytes + kinds[k].at, told, kinds[k].width, kinds[k].little_endian);
+            assert_int_equal(image_virtual_size(kinds[k].format, bytes, 512, 77), told > INT64_MAX / kinds[k].unit ? 0 : told * kinds[k].unit);
+            for (size_t n = 0; n < kinds[k].at + kinds[k].width; n++)
+                assert_int_equal(image_virtual_size(kinds[k].format, bytes, n, 77), 0);
+            free(bytes);
+        }
+    }
+    assert_int_equal(image_virtual_size("raw", "", 0, 12345), 12345);
+    assert_int_equal(image_virtual_size("raw", "", 0, UINT64_MAX), 0); /* of unknown size */
+    assert_int_equal(image_virtual_size("iso", "", 0, 12345), 0);
+    assert_int_equal(image_virtual_size("vmdk", "# Disk DescriptorFile\n", 22, 12345), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signatures),
+        cmocka_unit_test(virtual_sizes),
         cmocka_unit_test(what_is_not_known),
         cmocka_unit_test(an_iso_with_a_partition_table),
     };

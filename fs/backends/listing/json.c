@@ -123,6 +123,8 @@ int glance_image(const json_t *image, struct image_meta *ret)
     struct image_meta meta = { .size = (uint64_t) json_integer_value(size), .digest = digest_of(image), .id_is_version = true };
     copy_text(json_object_get(image, "name"), meta.title, sizeof(meta.title));
     copy_text(json_object_get(image, "disk_format"), meta.disk_format, sizeof(meta.disk_format));
+    json_int_t virtual_size = json_integer_value(json_object_get(image, "virtual_size"));
+    meta.virtual_size = virtual_size > 0 ? (uint64_t) virtual_size : 0;
     *ret = meta;
     return 0;
 }

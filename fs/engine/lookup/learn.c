@@ -41,8 +41,10 @@ static void recognise(struct lookup *l)
 {
     bool first = l->engine->ops->describe_has_bytes && l->length > 0 && !l->again && l->meta.disk_format[0] == '\0';
     const char *format = first ? image_format(l->body, l->length) : NULL;
-    if (format != NULL)
-        snprintf(l->meta.disk_format, sizeof(l->meta.disk_format), "%s", format);
+    if (format == NULL)
+        return;
+    snprintf(l->meta.disk_format, sizeof(l->meta.disk_format), "%s", format);
+    l->meta.virtual_size = image_virtual_size(format, l->body, l->length, l->meta.size);
 }
 
 /* The backend has it: into the catalogue. */

@@ -175,8 +175,11 @@ static void collect(const char *path, int fd, const struct stat *st, unsigned wh
         attribute(path, fd, "map", f->map, sizeof(f->map));
     if (which & FACT_NAME)
         attribute(path, fd, "name", f->name, sizeof(f->name));
-    if (which & FACT_FORMAT)
+    if (which & FACT_FORMAT) {
         attribute(path, fd, "disk_format", f->disk_format, sizeof(f->disk_format));
+        if (f->disk_format[0] != '\0')
+            attribute(path, fd, "virtual_size", f->virtual_size, sizeof(f->virtual_size));
+    }
 }
 
 int mount_facts(const char *mount, enum mount_folder folder, const char *id, unsigned which, struct facts *ret)

@@ -27,7 +27,7 @@ struct facts {
     unsigned open; /* handles */
     char state[16];
     char checksum[40], hash_algo[16], hash_value[136];
-    char etag[512], error[512], name[512], disk_format[64], map[136];
+    char etag[512], error[512], name[512], disk_format[64], virtual_size[24], map[136];
 };
 
 /* Which attributes are wanted: each costs a question to the file system. */

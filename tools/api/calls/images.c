@@ -40,6 +40,11 @@ static json_t *disk_format(const char *id, const struct facts *f)
     return json_null();
 }
 
+static json_t *virtual_size(const struct facts *f)
+{
+    return f->virtual_size[0] == '\0' ? json_null() : json_integer((json_int_t)strtoll(f->virtual_size, NULL, 10));
+}
+
 static json_t *image_document(const char *id, const struct facts *f)
 {
     char encoded[3 * IMAGE_ID_MAX + 1], self[sizeof(encoded) + 32], file[sizeof(encoded) + 32], when[32];
@@ -47,12 +52,12 @@ static json_t *image_document(const char *id, const struct facts *f)
     snprintf(self, sizeof(self), "/v2/images/%s", encoded);
     snprintf(file, sizeof(file), "/v2/images/%s/file", encoded);
     text_time(f->modified, when);
-    return json_pack("{s:o, s:o, s:s, s:I, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:i, s:i, s:b, s:b, s:n, s:n, s:[], s:s, s:s, s:s}",
+    return json_pack("{s:o, s:o, s:s, s:I, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:i, s:i, s:b, s:b, s:n, s:o, s:[], s:s, s:s, s:s}",
         "id", json_text(id), "name", f->name[0] != '\0' ? json_text(f->name) : json_text(id), "status", "active", "size",
         (json_int_t)f->size, "checksum", text_or_null(f->checksum), "os_hash_algo", text_or_null(f->hash_algo), "os_hash_value",
         text_or_null(f->hash_value), "disk_format", disk_format(id, f),
         "container_format", "bare", "visibility", "public", "created_at", when, "updated_at", when, "min_disk", 0, "min_ram", 0,
-        "protected", 0, "os_hidden", 0, "owner", "virtual_size", "tags", "self", self, "file", file, "schema", "/v2/schemas/image");
+        "protected", 0, "os_hidden", 0, "owner", "virtual_size", virtual_size(f), "tags", "self", self, "file", file, "schema", "/v2/schemas/image");
 }
 
 /* What of Glance's answer is kept, or stands no more. */
