@@ -181,8 +181,14 @@ static void free_headers(struct curl_slist *list)
 
 /* ---- begin and end */
 
+/*
+ * Since 7.88.0 libcurl tells the server of a stream that is given up with the next thing it has to send on that connection (curl issue
+ * 17611), until then the server keeps the stream and sends what its window takes. One that was alone there takes its connection along, as
+ * it would with HTTP/1.1; for one that had ended this says nothing.
+ */
 static void let_go(struct transfer *transfer)
 {
+    curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
     curl_multi_remove_handle(transfer->loop->multi, transfer->easy); /* one never added is fine */
     transfer_handle_give_back(transfer->loop, transfer->easy);
     transfer->easy = NULL;

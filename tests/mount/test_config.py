@@ -154,6 +154,7 @@ def test_dump_config(cache):
     assert os.listdir(cache.dir) == [] and not is_mounted(cache.mnt)
 
 
+@pytest.mark.http1  # the configuration is its own
 def test_comments_blanks_and_suffixes(cache, origin):
     origin.put("image", b"content")
     with open(cache.conf, "w") as f:

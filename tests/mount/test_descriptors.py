@@ -48,6 +48,7 @@ def test_more_images_open_than_a_shell_allows(cache, origin, soft_limit):
             os.close(fd)
 
 
+@pytest.mark.http1  # which has a connection for each request
 @pytest.mark.parametrize("last", ["file", "connection"])
 def test_where_they_end(cache, origin, last):
     """

@@ -89,10 +89,10 @@ def test_a_real_server(cache, server):
 PAGES = {
     "IIS": '<pre><A HREF="/">[To Parent Directory]</A><br><br> 1/1/2024  1:00 AM  100000 <A HREF="/img/vm.raw">vm.raw</A><br></pre>',
     "h5ai": '<table><tr><td><a href="..">Parent</a><tr><td class="fb-n"><a href="/img/vm.raw">vm.raw</a><td>1 MB</table>',
-    "Nexus": '<a href="../">Parent</a><table><tr><td><a href="http://127.0.0.1:{port}/img/vm.raw">vm.raw</a></td></tr>'
+    "Nexus": '<a href="../">Parent</a><table><tr><td><a href="{origin}/img/vm.raw">vm.raw</a></td></tr>'
              '<tr><td><a href="http://elsewhere.test/img/no.raw">no.raw</a></td></tr></table>',
     "Jetty": '<table class="listing"><thead><tr><th><a href="/img/?C=N&amp;O=D">Name</a></th></tr></thead>'
-             '<tr><td class="name"><a href="http://127.0.0.1:{port}/img/vm.raw">vm.raw&nbsp;</a></td></tr></table>',
+             '<tr><td class="name"><a href="{origin}/img/vm.raw">vm.raw&nbsp;</a></td></tr></table>',
     "Artifactory": '<a href="../">../</a>\n<a href="vm.raw">vm.raw</a>   01-Jan-2024 10:00  1.00 MB\n',
 }
 
@@ -100,7 +100,8 @@ PAGES = {
 @pytest.mark.parametrize("kind", PAGES)
 def test_a_page(cache, origin, kind):
     origin.put("vm.raw", CONTENT)
-    origin.listing = lambda: ("text/html", f"<html><body>{PAGES[kind].replace('{port}', str(origin.port))}</body></html>".encode())
+    base = origin.url.removesuffix("/img/{id}")
+    origin.listing = lambda: ("text/html", f"<html><body>{PAGES[kind].replace('{origin}', base)}</body></html>".encode())
     cache.configure(origin.config(checksums="none")).mount()
     assert cache.ls("images") == ["vm.raw"]
     same(cache.read("vm.raw"), CONTENT)
