@@ -119,10 +119,15 @@ static void on_well(void *context)
         lookup_retry_early(context);
 }
 
+static void on_room(void *context)
+{
+    fetch_schedule(context);
+}
+
 /* From the ground up: each has those below it. */
 static int make_rooms(struct engine *e)
 {
-    struct origin_parts origin = {.ops = e->ops, .backend = e->backend, .ledger = e->ledger, .on_well = on_well, .context = e};
+    struct origin_parts origin = {.ops = e->ops, .backend = e->backend, .ledger = e->ledger, .on_well = on_well, .on_room = on_room, .context = e};
     int r = (e->touches = touches_new()) == NULL ? -ENOMEM : 0;
     if (r == 0 && (e->boots = boots_new(e->store, e->ledger, e->config->bootset_max, e->config->bootset_quiet)) == NULL)
         r = -ENOMEM;

@@ -27,6 +27,7 @@ int origin_new(const struct origin_parts *parts, struct origin **ret)
     o->transfers = parts->transfers;
     o->ledger = parts->ledger;
     o->on_well = parts->on_well;
+    o->on_room = parts->on_room;
     o->context = parts->context;
     pthread_mutex_init(&o->lock, NULL);
     TAILQ_INIT(&o->login.waiters);
@@ -210,6 +211,9 @@ static json_t *refused_by(struct origin *o, unsigned endpoint)
     unsigned n = 0;
     while (o->ops->refuses != NULL && endpoint != ENDPOINT_AUTH && (name = o->ops->refuses(o->backend, endpoint, &n)) != NULL)
         json_array_append_new(list, json_string(name));
+    unsigned most = endpoint == 0 ? atomic_load(&o->most) : 0;
+    if (most > 0)
+        json_array_append_new(list, json_sprintf("more than %u requests at once", most));
     return list;
 }
 

@@ -29,6 +29,7 @@ struct origin_parts {
     struct transfers *transfers;
     struct ledger *ledger;
     void (*on_well)(void *context); /* on the fetch thread: an endpoint that failed answers again */
+    void (*on_room)(void *context); /* on the fetch thread: more may be asked of it than before, see room.h */
     void *context;
 };
 

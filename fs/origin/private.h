@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "origin/crowd.h"
 #include "origin/login.h"
 #include "origin/origin.h"
 
@@ -23,14 +24,20 @@ struct origin {
     struct backend *backend;
     struct transfers *transfers;
     struct ledger *ledger;
-    void (*on_well)(void *context);
+    void (*on_well)(void *context), (*on_room)(void *context);
     void *context;
 
     pthread_mutex_t lock;
     struct endpoint_health endpoints[ENDPOINTS_MAX + 1]; /* the last: ENDPOINT_AUTH; protected by lock */
+    struct crowd crowd; /* see room.c; protected by lock */
+    bool crowd_told;    /* it was logged that there is a limit; protected by lock */
+    atomic_uint most;   /* crowd.most */
+    atomic_uint open, asides; /* requests under way: for bytes, others */
+    atomic_uint guests;       /* those others that wait for them to be fewer */
     atomic_int_least64_t wait; /* written by the fetch thread */
 
     /* the fetch thread's: */
+    struct transfer_timer *room_timer;
     struct {
         struct transfer *transfer; /* the renewal under way; NULL */
         struct auth_waiters waiters;

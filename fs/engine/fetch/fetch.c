@@ -30,6 +30,7 @@
 #include "engine/lookup/digests.h"
 #include "engine/publish/publish.h"
 #include "engine/queue.h"
+#include "origin/room.h"
 #include "store/prefault.h"
 
 int fetch_new(struct fetch **ret)
@@ -212,7 +213,7 @@ static bool choose_locked(struct image *image, enum fetch_class class, struct sp
 static bool may_connect(const struct engine *e, enum fetch_class class)
 {
     unsigned most = class == FETCH_CLASS_DEMAND ? CONNECTIONS_MAX : CONNECTIONS_MAX - CONNECTIONS_DEMAND;
-    return e->fetch->connections < most;
+    return e->fetch->connections < most && room_is_there(e->origin);
 }
 
 static void start_class(struct image *image, enum fetch_class class)

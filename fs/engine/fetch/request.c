@@ -27,7 +27,9 @@
 #include "engine/fetch/whole.h"
 #include "engine/images/account.h"
 #include "engine/images/images.h"
+#include "engine/lookup/lookup.h"
 #include "engine/publish/publish.h"
+#include "origin/room.h"
 
 struct range *range_of(struct claim *claim)
 {
@@ -129,6 +131,7 @@ static int on_head(void *context, const struct transfer_head *head)
         return r;
     }
     keep_version(range->image);
+    room_answered(range->image->engine->origin);
     if (head->status == 200 && range->image->no_range)
         whole_proved(range);
     if (head->status == 200 && (range->claim.pos != 0 || range->claim.end < range->image->meta.size))
@@ -283,6 +286,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     range->transfer = NULL;
     atomic_store(&range->claim.connected, false);
     e->fetch->connections--;
+    room_left(e->origin);
     int flushed = range->broken < 0 ? range->broken : error == -ECANCELED ? 0 : flush(range, range->writer.gathered);
     if (error == 0)
         error = flushed;
@@ -310,6 +314,8 @@ static void on_done(void *context, int error, const struct transfer_result *resu
         else if (range_again(range) < 0) /* the server cut the answer short, as it may */
             range_free(range);
     }
+    if (room_has_guests(e->origin)) /* it is their turn */
+        lookup_retry_early(e);
     fetch_schedule(e);
     image_put(image);
 }
@@ -348,6 +354,7 @@ static int ask_endpoint(struct range *range)
         return log_errno(r, "%s: a request for its bytes could not be made", image->name);
     atomic_store(&range->claim.connected, true);
     e->fetch->connections++;
+    room_taken(e->origin);
     return 0;
 }
 
@@ -422,6 +429,7 @@ void range_free(struct range *range)
     if (range->transfer != NULL) {
         transfer_cancel(range->transfer);
         e->fetch->connections--;
+        room_left(e->origin);
     }
     e->fetch->capped -= range->capped;
     pthread_mutex_lock(&image->lock);

@@ -23,6 +23,7 @@ struct range {
     struct transfer *transfer;
     bool capped; /* held to its share of background_rate, until somebody waits for it */
     struct auth_waiter auth;
+    unsigned fails; /* in a row, at all endpoints each, without progress of its own */
     unsigned credential, auth_tries; /* that it was asked with; with how many since it got somewhere */
     unsigned streams_lost; /* since it got somewhere, by no fault that the endpoint is blamed for */
     unsigned extras, others; /* of the request; how often it was made otherwise since it got somewhere */

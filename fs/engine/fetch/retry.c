@@ -16,6 +16,7 @@
 #include "engine/fetch/version.h"
 #include "engine/fetch/whole.h"
 #include "engine/images/images.h"
+#include "origin/room.h"
 
 static void retry_due(void *context);
 
@@ -29,6 +30,9 @@ static void pause_image(struct image *image, uint64_t pause, int error, const ch
 
     if (image->retry != NULL)
         return;
+    if (image->fetched != image->failed_at) /* others bring bytes: it is no try of the image as a whole */
+        image->fails = 0;
+    image->failed_at = image->fetched;
     if (++image->fails > e->config->retries) {
         char why[IMAGE_ERROR_MAX + 1];
         snprintf(why, sizeof(why), "%s (tried %u times)", what, image->fails);
@@ -87,6 +91,35 @@ void range_retry_early(struct image *image)
         fetch_fail(image, -EIO, "out of memory");
 }
 
+/*
+ * Was RANGE one too many for the server? It gives its bytes back, to be asked for when there is room. An image whose request failed alone is another
+ * matter, and so is one that comes as one stream.
+ */
+static bool waits_for_room(struct range *range, int error, const struct transfer_result *result)
+{
+    struct image *image = range->image;
+    if (image->fails > 0 || image->no_range || image->unproven || range->claim.pos > range->asked_pos ||
+        !room_refused(image->engine->origin, result->status, error, range->retry_after))
+        return false;
+    range_free(range);
+    fetch_attend(image);
+    return true;
+}
+
+/* RANGE was asked for in vain as often as it may be, while others of its image bring bytes: who waits for it gets an error, and they go on. */
+static void give_up(struct range *range, const char *what)
+{
+    struct image *image = range->image;
+    struct waiters mine = TAILQ_HEAD_INITIALIZER(mine);
+    pthread_mutex_lock(&image->lock);
+    image_take_those_locked(image, range->claim.pos, range->claim.end, -EIO, &mine);
+    image_set_error_locked(image, "bytes %llu to %llu: %s (tried %u times)", (unsigned long long)range->claim.pos,
+                           (unsigned long long)range->claim.end - 1, what, range->fails);
+    pthread_mutex_unlock(&image->lock);
+    range_free(range);
+    wake_all(&mine);
+}
+
 /* The request of RANGE failed in a way that another try may mend. */
 static void try_again(struct range *range, int error, const char *what)
 {
@@ -98,6 +131,7 @@ static void try_again(struct range *range, int error, const char *what)
         image->fails = 0;
         image->tried = 0;
         image->stranger = false;
+        range->fails = 0;
     }
     image->tried |= 1u << range->endpoint;
     if (range->claim.pos - range->asked_pos >= CHUNK_MIN || (image->tried & all) != all) {
@@ -105,7 +139,10 @@ static void try_again(struct range *range, int error, const char *what)
             return;
     }
     image->tried = 0;
-    pause_image(image, range->retry_after * UINT64_C(1000), error, what);
+    uint64_t pause = range->retry_after * UINT64_C(1000);
+    if (++range->fails > e->config->retries && image->fetched != image->failed_at)
+        give_up(range, what);
+    pause_image(image, pause, error, what);
 }
 
 static void describe_failure(const struct range *range, int error, const struct transfer_result *result, char *what, size_t size)
@@ -199,6 +236,8 @@ void range_failed(struct range *range, int error, const struct transfer_result *
         return;
     }
     default:
+        if (waits_for_room(range, error, result))
+            return;
         if (!transfer_error_is_local(error))
             origin_failed(e->origin, range->endpoint, error, what, range->retry_after);
         try_again(range, error, what);

@@ -103,6 +103,7 @@ struct image {
     bool stranger;        /* an endpoint may have another version, since the last progress */
     struct digest told;   /* by the header of an answer */
     unsigned fails; /* in a row without progress */
+    uint64_t failed_at; /* fetched, at the last of them */
     unsigned tried; /* endpoints asked since the last progress, a bit each */
     struct transfer_timer *retry;
     int64_t retry_least; /* monotonic; not before then, also when the backend turns out to be well again */
@@ -136,6 +137,8 @@ void image_tail_hidden(void *hiding); /* the kernel has dropped it; any thread *
 uint64_t image_present_locked(const struct image *image); /* bytes of it that are here */
 /* Takes every waiter off IMAGE that can be answered (STATUS 0), or all of them when STATUS < 0. Wake them by wake_all(). */
 void image_take_ready_locked(struct image *image, int status, struct waiters *out);
+/* Those who wait for any byte of [FIRST, END), likewise. */
+void image_take_those_locked(struct image *image, uint64_t first, uint64_t end, int status, struct waiters *out);
 void image_forget_shown_locked(struct image *image); /* its file is none that has what was shown of it, if anything was */
 void image_dirty_locked(struct image *image); /* something of it is not in the catalogue yet */
 /* Its file is a new one, or not a partial one any more: so is its track. */

@@ -370,6 +370,13 @@ bool image_may_finish_locked(const struct image *image)
     return !failed || image->queue_row != 0 || !TAILQ_EMPTY(&image->waiters);
 }
 
+static void take_waiter_locked(struct image *image, struct waiter *w, int status, struct waiters *out)
+{
+    w->status = status;
+    TAILQ_REMOVE(&image->waiters, w, link);
+    TAILQ_INSERT_TAIL(out, w, link);
+}
+
 void image_take_ready_locked(struct image *image, int status, struct waiters *out)
 {
     struct waiter *w, *next;
@@ -379,9 +386,17 @@ void image_take_ready_locked(struct image *image, int status, struct waiters *ou
             if (!image_available_locked(image, w->offset, w->length) || image_held_locked(image, w->offset, w->length))
                 continue;
         }
-        w->status = status;
-        TAILQ_REMOVE(&image->waiters, w, link);
-        TAILQ_INSERT_TAIL(out, w, link);
+        take_waiter_locked(image, w, status, out);
+    }
+}
+
+void image_take_those_locked(struct image *image, uint64_t first, uint64_t end, int status, struct waiters *out)
+{
+    struct waiter *w, *next;
+    for (w = TAILQ_FIRST(&image->waiters); w != NULL; w = next) {
+        next = TAILQ_NEXT(w, link);
+        if (w->offset < end && w->offset + w->length > first)
+            take_waiter_locked(image, w, status, out);
     }
 }
 

@@ -17,7 +17,6 @@
 #include "base/log.h"
 #include "engine/lookup/gone.h"
 #include "engine/lookup/listing.h"
-#include "origin/login.h"
 
 enum { BATCH = 1000, FAILURE_PAUSE_S = 5, PAGES_MAX = 50000, PAGE_TRIES = 2 };
 
@@ -48,21 +47,6 @@ void listings_free(struct lister *l)
     if (l != NULL)
         pthread_mutex_destroy(&l->lock);
     free(l);
-}
-
-int lister_ask(struct engine *e, int (*ask)(void *context), void *context, struct refusal *refusal)
-{
-    unsigned tries = 0;
-    for (;;) {
-        int r = auth_now(e->origin);
-        if (r < 0)
-            return r;
-        unsigned credential = auth_credential(e->origin);
-        *refusal = (struct refusal){0};
-        r = ask(context);
-        if (r >= 0 || !auth_again(e->origin, refusal, credential, &tries))
-            return r;
-    }
 }
 
 /* ---- a listing */

@@ -18,6 +18,7 @@
 #include "engine/lookup/lookup.h"
 #include "engine/lookup/private.h"
 #include "engine/lookup/probes.h"
+#include "origin/room.h"
 
 enum { LOOKUP_RETRIES = 2 };
 
@@ -97,9 +98,24 @@ static void give_turn_on(struct lookup *l)
         log_debug("%s: the look-ups that wait end with the loop", l->name);
 }
 
+/* Refused while bytes come: room is kept for it until it is answered. */
+static void enter_as_guest(struct lookup *l)
+{
+    l->guest = true;
+    room_guest_enters(l->engine->origin);
+}
+
+static void leave_as_guest(struct lookup *l)
+{
+    if (l->guest)
+        room_guest_leaves(l->engine->origin);
+    l->guest = false;
+}
+
 static void finish(struct lookup *l, int status)
 {
     give_turn_on(l);
+    leave_as_guest(l);
     l->status = status;
     atomic_store(&l->engine->lookups->slow, clock_monotonic() - l->began > LOOKUP_HURRY_MS * NS_PER_MS);
     pthread_mutex_lock(&l->engine->lookups->lock);
@@ -163,7 +179,8 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
         return;
     }
     bool local = transfer_error_is_local(error);
-    if (!refused && !local)
+    bool guest = !refused && !local && room_refused(e->origin, status, error, l->head.retry_after);
+    if (!refused && !local && !guest)
         origin_failed(e->origin, l->endpoint, error, what, l->head.retry_after);
     l->again = false;
     if ((l->tried_endpoints & all) != all) {
@@ -172,7 +189,7 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
     }
     l->tried_endpoints = 0;
     /* What is known or cached is served without the backend: nobody waits for it to come back. */
-    if (l->known) {
+    if (l->known && !guest) {
         log_info("%s: it cannot be looked up (%s); what is known of it is served", l->name, what);
         finish(l, -EHOSTUNREACH);
         return;
@@ -187,7 +204,9 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
     }
     uint64_t own = backoff_ms(e->config->retry_delay, l->tries, (uint32_t)random());
     uint64_t ms = l->head.retry_after ? l->head.retry_after * UINT64_C(1000) : own;
-    l->pause_least = clock_monotonic() + (int64_t)own * NS_PER_MS;
+    l->pause_least = clock_monotonic() + (guest ? 0 : (int64_t)own * NS_PER_MS);
+    if (guest)
+        enter_as_guest(l);
     if (transfers_timer(e->transfers, ms, ask_later, l, &l->pause) < 0)
         finish(l, -ENOMEM);
 }
@@ -229,6 +248,14 @@ static void ask_it(struct lookup *l);
 static void on_done(void *context, int error, const struct transfer_result *result);
 static const struct transfer_ops lookup_ops = {.on_head = on_head, .on_data = on_data, .on_done = on_done};
 
+static int start(struct lookup *l, const struct transfer_request *request)
+{
+    int r = transfer_start(l->engine->transfers, request, &lookup_ops, l, &l->transfer);
+    if (r == 0)
+        room_aside_begins(l->engine->origin);
+    return r;
+}
+
 /* The answer did not tell the size: another way to ask. */
 static void ask_again(struct lookup *l)
 {
@@ -245,7 +272,7 @@ static void ask_again(struct lookup *l)
     int r = e->ops->describe_again(e->backend, l->endpoint, l->name, &request);
     l->extras = request.extras;
     if (r == 0)
-        r = transfer_start(e->transfers, &request, &lookup_ops, l, &l->transfer);
+        r = start(l, &request);
     transfer_request_clear(&request);
     if (r < 0)
         lookup_failed(l, r, 0, error_text(r));
@@ -258,6 +285,8 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     char what[160];
 
     l->transfer = NULL;
+    room_aside_ends(e->origin);
+    leave_as_guest(l);
     if (error == ENOUGH)
         error = 0;
     if (origin_otherwise(e->origin, l->endpoint, l->extras, result, &l->others) && error < 0) {
@@ -318,7 +347,7 @@ static void ask_it(struct lookup *l)
     request.ranged = l->ranged;
     l->extras = request.extras;
     if (r == 0)
-        r = transfer_start(e->transfers, &request, &lookup_ops, l, &l->transfer);
+        r = start(l, &request);
     l->asked_at = clock_monotonic();
     transfer_request_clear(&request);
     if (r < 0)
