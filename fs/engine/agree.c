@@ -12,28 +12,19 @@
 
 #include "base/log.h"
 #include "engine/agree.h"
+#include "engine/evict/claim.h"
 #include "engine/evict/remove.h"
 #include "engine/images/images.h"
 #include "engine/images/load.h"
+#include "engine/images/retired.h"
 
-enum { PAGE = 64 };
+enum { PAGE = 64, AGAIN_S = 2 };
 
 /* ---- rows without files */
 
-/* Is what lies in PLACE under the name of ROW the file that it was made with? As image_check_file(); -ENOENT. */
-static int check_place(struct engine *e, enum store_place place, const struct image_row *row)
-{
-    int fd, r = store_open_image(e->store, place, row->name, &fd);
-    if (r < 0)
-        return r;
-    r = image_check_file(fd, row);
-    close(fd);
-    return r;
-}
-
 static void check_complete_row(struct engine *e, const struct image_row *row)
 {
-    int r = check_place(e, STORE_COMPLETE, row);
+    int r = retired_check_place(e, STORE_COMPLETE, row);
     if (r == -ENOENT) {
         log_warning("%s: its file is gone from the cache directory; it will be fetched again", row->name);
         catalogue_reset_file(e->catalogue, row);
@@ -47,7 +38,7 @@ static void check_complete_row(struct engine *e, const struct image_row *row)
 static void check_partial_row(struct engine *e, const struct image_row *row)
 {
     struct image *image;
-    int r = check_place(e, STORE_PARTIAL, row);
+    int r = retired_check_place(e, STORE_PARTIAL, row);
     if (r == -ENOENT) {
         /* Published, but killed before the commit: adopted like any file without a row. */
         catalogue_reset_file(e->catalogue, row);
@@ -57,32 +48,15 @@ static void check_partial_row(struct engine *e, const struct image_row *row)
     }
 }
 
-/*
- * Retired in the catalogue, but killed before its file moved away. Not when the file is another version's: one that is complete, or that was
- * published but not committed (a partial row without a partial file).
- */
-static bool is_left_behind(struct engine *e, const struct image_row *row)
+/* Its file may not be that of who is published meanwhile. */
+static void settle_retired_row(struct engine *e, const struct image_row *row)
 {
-    struct image_row live;
-    struct store_file file;
-    int fd;
-    if (store_open_retired(e->store, row->row, &fd) == 0) {
-        close(fd);
-        return false;
-    }
-    if (check_place(e, STORE_COMPLETE, row) < 0)
-        return false;
-    if (catalogue_find(e->catalogue, row->name, &live) < 0)
-        return true;
-    return live.state == IMAGE_KNOWN ||
-           (live.state == IMAGE_PARTIAL && store_stat(e->store, STORE_PARTIAL, row->name, &file) == 0);
-}
-
-static void check_retired_row(struct engine *e, const struct image_row *row)
-{
-    if (is_left_behind(e, row))
+    struct name_claim claim;
+    claim_name(e->names, &claim, row->name);
+    if (retired_is_left_behind(e, row))
         store_retire(e->store, STORE_COMPLETE, row->name, row->row);
-    evict_reap(e, row->row);
+    claim_end(e->names, &claim);
+    retired_reap(e, row->row);
 }
 
 static void each_row(struct engine *e, enum catalogue_view view, void (*fn)(struct engine *, const struct image_row *))
@@ -145,7 +119,7 @@ static int check_invalid_file(void *context, const char *name, const struct stor
     struct engine *e = context;
     struct invalid_row row;
     if (catalogue_invalid_find(e->catalogue, name, &row) == -ENOENT)
-        catalogue_invalid_put(e->catalogue, name, "found in invalid/ at start", file->size, file->modified);
+        catalogue_invalid_put(e->catalogue, name, "found in invalid/", file->size, file->modified);
     return atomic_load(&e->stopping);
 }
 
@@ -163,7 +137,7 @@ static int take_queue_file(void *context, const char *name, const struct store_f
 
 void agree_retired(struct engine *e)
 {
-    each_row(e, CATALOGUE_RETIRED, check_retired_row);
+    each_row(e, CATALOGUE_RETIRED, settle_retired_row);
 }
 
 void agree_all(struct engine *e)
@@ -174,4 +148,16 @@ void agree_all(struct engine *e)
     each_row(e, CATALOGUE_CACHED, check_complete_row);
     store_scan(e->store, STORE_INVALID, check_invalid_file, e);
     store_scan(e->store, STORE_QUEUE, take_queue_file, e);
+}
+
+void agree_tick(struct engine *e)
+{
+    int64_t now = clock_monotonic();
+    if (now < e->agree_at || !store_left_files(e->store))
+        return;
+    e->agree_at = now + AGAIN_S * NS_PER_S;
+    store_scan_retired(e->store, check_retired_file, e);
+    each_row(e, CATALOGUE_RETIRED, settle_retired_row);
+    store_scan(e->store, STORE_PARTIAL, check_partial_file, e);
+    store_scan(e->store, STORE_INVALID, check_invalid_file, e);
 }

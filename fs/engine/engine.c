@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "engine/adopt.h"
+#include "engine/agree.h"
 #include "engine/bootset/boots.h"
 #include "engine/engine.h"
 #include "engine/evict/ages.h"
@@ -56,6 +57,7 @@ static void look_for_store(struct engine *e)
 static void rows_tick(void *context)
 {
     look_for_store(context);
+    agree_tick(context);
     prefetch_tick(context);
     ages_tick(context);
     victims_expire(context);

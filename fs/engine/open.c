@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "engine/evict/remove.h"
 #include "engine/images/images.h"
+#include "engine/images/retired.h"
 
 int engine_open(struct engine *e, int64_t row, struct image **ret)
 {
@@ -59,7 +60,7 @@ void engine_put(struct image *image)
 void engine_close(struct engine *e, int64_t row)
 {
     if (!image_close(e, row))
-        evict_reap(e, row);
+        retired_reap(e, row);
 }
 
 const char *image_name(const struct image *image)

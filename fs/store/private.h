@@ -3,6 +3,8 @@
 #ifndef GCFS_STORE_PRIVATE_H
 #define GCFS_STORE_PRIVATE_H
 
+#include <stdatomic.h>
+
 #include "store/store.h"
 
 #define CATALOGUE_NAME ".catalogue.db"
@@ -15,6 +17,7 @@ struct store {
     int places[PLACES]; /* descriptors of directories; STORE_COMPLETE: the cache directory itself */
     int retired;
     bool keeps_tags; /* the file system has attributes of files */
+    atomic_bool left; /* see store_left_files() */
 };
 
 /* All of them block on the disk. 0 or negative errno. DIR: a folder's descriptor; NAME: a file in it. */

@@ -307,16 +307,28 @@ void store_row_name(int64_t row, char name[ROW_NAME_SIZE])
     snprintf(name, ROW_NAME_SIZE, "%" PRId64, row);
 }
 
+static int note_left(struct store *s, int r)
+{
+    if (r < 0 && r != -ENOENT)
+        atomic_store(&s->left, true);
+    return r;
+}
+
+bool store_left_files(struct store *s)
+{
+    return atomic_exchange(&s->left, false);
+}
+
 int store_retire(struct store *s, enum store_place place, const char *name, int64_t row)
 {
     char to[ROW_NAME_SIZE];
     store_row_name(row, to);
-    return store_move_at(place_fd(s, place, name), name, s->retired, to);
+    return note_left(s, store_move_at(place_fd(s, place, name), name, s->retired, to));
 }
 
 int store_quarantine(struct store *s, enum store_place place, const char *name)
 {
-    return store_move_at(place_fd(s, place, name), name, s->places[STORE_INVALID], name);
+    return note_left(s, store_move_at(place_fd(s, place, name), name, s->places[STORE_INVALID], name));
 }
 
 int store_open_retired(struct store *s, int64_t row, int *ret_fd)
@@ -333,14 +345,14 @@ int store_remove_at(int dir, const char *name)
 
 int store_remove(struct store *s, enum store_place place, const char *name)
 {
-    return store_remove_at(place_fd(s, place, name), name);
+    return note_left(s, store_remove_at(place_fd(s, place, name), name));
 }
 
 int store_remove_retired(struct store *s, int64_t row)
 {
     char name[ROW_NAME_SIZE];
     store_row_name(row, name);
-    return store_remove_at(s->retired, name);
+    return note_left(s, store_remove_at(s->retired, name));
 }
 
 /* ---- space and labels */

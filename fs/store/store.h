@@ -85,6 +85,8 @@ void store_unpublish(struct store *s, const char *name, int fd);
 int store_retire(struct store *s, enum store_place place, const char *name, int64_t row);
 int store_quarantine(struct store *s, enum store_place place, const char *name);
 int store_open_retired(struct store *s, int64_t row, int *ret_fd);
+/* Since it was asked last, did the disk refuse to remove or move away a file? Then it may lie where nothing expects it. */
+bool store_left_files(struct store *s);
 /* Removing what is not there is fine. */
 int store_remove(struct store *s, enum store_place place, const char *name);
 int store_remove_retired(struct store *s, int64_t row);

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A disk that does not take what was written: Linux tells of it once, and says the next time that all is well. And memory that is dear."""
+import errno
 import os
 
 import pytest
 
 from disk import Disk
-from harness import MIB, blob, drop_page_cache, same, sha
+from harness import MIB, blob, drop_page_cache, error_of, same, sha
 from waiting import wait_until
 
 SHIM = r"""
@@ -37,6 +38,32 @@ int fsync(int fd)
         return -1;
     }
     return real(fd);
+}
+"""
+
+STUCK_SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+/* While the file $STUCK is there nothing is removed or moved. */
+static int stuck(void)
+{
+    errno = EIO;
+    return access(getenv("STUCK"), F_OK) == 0;
+}
+int unlinkat(int folder, const char *name, int flags)
+{
+    int (*real)(int, const char *, int) = (int (*)(int, const char *, int))dlsym(RTLD_NEXT, "unlinkat");
+    return stuck() ? -1 : real(folder, name, flags);
+}
+int renameat(int from_folder, const char *from, int to_folder, const char *to)
+{
+    int (*real)(int, const char *, int, const char *) = (int (*)(int, const char *, int, const char *))dlsym(RTLD_NEXT, "renameat");
+    return stuck() ? -1 : real(from_folder, from, to_folder, to);
 }
 """
 
@@ -118,6 +145,37 @@ def test_a_checkpoint_fails(cache, origin, bad_disk):
         os.close(fd)
     assert cache.ls("cached") == [] and cache.ls("incomplete") == []
     assert not os.path.exists(os.path.join(cache.dir, "incomplete", "x"))
+
+
+def test_what_cannot_be_removed_goes_later(cache, origin, shim, monkeypatch):
+    """Files that the disk does not let go count as long as they are there, and go when it lets them."""
+    stuck = os.path.join(shim(STUCK_SHIM), "stuck")
+    monkeypatch.setenv("STUCK", stuck)
+    contents = {name: origin.put(name, blob(300000 + i, i)) for i, name in enumerate(("open", "closed", "bad", "partial"))}
+    cache.configure(origin, fetch_policy="demand", read_ahead_max="0").mount()
+    cache.expected = "could not be moved away"
+    for name in ("open", "closed", "bad"):
+        same(cache.read(name), contents[name])
+        cache.wait_cached(name)
+    same(cache.read("partial", 4096), contents["partial"][:4096])
+    cache.wait_has("incomplete", "partial")
+    os.rename(cache.path("cached", "bad"), cache.path("invalid", "bad"))
+    fd = os.open(cache.image("open"), os.O_RDONLY)
+    os.unlink(cache.path("cached", "open"))
+    with open(stuck, "w"):
+        os.close(fd)
+    os.unlink(cache.path("cached", "closed"))
+    assert error_of(os.unlink, cache.path("incomplete", "partial")) == errno.EIO
+    assert error_of(os.unlink, cache.path("invalid", "bad")) == errno.EIO and cache.ls("invalid") == ["bad"]
+    wait_until(lambda: cache.status()["counters"]["open_handles"] == 0, what="the last close")
+    assert cache.status()["space"]["used"] >= sum(len(contents[name]) for name in ("open", "closed", "bad"))
+    os.unlink(stuck)
+    left = lambda: sorted(n for n in cache.snapshot() if not n.startswith((".catalogue", ".lock")))  # noqa: E731
+    wait_until(lambda: left() == ["invalid/bad"], what="the files to go")
+    os.unlink(cache.path("invalid", "bad"))
+    assert left() == [] and cache.status()["space"]["used"] == 0
+    for name, content in contents.items():
+        same(cache.read(name), content)
 
 
 def test_publishing_fails(cache, origin, bad_disk):

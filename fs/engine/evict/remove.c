@@ -17,24 +17,8 @@
 #include "engine/fetch/fetch.h"
 #include "engine/images/account.h"
 #include "engine/images/images.h"
+#include "engine/images/retired.h"
 #include "engine/queue.h"
-
-void evict_reap(struct engine *e, int64_t row)
-{
-    struct image_row r;
-    struct image *image;
-    int error = ledger_handles(e->ledger, row) > 0 ? -EBUSY : catalogue_get(e->catalogue, row, &r);
-    if (error == -ENOENT) /* forgotten already, maybe before its file came here; a row's number is never given again */
-        store_remove_retired(e->store, row);
-    if (error < 0 || r.state != IMAGE_RETIRED)
-        return;
-    if ((image = image_find(e, row)) != NULL) { /* somebody reads it just now: the last reference comes here again */
-        image_put(image);
-        return;
-    }
-    store_remove_retired(e->store, row);
-    catalogue_forget(e->catalogue, row);
-}
 
 /*
  * In memory, too, the image is not the live one any more. One that is being published has all of its file; one that was loaded before its
@@ -96,7 +80,7 @@ static void let_go(struct engine *e, int64_t row, struct image *held)
     if (held != NULL)
         image_put(held);
     if (!image_close(e, row))
-        evict_reap(e, row);
+        retired_reap(e, row);
 }
 
 /* An eviction under way: the row that goes, who held it. Begun by removal_begin(), ended by removal_end() once the file has moved. */
@@ -213,16 +197,17 @@ void evict_leftover(struct engine *e, const char *name)
     }
     if (used)
         return;
-    log_info("%s: a leftover in incomplete/ without a chunk map is removed", name);
-    store_remove(e->store, STORE_PARTIAL, name);
+    if (store_remove(e->store, STORE_PARTIAL, name) == 0)
+        log_info("%s: a leftover in incomplete/ without a chunk map is removed", name);
 }
 
 int evict_forget_invalid(struct engine *e, const char *name)
 {
-    int r = catalogue_invalid_remove(e->catalogue, name);
+    struct invalid_row row;
+    int r = catalogue_invalid_find(e->catalogue, name, &row);
     if (r == 0)
-        r = store_remove(e->store, STORE_INVALID, name);
-    return r;
+        r = store_remove(e->store, STORE_INVALID, name); /* as long as it cannot be, it counts */
+    return r == 0 ? catalogue_invalid_remove(e->catalogue, name) : r;
 }
 
 /* ---- dropping a partial image */

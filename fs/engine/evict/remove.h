@@ -22,6 +22,5 @@ int evict_drop(struct engine *e, const char *name, struct waiter *w);
 void evict_leftover(struct engine *e, const char *name);
 /* Who has IMAGE open goes on with it, who opens its name from now on gets a row of his own. 0, also when that is so already. Blocks. */
 int evict_from_name(struct image *image);
-void evict_reap(struct engine *e, int64_t row); /* blocks: removes a retired row and its file when nobody has it open */
 
 #endif

@@ -42,8 +42,7 @@ static uint64_t drop_invalid(struct engine *e, uint64_t need)
     int n;
     while (rows != NULL && freed < need && (n = catalogue_invalid_files(e->catalogue, after, rows, PAGE)) > 0) {
         for (int i = 0; i < n && freed < need; i++) {
-            if (catalogue_invalid_set_bytes(e->catalogue, rows[i].name, 0) == 0 &&
-                store_remove(e->store, STORE_INVALID, rows[i].name) == 0)
+            if (store_remove(e->store, STORE_INVALID, rows[i].name) == 0 && catalogue_invalid_set_bytes(e->catalogue, rows[i].name, 0) == 0)
                 freed += rows[i].bytes;
         }
         after = rows[n - 1].row;

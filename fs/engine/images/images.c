@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/evict/remove.h"
 #include "engine/images/account.h"
 #include "engine/images/images.h"
+#include "engine/images/retired.h"
 #include "engine/images/load.h"
 
 enum { FINISH_PAUSE_S = 5 }; /* after publishing failed */
@@ -260,7 +260,7 @@ void image_put(struct image *image)
     space_count(image, -image->unwritten, 0);
     image_free(image);
     if (retired)
-        evict_reap(e, row);
+        retired_reap(e, row);
 }
 
 void image_keep_open(struct image *image)

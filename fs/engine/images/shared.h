@@ -41,6 +41,7 @@ struct engine {
     struct touches *touches;
     struct boots *boots;
     atomic_bool stopping;
+    int64_t agree_at; /* monotonic; the rows thread's: when what the disk did not let go is tried again at the earliest */
     atomic_int_least64_t unwritten; /* bytes of images, here or under way, that the catalogue does not count yet: account.c */
     atomic_int_least64_t reserved;  /* those of them that are under way */
     atomic_uint_least64_t retirements; /* goes up after a row was: what was loaded from it before is not entered, see image_load() */

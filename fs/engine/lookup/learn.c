@@ -22,7 +22,7 @@ static void confirm(struct engine *e, int64_t row)
     if (image == NULL)
         return;
     pthread_mutex_lock(&image->lock);
-    image->described = clock_now();
+    image->described = image->described != 0 ? clock_now() : 0; /* 0: what an answer told of its bytes is still to be written */
     pthread_mutex_unlock(&image->lock);
     image_put(image);
 }

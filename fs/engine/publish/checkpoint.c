@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -20,16 +21,24 @@
 /* ---- the version */
 
 /* Learned from the first answer for bytes: which version this is. */
-void checkpoint_version(struct image *image)
+int checkpoint_version(struct image *image)
 {
     pthread_mutex_lock(&image->lock);
     bool needed = image->described == 0 && (image->meta.etag[0] != '\0' || image->meta.modified[0] != '\0');
     struct image_meta meta = image->meta;
-    image->described = needed ? clock_now() : image->described;
     pthread_mutex_unlock(&image->lock);
-    int r = needed ? catalogue_describe(image->engine->catalogue, image->row, &meta, clock_now()) : 0;
-    if (r < 0 && r != -ESTALE)
-        log_errno(r, "%s: which version it is could not be written to the catalogue", image->name);
+    if (!needed)
+        return 0;
+    int64_t now = clock_now();
+    int r = catalogue_describe(image->engine->catalogue, image->row, &meta, now);
+    if (r < 0)
+        return r == -ESTALE ? 0 : log_errno(r, "%s: which version it is could not be written to the catalogue", image->name);
+    pthread_mutex_lock(&image->lock);
+    /* What an answer told meanwhile is still to be written. */
+    if (strcmp(image->meta.etag, meta.etag) == 0 && strcmp(image->meta.modified, meta.modified) == 0)
+        image->described = now;
+    pthread_mutex_unlock(&image->lock);
+    return 0;
 }
 
 /* ---- what the disk did not take */
@@ -96,8 +105,9 @@ static void commit_map(void *context)
     bool same = image->file == w->file && image->state == IMAGE_PARTIAL;
     pthread_mutex_unlock(&image->lock);
     if (same) {
-        checkpoint_version(image);
-        r = catalogue_checkpoint(image->engine->catalogue, image->row, bits, length, chunkmap_present(w->map), clock_now());
+        r = checkpoint_version(image); /* a map of bytes of which nobody knows the version is worth nothing */
+        if (r == 0)
+            r = catalogue_checkpoint(image->engine->catalogue, image->row, bits, length, chunkmap_present(w->map), clock_now());
     }
     if (r < 0 && r != -ESTALE)
         log_errno(r, "%s: a checkpoint failed; what arrived since the last one would be fetched again after a restart", image->name);

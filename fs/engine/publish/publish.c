@@ -59,9 +59,11 @@ static int place_file(struct image *image, int fd)
 static int publish_file(struct image *image, int fd)
 {
     struct engine *e = image->engine;
-    checkpoint_version(image);
+    int r = checkpoint_version(image);
+    if (r < 0)
+        return r;
     label_file(image, fd);
-    int r = checkpoint_sync_data(image, fd);
+    r = checkpoint_sync_data(image, fd);
     if (r < 0) {
         checkpoint_forsake_disk(image, true);
         return -ECANCELED;
