@@ -47,6 +47,7 @@ struct config_api {
     uint64_t document_ttl;    /* seconds that what Glance says of an image is given again; default 0 */
     uint64_t stale_if_error;  /* seconds that it is while Glance is away, and a token is good while Keystone is; default 0 */
     uint64_t document_cache_size; /* bytes of it that are kept; default 16M */
+    int direct_url;           /* enum direct_url; none | file; default none */
     char *auth_ca_file;       /* authorities to trust for auth_url, image_url and upstream */
     char *tls_cert_file, *tls_key_file;
     char **trusted_proxies;   /* addresses and networks: who may say for whom it asks */
@@ -63,6 +64,7 @@ struct config_api {
     char *worker_self_reference_url; /* how other hosts reach this one; for GET /v2/cache/nodes/{id} */
 };
 
+enum direct_url { DIRECT_URL_NONE, DIRECT_URL_FILE };
 enum config_views { VIEW_GLANCE = 1, VIEW_NOVA = 2 }; /* bits, in the order of the option's choices */
 enum config_view_mode { VIEW_FOR_ALL, VIEW_FOR_GROUP, VIEW_FOR_OWNER };
 

@@ -33,6 +33,8 @@ static const char *const credentials[] = {[CREDENTIALS_AUTO] = "auto", [CREDENTI
 static const char *const api_auths[] = {[API_AUTH_NONE] = "none", [API_AUTH_TOKEN] = "token",
                                         [API_AUTH_KEYSTONE] = "keystone", NULL};
 
+static const char *const direct_urls[] = {[DIRECT_URL_NONE] = "none", [DIRECT_URL_FILE] = "file", NULL};
+
 #define DEFAULT(member) .section = "DEFAULT", .name = #member, .offset = offsetof(struct config, member)
 #define BACKEND_AS(option, member) .section = "backend", .name = option, .offset = offsetof(struct config, member)
 #define BACKEND(member) BACKEND_AS(#member, member)
@@ -284,6 +286,10 @@ static const struct config_option options[] = {
              "meanwhile lasts as long."},
     {API(document_cache_size), .type = CONFIG_SIZE, .fallback = "16777216", .min = 64 * KIB, .max = 4 * GIB, .unit = "bytes",
      .text = "How much memory what Glance answered may take, for document_ttl and stale_if_error. What was used longest ago goes first."},
+    {API(direct_url), .type = CONFIG_ENUM, .choices = direct_urls, .fallback = "none",
+     .text = "file: programs of this host who may download an image are told where it is in the mount, as direct_url and locations of Glance's "
+             "records have it; cinder (allowed_direct_url_schemes = file) and ironic then read it there. With upstream it needs "
+             "auth = keystone; proxies on this host belong into trusted_proxies, or their clients count as programs of this host."},
     {API(auth_ca_file), .type = CONFIG_PATH, .example = "/etc/ssl/certs/ca-certificates.crt",
      .text = "The certificates (PEM) of the authorities to trust for auth_url, image_url and upstream, instead "
              "of the system's."},

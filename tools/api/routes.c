@@ -10,6 +10,7 @@
 
 #include "api/access/auth.h"
 #include "api/access/guard.h"
+#include "api/calls/location.h"
 #include "api/http/api.h"
 #include "base/log.h"
 
@@ -34,6 +35,7 @@ static const struct route {
     {"GET", "v1/*/*/{id}", MAY_ALL, download_signed, "download"}, /* who may is in the link */
     {"GET", "v2/images", MAY_READ, images_list, NULL},
     {"GET", "v2/images/{id}", MAY_READ, images_show, NULL},
+    {"GET", "v2/images/{id}/locations", MAY_READ, images_locations, NULL},
     {"GET", "v2/schemas/image", MAY_ALL, images_schema, NULL},
     {"GET", "v2/schemas/images", MAY_ALL, images_schema, NULL},
     {"GET", "auth/images/{id}", MAY_READ, download_auth, "authorize"}, /* the path of a download as it came, behind /auth */
@@ -137,7 +139,9 @@ static bool is_glances(const struct request *r, const struct route *route)
 {
     if (route->call == discovery_root)
         return !(r->segment_count == 0 && request_wants_page(r));
-    return route->call == discovery_versions || route->call == images_list || route->call == images_show || route->call == images_schema;
+    if (route->call == images_show || route->call == images_locations)
+        return !location_offered(r);
+    return route->call == discovery_versions || route->call == images_list || route->call == images_schema;
 }
 
 /* Paths at which Glance has nothing, or what is only ours: other methods are no calls. */

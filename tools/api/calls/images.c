@@ -14,6 +14,7 @@
 #include "api/access/auth.h"
 #include "api/access/documents.h"
 #include "api/cache/mount.h"
+#include "api/calls/location.h"
 #include "api/calls/query.h"
 #include "api/http/api.h"
 #include "base/json_text.h"
@@ -71,6 +72,12 @@ static void remember(struct request *r, const char *key, const char *image, uint
         documents_drop(r->api->documents, key);
 }
 
+static void locate(struct request *r, const char *image, unsigned status, char **body, size_t *length)
+{
+    if (image != NULL && status == 200)
+        location_add(r, image, body, length);
+}
+
 /* IMAGE: whose record it is; NULL: of several. */
 static enum MHD_Result relayed(struct request *r, const char *path, const char *image)
 {
@@ -80,18 +87,22 @@ static enum MHD_Result relayed(struct request *r, const char *path, const char *
     char key[VERDICT_KEY] = "";
     uint64_t asked = documents_ask(d);
     bool keeps = documents_on(d) && verdict_key(r->who.scope, r->uri, key);
-    if (keeps && !document_wanted_anew(r) && documents_get(d, key, DOCUMENT_YOUNG, &kept))
+    if (keeps && !document_wanted_anew(r) && documents_get(d, key, DOCUMENT_YOUNG, &kept)) {
+        locate(r, image, kept.status, &kept.body, &kept.length);
         return document_reply(r, &kept, false);
+    }
     int error = auth_relay(r, path, keeps && image != NULL && documents_has(d, key), &a);
     if (keeps && (error < 0 || a.status >= 500) && documents_get(d, key, DOCUMENT_STALE, &kept)) {
         if (error == 0)
             free(a.body);
+        locate(r, image, kept.status, &kept.body, &kept.length);
         return document_reply(r, &kept, true);
     }
     if (error < 0)
         return reply_error(r, 503, "the image service does not answer");
     if (keeps)
         remember(r, key, image, asked, &a);
+    locate(r, image, a.status, &a.body, &a.length);
     if (a.status == 200 || (a.status >= 300 && a.status < 500 && a.status != 401)) { /* word for word, also a no */
         memcpy(r->retry_after, a.retry_after, sizeof(r->retry_after));
         return reply_text(r, a.status, a.status == 200 || a.type[0] == '\0' ? "application/json" : a.type, a.body, a.length);
@@ -122,7 +133,15 @@ enum MHD_Result images_show(struct request *r)
     int error = mount_facts(r->api->mount, FOLDER_IMAGES, r->id, FACTS, &f);
     if (error < 0)
         return reply_errno(r, error, "look up image");
-    return reply_json(r, 200, image_document(r->id, &f));
+    json_t *document = image_document(r->id, &f);
+    if (document == NULL || !location_offered(r))
+        return reply_json(r, 200, document);
+    char *text = json_dumps(document, JSON_COMPACT);
+    size_t length = text == NULL ? 0 : strlen(text);
+    json_decref(document);
+    if (text != NULL)
+        location_add(r, r->id, &text, &length);
+    return reply_text(r, 200, "application/json", text, length);
 }
 
 /* ---- the list */

@@ -154,7 +154,7 @@ enum MHD_Result routes_answer(struct request *r);
 
 typedef enum MHD_Result call_fn(struct request *r);
 call_fn download_image, download_signed, download_auth;
-call_fn images_list, images_show, images_schema;
+call_fn images_list, images_show, images_locations, images_schema;
 call_fn cache_list, cache_queue, cache_delete, cache_clear, cache_show, cache_nodes, cache_clean, cache_prune, cache_pin, cache_unpin,
     cache_stop, cache_forget;
 call_fn legacy_list_cached, legacy_list_queued, legacy_queue, legacy_delete_cached, legacy_delete_queued, legacy_clear_cached,

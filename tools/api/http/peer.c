@@ -121,3 +121,9 @@ struct peer peer_client(const struct peer *p)
         memset(one.bytes + 8, 0, 8);
     return one;
 }
+
+bool peer_is_loopback(const struct peer *p)
+{
+    static const unsigned char one[16] = {[15] = 1};
+    return is_mapped(p) ? p->bytes[12] == 127 : memcmp(p->bytes, one, sizeof(one)) == 0;
+}

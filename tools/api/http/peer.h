@@ -22,6 +22,8 @@ void peer_text(const struct peer *p, char ret[PEER_TEXT]);
 bool peer_network_valid(const char *text);
 bool peer_listed(const struct peer *p, char *const *networks, size_t count);
 
+bool peer_is_loopback(const struct peer *p);
+
 /* The part that one client has to itself: an IPv4 address, the first 64 bits of an IPv6 one. */
 struct peer peer_client(const struct peer *p);
 
