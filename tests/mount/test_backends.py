@@ -13,7 +13,7 @@ import pytest
 from clouds import XML, Store, fault
 from harness import MIB, blob, error_of, pread, raw_xattrs, same, sha
 from origin import Nginx, Origin
-from test_web_servers import free_port
+from test_web_servers import Started, apache2, caddy, free_port, lighttpd
 from waiting import wait_until
 
 TABLE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "BACKENDS.md")
@@ -38,6 +38,28 @@ class Folder:
 
     def end(self):
         pass
+
+
+class Installed(Folder):
+    """A web server of the distribution; KIND makes its command."""
+
+    def __init__(self, parent, kind):
+        super().__init__(parent)
+        self.port, root = free_port(), os.path.join(parent, "server")
+        os.mkdir(root, 0o755)
+        self.started, self.puts = Started(kind(self.path, root, self.port), self.port), 0
+
+    def put(self, name, content):
+        """Of a date that is long past: Apache calls the etag of a file weak that changed a moment ago."""
+        super().put(name, content)
+        self.puts += 1
+        os.utime(os.path.join(self.path, name), (self.puts * 10 ** 8, self.puts * 10 ** 8))
+
+    def config(self):
+        return {"type": "http", "url": f"http://127.0.0.1:{self.port}/{{id}}"}
+
+    def end(self):
+        self.started.end()
 
 
 class Python(Folder):
@@ -110,6 +132,9 @@ SERVERS = {
     "file": Folder,
     "http, a server with ranges": lambda parent: Web(),
     "http, nginx": lambda parent: Real(parent=parent),
+    "http, Apache": lambda parent: Installed(parent, apache2),
+    "http, lighttpd": lambda parent: Installed(parent, lighttpd),
+    "http, Caddy": lambda parent: Installed(parent, caddy),
     "http, python3 -m http.server": Python,
     "s3": lambda parent: Objects("s3"),
     "s3 that refuses what is Amazon's": lambda parent: Objects("s3 refusing"),

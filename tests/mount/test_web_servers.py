@@ -41,9 +41,10 @@ def apache2(folder, root, port):
 
 
 def lighttpd(folder, root, port):
+    """It tells neither etag nor date of files whose type it does not know."""
     with open(f"{root}/lighttpd.conf", "w") as f:
         f.write(f'server.modules = ("mod_dirlisting")\nserver.document-root = "{folder}"\nserver.port = {port}\nserver.bind = "127.0.0.1"\n'
-                'dir-listing.activate = "enable"\n')
+                'dir-listing.activate = "enable"\nserver.stat-cache-engine = "disable"\nmimetype.assign = ("" => "application/x-raw-disk-image")\n')
     return ["lighttpd", "-D", "-f", f"{root}/lighttpd.conf"]
 
 
@@ -55,26 +56,61 @@ def darkhttpd(folder, root, port):
     return ["darkhttpd", folder, "--addr", "127.0.0.1", "--port", str(port)]
 
 
-@pytest.mark.parametrize("server", [nginx, apache2, lighttpd, python, darkhttpd], ids=lambda f: f.__name__)
+def caddy(folder, root, port):
+    with open(f"{root}/Caddyfile", "w") as f:
+        f.write(f"{{\nadmin off\nauto_https off\nstorage file_system {root}/data\n}}\nhttp://127.0.0.1:{port} {{\nroot * {folder}\nfile_server browse\n}}\n")
+    return ["caddy", "run", "--config", f"{root}/Caddyfile", "--adapter", "caddyfile"]
+
+
+def webfsd(folder, root, port):
+    return ["webfsd", "-F", "-i", "127.0.0.1", "-p", str(port), "-r", folder]
+
+
+def mini_httpd(folder, root, port):
+    return ["mini_httpd", "-D", "-h", "127.0.0.1", "-p", str(port), "-d", folder, "-i", f"{root}/pid", "-u", "root"]
+
+
+class Started:
+    """COMMAND, a server that listens on PORT; the test is skipped where it is not installed."""
+
+    def __init__(self, command, port):
+        path = os.environ["PATH"] + ":/usr/sbin"
+        if shutil.which(command[0], path=path) is None:
+            pytest.skip(f"{command[0]} is not installed")
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL, env={**os.environ, "PATH": path})
+        try:
+            wait_until(lambda: self.process.poll() is not None or self.listens(port), what="the server to listen")
+            assert self.process.poll() is None, "it ended"
+        except BaseException:
+            self.end()
+            raise
+
+    @staticmethod
+    def listens(port):
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", port)) == 0
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+@pytest.mark.parametrize("server", [nginx, apache2, lighttpd, python, darkhttpd, caddy, webfsd, mini_httpd], ids=lambda f: f.__name__)
 def test_a_real_server(cache, server):
     folder, root = os.path.join(cache.root, "www"), os.path.join(cache.root, "server")
     os.mkdir(folder, 0o755)
     os.mkdir(root, 0o755)
     port = free_port()
-    command = server(folder, root, port)
-    if shutil.which(command[0], path=os.environ["PATH"] + ":/usr/sbin") is None:
-        pytest.skip(f"{command[0]} is not installed")
+    started = Started(server(folder, root, port), port)
     for name in NAMES:
         with open(os.path.join(folder, name), "wb") as f:
             f.write(CONTENT)
-    os.mkdir(os.path.join(folder, "folder"))
+    if server is not mini_httpd:  # whose pages have it as any other name
+        os.mkdir(os.path.join(folder, "folder"))
     with open(os.path.join(folder, "CHECKSUM"), "w") as f:
         f.writelines(f"SHA256 ({name}) = {sha(CONTENT)}\n" for name in NAMES)
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"})
     try:
-        wait_until(lambda: process.poll() is not None or socket.socket().connect_ex(("127.0.0.1", port)) == 0, what="the server to listen")
-        assert process.poll() is None, "it ended"
         cache.configure({"type": "http", "url": f"http://127.0.0.1:{port}/{{id}}", "checksums": "CHECKSUM"}).mount()
         assert cache.ls("images") == sorted(NAMES)
         for name in NAMES:
@@ -82,8 +118,7 @@ def test_a_real_server(cache, server):
             cache.wait_cached(name)
             assert cache.xattr(name, "os_hash_value") == sha(CONTENT)
     finally:
-        process.terminate()
-        process.wait()
+        started.end()
 
 
 PAGES = {
