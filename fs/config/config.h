@@ -44,6 +44,7 @@ struct config_api {
     size_t service_token_role_count;
     uint64_t token_ttl;       /* seconds a token's validation is good for, at most until it expires; default 300 */
     uint64_t auth_ttl;        /* seconds that Glance's answer about an image is good for; default 60 */
+    bool keep_uploads;        /* what is uploaded through upstream is kept in the cache; default yes */
     uint64_t document_ttl;    /* seconds that what Glance says of an image is given again; default 0 */
     uint64_t stale_if_error;  /* seconds that it is while Glance is away, and a token is good while Keystone is; default 0 */
     uint64_t document_cache_size; /* bytes of it that are kept; default 16M */

@@ -266,6 +266,9 @@ static const struct config_option options[] = {
     {API(upstream_timeout), .type = CONFIG_SECONDS, .fallback = "300", .min = 1, .max = DAY, .unit = "seconds",
      .text = "How long upstream may be silent while it is waited for: for its answer, for more of it, or to take more of an upload. Then the "
              "client gets 503, or its answer ends. There is no limit for all of a call."},
+    {API(keep_uploads), .type = CONFIG_BOOL, .fallback = "yes",
+     .text = "With upstream: keep an image in the cache as it is uploaded, so that a snapshot is warm where it was made. It is in the cache when "
+             "the backend says that it has the same, by its digest. No upload waits for the disk longer than a second. With auth = token nothing is kept."},
     {API(admin_roles), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.admin_role_count),
      .fallback = "admin", .text = "With auth = keystone: the roles that may manage the cache."},
     {API(service_token_roles), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.service_token_role_count),

@@ -17,6 +17,7 @@
 #include "engine/evict/space.h"
 #include "engine/evict/victims.h"
 #include "engine/fetch/fetch.h"
+#include "engine/handed.h"
 #include "engine/images/images.h"
 #include "engine/lookup/digests.h"
 #include "engine/lookup/gone.h"
@@ -96,6 +97,7 @@ static void engine_free(struct engine *e)
     origin_free(e->origin);
     if (e->backend != NULL)
         e->ops->close(e->backend);
+    handed_free(e->handed);
     adopted_free(e->adopted);
     queue_free(e->queue);
     fetch_free(e->fetch);
@@ -162,7 +164,9 @@ static int make_rooms(struct engine *e)
         r = fetch_new(&e->fetch);
     if (r == 0)
         r = queue_new(&e->queue);
-    return r == 0 ? adopted_new(&e->adopted) : r;
+    if (r == 0)
+        r = adopted_new(&e->adopted);
+    return r == 0 ? handed_new(&e->handed) : r;
 }
 
 int engine_start(const struct engine_parts *parts, struct engine **ret)
@@ -217,6 +221,7 @@ void engine_stop(struct engine *e)
     if (e->fetching)
         pthread_join(e->fetch_thread, NULL);
     lookup_stop(e);
+    handed_finish(e->handed);
     tasks_finish(e->adopt);
     tasks_finish(e->lister);
     tasks_finish(e->digests);

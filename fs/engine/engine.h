@@ -129,6 +129,18 @@ int engine_queue(struct engine *e, const char *name, struct waiter *w, struct qu
 int engine_queue_result(struct engine *e, const char *name, int status, struct queue_row *ret);
 int engine_unqueue(struct engine *e, const char *name); /* -ENOENT */
 
+/* ---- images that are handed in: by who uploads them to the backend */
+
+/* A file for the bytes of NAME. -EEXIST: there is one; -EDQUOT: there are too many; -EROFS, -EOPNOTSUPP: none can be kept. */
+int engine_hand_begin(struct engine *e, const char *name, uint64_t *ret_number);
+int engine_hand_find(struct engine *e, const char *name, uint64_t *ret_number); /* -ENOENT */
+int engine_hand_size(struct engine *e, uint64_t number, uint64_t *ret_size);    /* bytes; -ENOENT */
+/* The next bytes: -ESPIPE when OFFSET is not where it ends; -ENOSPC: the cache has no room; -ESTALE. Makes room, blocks on the disk. */
+int engine_hand_write(struct engine *e, uint64_t number, const char *bytes, size_t size, uint64_t offset);
+/* All of it is here: it is looked at on a thread of its own, and is in the cache when the backend says that it is right. -ENOENT. */
+int engine_hand_over(struct engine *e, const char *name);
+void engine_hand_end(struct engine *e, uint64_t number); /* closed: without having been handed over, it is gone */
+
 /* ---- telling */
 
 /* A row as of this moment: bytes and times of an image in memory, hits not written yet. */

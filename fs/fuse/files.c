@@ -114,6 +114,9 @@ void files_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file
         if (r == 0)
             return;
         break;
+    case KIND_HANDED: /* it is written by who made it, and read by nobody */
+        r = -EPERM;
+        break;
     case KIND_FIXED:
     case KIND_INVALID:
         r = writing ? -EPERM : documents_open(world_of(request), node, user, file);
@@ -136,6 +139,8 @@ void files_release(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *f
         handles_close(&w->handles, node_row(node), file->fh);
     } else if (node_kind(node) == KIND_SCRATCH) {
         scratch_handle_close(w, file->fh);
+    } else if (node_kind(node) == KIND_HANDED) {
+        engine_hand_end(w->view.engine, (uint64_t)node_row(node));
     } else if (file->fh != 0) {
         documents_close(w, file->fh);
         bootsets_close(w, file->fh);
@@ -223,6 +228,9 @@ void files_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, 
         break;
     case KIND_NOT_QUEUED:
         fuse_reply_buf(request, NULL, 0);
+        break;
+    case KIND_HANDED:
+        fuse_reply_err(request, EPERM);
         break;
     case KIND_SCRATCH:
         scratch_read(request, node, size, offset, file->fh);

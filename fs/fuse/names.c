@@ -143,6 +143,8 @@ static void reply_create(fuse_req_t request, const struct view_entry *entry, str
         scratch_handle_close(world_of(request), file->fh);
     else if (bootset)
         bootsets_close(world_of(request), file->fh);
+    else if (node_kind(entry->node) == KIND_HANDED)
+        engine_hand_end(world_of(request)->view.engine, (uint64_t)node_row(entry->node));
 }
 
 static void answer_create(struct parked *p, int status)

@@ -117,6 +117,14 @@ void scratch_read(fuse_req_t request, uint64_t node, size_t size, off_t offset, 
 void scratch_write_file(fuse_req_t request, fuse_ino_t node, const char *bytes, size_t size, off_t offset, struct fuse_file_info *file)
 {
     struct fuse_world *w = world_of(request);
+    if (node_kind(node) == KIND_HANDED) {
+        int error = engine_hand_write(w->view.engine, (uint64_t)node_row(node), bytes, size, (uint64_t)offset);
+        if (error < 0)
+            fuse_reply_err(request, -error);
+        else
+            fuse_reply_write(request, size);
+        return;
+    }
     int fd, r = node_kind(node) != KIND_SCRATCH ? -EPERM : fds_get(w, node, file->fh, &fd);
     if (r == 0) {
         r = scratch_write(w->view.scratch, fd, bytes, size, offset);

@@ -76,6 +76,11 @@ void store_new_tag(const struct store *s, char ret_tag[IMAGE_TAG_SIZE]);
 int store_create_partial(struct store *s, const char *name, uint64_t size, const char *tag, int *ret_fd);
 int store_stat(struct store *s, enum store_place place, const char *name, struct store_file *ret); /* -ENOENT */
 
+/* A file without a name, which is gone when it is closed. -EOPNOTSUPP: the file system has none. */
+int store_new_nameless(struct store *s, int *ret_fd);
+/* It becomes <name>, its data synced by the caller, and the directory is synced. -EEXIST: there is one. */
+int store_name(struct store *s, const char *name, int fd);
+
 /* incomplete/<name> → <name>, both directories synced. FD is the file, its data synced by the caller; one that a try before, which failed
  * at the directories, has moved already is fine. -ENOENT. */
 int store_publish(struct store *s, const char *name, int fd);

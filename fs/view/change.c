@@ -35,6 +35,15 @@ static int create_bootset(const struct view *v, const char *name, struct view_en
     return r;
 }
 
+static int begin_handed(const struct view *v, const char *name, struct view_entry *ret)
+{
+    uint64_t number;
+    int r = engine_hand_begin(v->engine, name, &number);
+    if (r == 0)
+        view_handed_entry(v, number, 0, ret);
+    return r;
+}
+
 int view_create(const struct view *v, uint64_t parent, const char *name, struct waiter *w, struct view_entry *ret)
 {
     const struct view_room *room = view_room(v, parent);
@@ -43,10 +52,12 @@ int view_create(const struct view *v, uint64_t parent, const char *name, struct 
         return glance_create(v, room, name, ret);
     if (room != NULL && room->content == CONTENT_BOOTSETS)
         return create_bootset(v, name, ret);
-    if (room == NULL || room->content != CONTENT_QUEUED)
+    if (room == NULL || (room->content != CONTENT_QUEUED && room->content != CONTENT_HANDED))
         return -EPERM;
     if (!image_id_valid(name))
         return -ENOENT;
+    if (room->content == CONTENT_HANDED)
+        return begin_handed(v, name, ret);
     int r = engine_queue(v->engine, name, w, &queued);
     return r == ENGINE_PARKED ? r : created(v, name, r == ENGINE_CACHED ? 1 : r, &queued, ret);
 }
@@ -100,6 +111,8 @@ int view_rename(const struct view *v, uint64_t parent, const char *name, uint64_
         return -EPERM;
     if ((from->content == CONTENT_GLANCE || from->content == CONTENT_SCRATCH) && (to->content == CONTENT_GLANCE || to->content == CONTENT_SCRATCH))
         return glance_rename(v, from, name, to, new_name);
+    if (from->content == CONTENT_HANDED && to->content == CONTENT_CACHED && strcmp(name, new_name) == 0)
+        return engine_hand_over(v->engine, name);
     if (from->content != CONTENT_CACHED || to->content != CONTENT_INVALID || strcmp(name, new_name) != 0)
         return -EPERM;
     return engine_quarantine(v->engine, name, "quarantined by hand (moved to invalid/)");

@@ -115,6 +115,14 @@ void view_scratch_entry(const struct view *v, const struct scratch_file *file, s
     ret->entry_timeout = ret->attr_timeout = KEEP_NOT;
 }
 
+void view_handed_entry(const struct view *v, uint64_t number, uint64_t size, struct view_entry *ret)
+{
+    ret->node = node_make(KIND_HANDED, (int64_t)number);
+    fill(v, ret->node, S_IFREG | 0600, size, &ret->attr);
+    fill_times(&ret->attr, clock_now(), clock_now(), clock_now());
+    ret->entry_timeout = ret->attr_timeout = KEEP_NOT;
+}
+
 void view_queued_entry(const struct view *v, const struct queue_row *row, struct view_entry *ret)
 {
     view_document_entry(v, node_make(KIND_QUEUED, row->row), row->queued, ret);
@@ -166,6 +174,7 @@ int view_getattr(const struct view *v, uint64_t node, struct stat *ret, double *
     struct image_row image;
     struct queue_row queued;
     struct invalid_row invalid;
+    uint64_t size = 0;
     int r = 0;
 
     switch (node_kind(node)) {
@@ -202,6 +211,10 @@ int view_getattr(const struct view *v, uint64_t node, struct stat *ret, double *
         break;
     case KIND_SCRATCH:
         r = scratch_attr(v, node, &entry);
+        break;
+    case KIND_HANDED:
+        r = engine_hand_size(v->engine, (uint64_t)node_row(node), &size);
+        view_handed_entry(v, (uint64_t)node_row(node), size, &entry);
         break;
     }
     if (r < 0)

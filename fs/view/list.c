@@ -180,6 +180,8 @@ int view_list(const struct view *v, uint64_t folder, uint64_t cookie, bool attri
     case CONTENT_BOOTSETS:
         return list_bootsets(v, after, emit, context);
     case CONTENT_GLANCE:
+    case CONTENT_HANDED:
+        return 0;
     case CONTENT_SCRATCH:
         return list_glance(v, room, cookie, attributes, emit, context);
     }

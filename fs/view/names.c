@@ -68,6 +68,17 @@ static int lookup_nova(const struct view *v, const char *hash, struct waiter *w,
     return r < 0 ? r : lookup_image(v, row.name, w, ret);
 }
 
+static int lookup_handed(const struct view *v, const char *name, struct view_entry *ret)
+{
+    uint64_t number, size = 0;
+    int r = engine_hand_find(v->engine, name, &number);
+    if (r == 0)
+        r = engine_hand_size(v->engine, number, &size);
+    if (r == 0)
+        view_handed_entry(v, number, size, ret);
+    return r;
+}
+
 /* A hash says nothing to the backend: one that is not known yet is of an image that has yet to be listed. */
 int view_lookup_ready(const struct view *v, uint64_t parent, const char *name, struct waiter *w)
 {
@@ -105,6 +116,8 @@ int view_lookup(const struct view *v, uint64_t parent, const char *name, struct 
         return lookup_glance(v, room, name, w, ret);
     case CONTENT_NOVA:
         return lookup_nova(v, name, w, ret);
+    case CONTENT_HANDED:
+        return lookup_handed(v, name, ret);
     }
     return -ENOENT;
 }

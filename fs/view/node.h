@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum view_kind { KIND_FIXED, KIND_IMAGE, KIND_QUEUED, KIND_INVALID, KIND_NOT_QUEUED, KIND_SCRATCH, KIND_BOOTSET };
+enum view_kind { KIND_FIXED, KIND_IMAGE, KIND_QUEUED, KIND_INVALID, KIND_NOT_QUEUED, KIND_SCRATCH, KIND_BOOTSET, KIND_HANDED };
 
 enum {
     NODE_ROOT = 1, /* as FUSE has it; row 0 is no image's */
@@ -25,6 +25,7 @@ enum {
     NODE_GLANCE_INVALID = 10 << 3,
     NODE_NOVA = 11 << 3,
     NODE_BOOTSETS = 12 << 3,
+    NODE_HANDED = 13 << 3,
 };
 
 static inline enum view_kind node_kind(uint64_t node) { return node == NODE_ROOT ? KIND_FIXED : (enum view_kind)(node & 7); }

@@ -17,6 +17,7 @@ enum view_content {
     CONTENT_BOOTSETS,
     CONTENT_GLANCE,  /* images, and scratch files beside them (glance.c) */
     CONTENT_SCRATCH, /* scratch files (glance.c) */
+    CONTENT_HANDED,  /* files that become images when they are moved to cached/; not listed */
     CONTENT_NOVA,    /* images by the hash of their ids (nova.c) */
 };
 
@@ -51,6 +52,7 @@ int view_bootset_entry(const struct view *v, const struct image_row *row, struct
 void view_new_bootset_entry(const struct view *v, int64_t row, struct view_entry *ret); /* one that is being written */
 /* What touch made for an image that is cached already: it can be stat'ed and closed, and is in no listing. */
 void view_not_queued_entry(const struct view *v, int64_t row, struct view_entry *ret);
+void view_handed_entry(const struct view *v, uint64_t number, uint64_t size, struct view_entry *ret);
 void view_scratch_entry(const struct view *v, const struct scratch_file *file, struct view_entry *ret);
 
 /* ---- glance.c: scratch files, in glance/ and the folders in it. -ENOENT, and what the disk says. */

@@ -14,6 +14,7 @@ const struct view_room view_rooms[] = {
     {"invalid", NODE_INVALID, NODE_ROOT, S_IFDIR | 0755, CONTENT_INVALID, SCRATCH_TOP, 0},
     {"bootsets", NODE_BOOTSETS, NODE_ROOT, S_IFDIR | 0755, CONTENT_BOOTSETS, SCRATCH_TOP, 0},
     {".status", NODE_STATUS, NODE_ROOT, S_IFREG | 0444, CONTENT_NONE, SCRATCH_TOP, 0},
+    {".handed", NODE_HANDED, NODE_ROOT, S_IFDIR | 0700, CONTENT_HANDED, SCRATCH_TOP, 0},
     {"glance", NODE_GLANCE, NODE_ROOT, S_IFDIR | 0755, CONTENT_GLANCE, SCRATCH_TOP, VIEW_GLANCE},
     {"queue", NODE_GLANCE_QUEUE, NODE_GLANCE, S_IFDIR | 0755, CONTENT_QUEUED, SCRATCH_TOP, VIEW_GLANCE},
     {"incomplete", NODE_GLANCE_INCOMPLETE, NODE_GLANCE, S_IFDIR | 0755, CONTENT_SCRATCH, SCRATCH_INCOMPLETE, VIEW_GLANCE},
@@ -53,7 +54,7 @@ const struct view_room *view_room_next(const struct view *v, uint64_t parent, si
 {
     while (*i < view_room_count) {
         const struct view_room *room = &view_rooms[(*i)++];
-        if (room->parent == parent && is_shown(v, room))
+        if (room->parent == parent && is_shown(v, room) && room->content != CONTENT_HANDED)
             return room;
     }
     return NULL;

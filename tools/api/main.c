@@ -25,6 +25,7 @@
 #include "api/http/audit.h"
 #include "api/http/connections.h"
 #include "api/listener.h"
+#include "api/relay/tee.h"
 #include "api/relay/upstream.h"
 #include "api/sampler.h"
 #include "base/log.h"
@@ -259,7 +260,8 @@ static int serve(struct api *api)
     api->documents = documents_new(&api->config->api);
     api->nodes = nodes_new(&api->config->api);
     api->upstream = api->config->api.upstream != NULL ? upstream_new(&api->config->api) : NULL;
-    if (api->config->api.upstream != NULL && api->upstream == NULL)
+    api->tees = api->upstream != NULL && api->config->api.keep_uploads ? tees_new(api->mount) : NULL;
+    if (api->config->api.upstream != NULL && (api->upstream == NULL || (api->config->api.keep_uploads && api->tees == NULL)))
         r = -ENOMEM;
     if (r == 0 && (s.listeners == NULL || api->connections == NULL || api->history == NULL || api->nodes == NULL ||
                    api->documents == NULL))
@@ -280,6 +282,7 @@ static int serve(struct api *api)
     history_free(api->history);
     nodes_free(api->nodes);
     documents_free(api->documents);
+    tees_free(api->tees);
     upstream_free(api->upstream);
     connections_free(api->connections);
     audit_free(api->audit);

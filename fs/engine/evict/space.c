@@ -10,6 +10,7 @@
 #include "config-auto.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -165,6 +166,51 @@ bool space_reserve(struct image *image, uint64_t length)
         tasks_add(e->rows, make_room, e);
     }
     return false;
+}
+
+struct taking {
+    struct engine *e;
+    uint64_t length;
+    bool taken;
+    sem_t done;
+};
+
+static void take(void *context)
+{
+    struct taking *t = context;
+    uint64_t need = t->e->config->evict_inline ? shortage(t->e, t->length) : 0;
+    if (need > 0)
+        evict_for(t->e, t->length, need);
+    t->taken = need == 0 || shortage(t->e, t->length) == 0;
+    if (t->taken) {
+        atomic_fetch_add(&t->e->unwritten, (int64_t)t->length);
+        atomic_fetch_add(&t->e->reserved, (int64_t)t->length);
+    }
+    sem_post(&t->done);
+}
+
+bool space_take(struct engine *e, uint64_t length)
+{
+    struct taking t = {.e = e, .length = length};
+    if (e->config->evict_inline && length > e->config->image_cache_max_size)
+        return false;
+    sem_init(&t.done, 0, 0);
+    tasks_add(e->rows, take, &t);
+    while (sem_wait(&t.done) < 0)
+        ;
+    sem_destroy(&t.done);
+    return t.taken;
+}
+
+void space_written(struct engine *e, uint64_t length)
+{
+    atomic_fetch_sub(&e->reserved, (int64_t)length);
+}
+
+void space_give_back(struct engine *e, uint64_t taken, uint64_t under_way)
+{
+    atomic_fetch_sub(&e->unwritten, (int64_t)taken);
+    atomic_fetch_sub(&e->reserved, (int64_t)under_way);
 }
 
 bool space_fits(struct engine *e, uint64_t length)

@@ -64,6 +64,7 @@ struct engine {
     struct fetch *fetch;
     struct queue *queue;
     struct adopted *adopted;
+    struct handed_table *handed;
 };
 
 #endif

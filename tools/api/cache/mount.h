@@ -59,4 +59,12 @@ int mount_queue(const char *mount, const char *id);
 int mount_remove(const char *mount, enum mount_folder folder, const char *id);
 int mount_pin(const char *mount, const char *id, bool pinned);
 
+/*
+ * A file for the bytes of an image that the backend is being given (written once, from its beginning on), and the root of the mount it is in; both
+ * are the caller's to close, the file first. Closed without mount_hand_over() it is gone; after it the cache has the image once the backend says that
+ * it is right.
+ */
+int mount_hand_begin(const char *mount, const char *id, int *ret_root, int *ret_fd);
+int mount_hand_over(int root, const char *id);
+
 #endif

@@ -34,6 +34,7 @@ struct history;
 struct nodes;
 struct relayed;
 struct signing;
+struct tees;
 struct upstream;
 
 /* Since the server's start; each its own, none protected by a lock. */
@@ -52,6 +53,7 @@ struct api {
     struct signing *signing;
     struct documents *documents;
     struct nodes *nodes;
+    struct tees *tees;         /* uploads that are kept; NULL: none are */
     struct upstream *upstream; /* whose calls are passed on; NULL: none are */
     struct connections *connections;
     struct history *history;

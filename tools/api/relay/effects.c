@@ -72,6 +72,12 @@ void effects_name(struct request *r)
     }
 }
 
+bool effects_is_upload(const struct request *r)
+{
+    const struct effect *e = find(r);
+    return e != NULL && strcmp(e->action, "upload") == 0;
+}
+
 static void evict(const struct request *r, enum mount_folder folder)
 {
     int error = mount_remove(r->api->mount, folder, r->id);

@@ -12,5 +12,7 @@ void effects_name(struct request *r);
  * when they may be others now, or are refused to all. Blocks on the mount; what fails is logged.
  */
 void effects_apply(struct request *r);
+/* Is it an upload of an image's bytes? After effects_name(). */
+bool effects_is_upload(const struct request *r);
 
 #endif

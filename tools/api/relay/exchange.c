@@ -214,13 +214,13 @@ static void set_up(struct exchange *x, int64_t length)
 
 int exchange_new(struct upstream *u, const struct exchange_request *request, struct exchange **ret)
 {
+    uint64_t patience = u->config->upstream_timeout, hurry = UPSTREAM_HURRY_SECONDS;
     struct exchange *x = calloc(1, sizeof(*x));
     if (x == NULL)
         return -ENOMEM;
     *x = (struct exchange){.up = u, .method = request->method, .body = request->length != EXCHANGE_NO_BODY, .expects = request->expects,
-                            .hurried = request->hurried, .left = -1};
-    uint64_t patience = u->config->upstream_timeout;
-    x->patience = (int64_t)(request->hurried && patience > UPSTREAM_HURRY_SECONDS ? UPSTREAM_HURRY_SECONDS : patience) * NS_PER_S;
+                           .hurried = request->hurried, .left = -1};
+    x->patience = (int64_t)(request->hurried && patience > hurry ? hurry : patience) * NS_PER_S;
     size_t size = strlen(u->prefix) + strlen(request->uri) + 1;
     x->target = malloc(size);
     int r = x->target == NULL ? -ENOMEM : lane_take(u, &x->lane);
@@ -301,8 +301,6 @@ static int take_message(struct exchange *x)
     return x->head_done ? 0 : fail(x, -EPROTO, "its answer has no head");
 }
 
-typedef bool enough_fn(const struct exchange *x);
-
 /* What was paused goes on where it can. */
 static void unpause(struct exchange *x)
 {
@@ -329,7 +327,7 @@ static int wait_for_it(struct exchange *x, int64_t now, int64_t until)
     return 0;
 }
 
-static int run(struct exchange *x, enough_fn *enough)
+static int run(struct exchange *x, bool (*enough)(const struct exchange *x))
 {
     int64_t until = clock_monotonic() + x->patience;
     int running, r = x->error;

@@ -10,9 +10,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/access/auth.h"
 #include "api/relay/effects.h"
 #include "api/relay/headers.h"
 #include "api/relay/remember.h"
+#include "api/relay/tee.h"
 #include "api/relay/upstream.h"
 #include "base/json_text.h"
 #include "base/log.h"
@@ -24,6 +26,7 @@ struct relayed {
     struct exchange *exchange;  /* NULL: the answer is KEPT */
     struct memory memory;
     struct document kept;
+    struct tee *tee; /* of an upload; NULL: it is not kept */
     int error; /* the exchange failed; the client is told when its body has ended */
     bool open; /* Glance may have done it, or may yet: there is no answer */
 };
@@ -104,6 +107,12 @@ static bool is_known(struct relayed *relayed)
     return r->stale = upstream_is_away(r->api->upstream) && remember_find(&relayed->memory, r, DOCUMENT_STALE, &relayed->kept);
 }
 
+/* Bytes of just anybody, whom Glance has yet to refuse, must not drive out what is cached. */
+static bool may_keep(struct request *r)
+{
+    return r->api->tees != NULL && effects_is_upload(r) && (r->api->config->api.auth == API_AUTH_NONE || auth_identify(r));
+}
+
 enum MHD_Result relay_begin(struct request *r, int client_fd)
 {
     const char *expect = request_header(r, "Expect");
@@ -131,6 +140,8 @@ enum MHD_Result relay_begin(struct request *r, int client_fd)
     relay_restart_timeout(r);
     if (relayed->error == -ECONNABORTED)
         return MHD_NO;
+    if (relayed->error == 0 && wanted > 0 && request.length != EXCHANGE_NO_BODY && may_keep(r))
+        relayed->tee = tee_begin(r->api->tees, r->id);
     if (!request.expects || (wanted > 0 && error == 0)) /* who sends without asking reads the answer when all is sent */
         return MHD_YES;
     r->refused = true;
@@ -142,6 +153,11 @@ enum MHD_Result relay_piece(struct request *r, const char *bytes, size_t length)
     struct relayed *relayed = r->relayed;
     if (relayed->error == 0 && relayed->exchange != NULL)
         relayed->error = exchange_send(relayed->exchange, bytes, length);
+    if (relayed->tee != NULL && (relayed->error < 0 || exchange_status(relayed->exchange) >= 400)) {
+        tee_end(relayed->tee, false);
+        relayed->tee = NULL;
+    }
+    tee_piece(relayed->tee, bytes, length);
     relay_restart_timeout(r);
     return relayed->error == -ECONNABORTED ? MHD_NO : MHD_YES;
 }
@@ -305,6 +321,8 @@ enum MHD_Result relay_answer(struct request *r)
     relayed->open = status == 0 && error != -ECONNREFUSED;
     if (status >= 200 && status < 300)
         effects_apply(r);
+    tee_end(relayed->tee, error == 0 && status >= 200 && status < 300);
+    relayed->tee = NULL;
     if ((error < 0 || status >= 500) && remember_find(&relayed->memory, r, DOCUMENT_STALE, &relayed->kept)) {
         r->stale = true;
         return answer_kept(r);
@@ -326,6 +344,7 @@ void relay_free(struct relayed *relayed)
 {
     if (relayed == NULL)
         return;
+    tee_end(relayed->tee, false);
     if (relayed->open)
         effects_apply(relayed->r);
     exchange_free(relayed->exchange);
