@@ -14,6 +14,7 @@
 #include "keeper/control.h"
 #include "keeper/keeper.h"
 #include "process/command_line.h"
+#include "worker/check.h"
 #include "worker/worker.h"
 
 static int dump(const char *path)
@@ -89,7 +90,7 @@ int main(int argc, char **argv)
         code = worker_run(&line);
         break;
     case COMMAND_CHECK:
-        code = worker_check(line.config) < 0 ? 1 : 0;
+        code = worker_check(line.config, line.online) < 0 ? 1 : 0;
         break;
     case COMMAND_RELOAD:
     case COMMAND_UPGRADE:

@@ -44,9 +44,9 @@ const char *config_where(const struct config *config, const char *section, const
     return config->path != NULL ? config->path : "the configuration";
 }
 
-int config_message(const char *path, int line, char *message, const char *format, va_list args)
+int config_mistake(struct config_mistakes *m, const char *path, int line, const char *format, va_list args)
 {
-    char at[16] = "";
+    char own[CONFIG_MESSAGE_MAX], at[16] = "", *message = m->fn == NULL || m->count == 0 ? m->message : own;
     if (line > 0)
         snprintf(at, sizeof at, ":%d", line);
     size_t used = (size_t)snprintf(message, CONFIG_MESSAGE_MAX, "%.200s%s: ", path, at);
@@ -55,7 +55,11 @@ int config_message(const char *path, int line, char *message, const char *format
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = '?';
     }
-    return -EINVAL;
+    m->count++;
+    if (m->fn == NULL)
+        return -EINVAL;
+    m->fn(m->context, message);
+    return 0;
 }
 
 int config_message_memory(char *message)
@@ -64,14 +68,14 @@ int config_message_memory(char *message)
     return -ENOMEM;
 }
 
-/* A mistake in the file as a whole, or in OPTION (NULL: none). Returns -EINVAL. */
+/* A mistake in the file as a whole, or in OPTION (NULL: none). As config_mistake(). */
 __attribute__((format(printf, 4, 5))) static int
-fail_option(const struct config *config, const struct config_option *option, char *message, const char *format, ...)
+fail_option(const struct config *config, const struct config_option *option, struct config_mistakes *m, const char *format, ...)
 {
     const char *where = option != NULL ? config->where[config_option_index(option)] : NULL;
     va_list args;
     va_start(args, format);
-    int r = config_message(config->path, where != NULL ? atoi(strrchr(where, ':') + 1) : 0, message, format, args);
+    int r = config_mistake(m, config->path, where != NULL ? atoi(strrchr(where, ':') + 1) : 0, format, args);
     va_end(args);
     return r;
 }
@@ -79,29 +83,29 @@ fail_option(const struct config *config, const struct config_option *option, cha
 /* ---- defaults, and rules that span options */
 
 /* A list whose only word is "none" becomes empty. One that was given but holds nothing is a mistake. */
-static int finish_words(struct config *config, const struct config_option *option, char *message)
+static int finish_words(struct config *config, const struct config_option *option, struct config_mistakes *m)
 {
     size_t *count;
     char ***words = config_words(config, option, &count);
     if (*count == 0 && config->where[config_option_index(option)] != NULL)
-        return fail_option(config, option, message,
+        return fail_option(config, option, m,
                            "option %s has no value: write one behind the =, or remove the line", option->name);
     for (size_t i = 0; i < *count && option->fallback != NULL; i++) {
         if (strcmp((*words)[i], "none") != 0)
             continue;
         if (*count > 1)
-            return fail_option(config, option, message, "%s: \"none\" must stand alone", option->name);
+            return fail_option(config, option, m, "%s: \"none\" must stand alone", option->name);
         config_value_clear(config, option);
     }
     if (*words == NULL) {
         *words = calloc(1, sizeof **words);
         if (*words == NULL)
-            return config_message_memory(message);
+            return config_message_memory(m->message);
     }
     return 0;
 }
 
-static int fill_defaults(struct config *config, char *message)
+static int fill_defaults(struct config *config, struct config_mistakes *m)
 {
     size_t count;
     const struct config_option *options = config_options(&count);
@@ -109,11 +113,11 @@ static int fill_defaults(struct config *config, char *message)
         if (config->where[i] == NULL && options[i].fallback != NULL) {
             int r = config_value_set(config, &options[i], options[i].fallback);
             if (r == -ENOMEM)
-                return config_message_memory(message);
+                return config_message_memory(m->message);
             assert(r == 0); /* the table's own default */
         }
         if (options[i].type == CONFIG_WORDS) {
-            int r = finish_words(config, &options[i], message);
+            int r = finish_words(config, &options[i], m);
             if (r < 0)
                 return r;
         }
@@ -121,30 +125,38 @@ static int fill_defaults(struct config *config, char *message)
     return 0;
 }
 
+static bool is_wrong(const struct config_mistakes *m, const struct config_option *option)
+{
+    return m->wrong != NULL && m->wrong[config_option_index(option)];
+}
+
 /* The backend in use cannot do without OPTION. */
-static int fail_backend_needs(const struct config *config, const struct config_option *option, char *message)
+static int fail_backend_needs(const struct config *config, const struct config_option *option, struct config_mistakes *m)
 {
     const struct config_option *type = config_option("backend", "type");
     bool by_default = config->where[config_option_index(type)] == NULL;
     bool http_meant = strcmp(config->type, "file") == 0 && config->url_count > 0;
-    return fail_option(config, type, message, "type = %s%s needs option %s: add \"%s = %s\" to section [%s]%s",
+    return fail_option(config, type, m, "type = %s%s needs option %s: add \"%s = %s\" to section [%s]%s",
                        config->type, by_default ? " (the default)" : "", option->name, option->name, option->example,
                        option->section, http_meant ? ", or \"type = http\" for the url that is there" : "");
 }
 
-static int check_required(const struct config *config, char *message)
+static int check_required(const struct config *config, struct config_mistakes *m)
 {
     size_t count;
     const struct config_option *options = config_options(&count);
     for (size_t i = 0; i < count; i++) {
         const struct config_option *option = &options[i];
-        if (!config_value_missing(config, option))
+        if (!config_value_missing(config, option) || is_wrong(m, option))
             continue;
+        int r = 0;
         if (option->required)
-            return fail_option(config, NULL, message, "option %s is missing: add \"%s = %s\" to section [%s]",
+            r = fail_option(config, NULL, m, "option %s is missing: add \"%s = %s\" to section [%s]",
                                option->name, option->name, option->example, option->section);
-        if (option->required_for != NULL && strcmp(option->required_for, config->type) == 0)
-            return fail_backend_needs(config, option, message);
+        else if (option->required_for != NULL && strcmp(option->required_for, config->type) == 0 && !is_wrong(m, config_option("backend", "type")))
+            r = fail_backend_needs(config, option, m);
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -163,55 +175,55 @@ static bool is_http_url(const char *url)
     return scheme > 0 && strcspn(url + scheme, "/?#") > 0;
 }
 
-static int check_url(const struct config *config, const char *name, const char *url, char *message)
+static int check_url(const struct config *config, const char *name, const char *url, struct config_mistakes *m)
 {
     const struct config_option *option = config_option("backend", name);
     if (holds_password(url))
-        return fail_option(config, option, message,
+        return fail_option(config, option, m,
                            "%s holds a user or password: put user:password on the one line of a file "
                            "that only the service may read, and name it with user_file",
                            name);
     if (!is_http_url(url))
-        return fail_option(config, option, message,
+        return fail_option(config, option, m,
                            "%s = %.80s: expected a url that begins with http:// or https:// and a host", name, url);
     return 0;
 }
 
 /* A misspelt "{id}" would be asked for as it stands, and every image be missing. */
-static int check_placeholders(const struct config *config, const char *url, char *message)
+static int check_placeholders(const struct config *config, const char *url, struct config_mistakes *m)
 {
     for (const char *c = url; (c = strpbrk(c, "{}")) != NULL; c += 4) {
         if (strncmp(c, "{id}", 4) != 0)
-            return fail_option(config, config_option("backend", "url"), message,
+            return fail_option(config, config_option("backend", "url"), m,
                                "url = %.80s: expected {id} where the image's id stands, and no other braces", url);
     }
     return 0;
 }
 
-static int check_endpoint_count(const struct config *config, const char *name, size_t count, char *message)
+static int check_endpoint_count(const struct config *config, const char *name, size_t count, struct config_mistakes *m)
 {
     if (count <= CONFIG_ENDPOINTS_MAX)
         return 0;
-    return fail_option(config, config_option("backend", name), message,
+    return fail_option(config, config_option("backend", name), m,
                        "%s lists %zu servers, more than the %d that can be tried in turn: remove some, or put a balancer "
                        "before them",
                        name, count, CONFIG_ENDPOINTS_MAX);
 }
 
-static int check_urls(const struct config *config, char *message)
+static int check_urls(const struct config *config, struct config_mistakes *m)
 {
-    int r = check_endpoint_count(config, "url", config->url_count, message);
+    int r = check_endpoint_count(config, "url", config->url_count, m);
     if (r == 0)
-        r = check_endpoint_count(config, "endpoint", config->endpoint_count, message);
+        r = check_endpoint_count(config, "endpoint", config->endpoint_count, m);
     for (size_t i = 0; i < config->url_count && r == 0; i++) {
-        r = check_url(config, "url", config->urls[i], message);
+        r = check_url(config, "url", config->urls[i], m);
         if (r == 0)
-            r = check_placeholders(config, config->urls[i], message);
+            r = check_placeholders(config, config->urls[i], m);
     }
     if (r == 0 && config->list_url != NULL && strcmp(config->list_url, "none") != 0)
-        r = check_url(config, "list_url", config->list_url, message);
+        r = check_url(config, "list_url", config->list_url, m);
     if (r == 0 && config->proxy != NULL && holds_password(config->proxy))
-        r = fail_option(config, config_option("backend", "proxy"), message,
+        r = fail_option(config, config_option("backend", "proxy"), m,
                         "proxy holds a user or password: set it in the service's environment instead, as https_proxy");
     return r;
 }
@@ -230,98 +242,100 @@ static bool is_file_name(const char *name)
     return strchr(name, '/') == NULL && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-static int check_names(const struct config *config, char *message)
+static int check_names(const struct config *config, struct config_mistakes *m)
 {
-    if (config->directory != NULL && is_inside(config->directory, config->image_cache_dir))
-        return fail_option(config, config_option("backend", "path"), message,
-                           "path = %.80s is in image_cache_dir, which holds only the cache: name another folder",
-                           config->directory);
-    if (!is_file_name(config->image_cache_sqlite_db))
-        return fail_option(config, config_option("DEFAULT", "image_cache_sqlite_db"), message,
-                           "image_cache_sqlite_db = %.80s: expected the name of a file in image_cache_dir, without a /",
-                           config->image_cache_sqlite_db);
-    for (size_t i = 0; i < config->checksum_file_count; i++) {
+    int r = 0;
+    if (config->directory != NULL && config->image_cache_dir != NULL && is_inside(config->directory, config->image_cache_dir))
+        r = fail_option(config, config_option("backend", "path"), m,
+                        "path = %.80s is in image_cache_dir, which holds only the cache: name another folder",
+                        config->directory);
+    if (r == 0 && !is_file_name(config->image_cache_sqlite_db))
+        r = fail_option(config, config_option("DEFAULT", "image_cache_sqlite_db"), m,
+                        "image_cache_sqlite_db = %.80s: expected the name of a file in image_cache_dir, without a /",
+                        config->image_cache_sqlite_db);
+    for (size_t i = 0; r == 0 && i < config->checksum_file_count; i++) {
         if (!is_file_name(config->checksum_files[i]))
-            return fail_option(config, config_option("backend", "checksums"), message,
-                               "checksums = %.80s: expected names of files beside the images, without a /",
-                               config->checksum_files[i]);
+            r = fail_option(config, config_option("backend", "checksums"), m,
+                            "checksums = %.80s: expected names of files beside the images, without a /",
+                            config->checksum_files[i]);
     }
-    return 0;
+    return r;
 }
 
-static int check_credentials(const struct config *config, char *message)
+static int check_credentials(const struct config *config, struct config_mistakes *m)
 {
+    int r = 0;
     if (config->user_file != NULL && config->token_file != NULL)
-        return fail_option(config, config_option("backend", "token_file"), message,
-                           "user_file and token_file exclude each other: remove one of the two");
-    if (config->client_key_file != NULL && config->client_cert_file == NULL)
-        return fail_option(config, config_option("backend", "client_key_file"), message,
-                           "client_key_file needs client_cert_file: add the certificate that belongs to the key");
-    return 0;
+        r = fail_option(config, config_option("backend", "token_file"), m,
+                        "user_file and token_file exclude each other: remove one of the two");
+    if (r == 0 && config->client_key_file != NULL && config->client_cert_file == NULL)
+        r = fail_option(config, config_option("backend", "client_key_file"), m,
+                        "client_key_file needs client_cert_file: add the certificate that belongs to the key");
+    return r;
 }
 
 /* What auth = WORD cannot do without. */
-static int need_for_auth(const struct config *config, const char *name, const char *value, char *message)
+static int need_for_auth(const struct config *config, const char *name, const char *value, struct config_mistakes *m)
 {
     static const char *const words[] = {[API_AUTH_TOKEN] = "token", [API_AUTH_KEYSTONE] = "keystone"};
     const struct config_option *option = config_option("api", name);
-    if (value != NULL)
+    if (value != NULL || is_wrong(m, option))
         return 0;
-    return fail_option(config, config_option("api", "auth"), message,
+    return fail_option(config, config_option("api", "auth"), m,
                        "auth = %s needs option %s: add \"%s = %s\" to section [api]", words[config->api.auth], name, name,
                        option->example);
 }
 
-static int check_service_url(const struct config *config, const char *name, const char *url, char *message)
+static int check_service_url(const struct config *config, const char *name, const char *url, struct config_mistakes *m)
 {
     if (url == NULL || (is_http_url(url) && !holds_password(url)))
         return 0;
-    return fail_option(config, config_option("api", name), message,
+    return fail_option(config, config_option("api", name), m,
                        "%s = %.80s: expected a url that begins with http:// or https:// and a host, without a password",
                        name, url);
 }
 
 /* Without Keystone nobody knows who may see what was seen. */
-static int check_documents(const struct config *config, char *message)
+static int check_documents(const struct config *config, struct config_mistakes *m)
 {
     const char *name = config->api.document_ttl > 0 ? "document_ttl" : config->api.stale_if_error > 0 ? "stale_if_error" : NULL;
     if (name == NULL)
         return 0;
-    return fail_option(config, config_option("api", name), message, "%s needs auth = keystone: set both, or remove it", name);
+    return fail_option(config, config_option("api", name), m, "%s needs auth = keystone: set both, or remove it", name);
 }
 
-static int check_api(const struct config *config, char *message)
+static int check_api(const struct config *config, struct config_mistakes *m)
 {
     const struct config_api *api = &config->api;
     int r = 0;
     if (api->auth == API_AUTH_TOKEN)
-        r = need_for_auth(config, "admin_token_file", api->admin_token_file, message);
+        r = need_for_auth(config, "admin_token_file", api->admin_token_file, m);
     if (r == 0 && api->auth == API_AUTH_KEYSTONE)
-        r = need_for_auth(config, "auth_url", api->auth_url, message);
+        r = need_for_auth(config, "auth_url", api->auth_url, m);
     if (r == 0 && api->auth == API_AUTH_KEYSTONE)
-        r = need_for_auth(config, "image_url", api->image_url, message);
+        r = need_for_auth(config, "image_url", api->image_url, m);
     if (r == 0 && api->auth != API_AUTH_KEYSTONE)
-        r = check_documents(config, message);
+        r = check_documents(config, m);
     if (r == 0)
-        r = check_service_url(config, "auth_url", api->auth_url, message);
+        r = check_service_url(config, "auth_url", api->auth_url, m);
     if (r == 0)
-        r = check_service_url(config, "image_url", api->image_url, message);
+        r = check_service_url(config, "image_url", api->image_url, m);
     if (r == 0)
-        r = check_service_url(config, "upstream", api->upstream, message);
+        r = check_service_url(config, "upstream", api->upstream, m);
     if (r == 0)
-        r = check_service_url(config, "worker_self_reference_url", api->worker_self_reference_url, message);
+        r = check_service_url(config, "worker_self_reference_url", api->worker_self_reference_url, m);
     if (r == 0 && api->tls_key_file != NULL && api->tls_cert_file == NULL)
-        r = fail_option(config, config_option("api", "tls_key_file"), message,
+        r = fail_option(config, config_option("api", "tls_key_file"), m,
                         "tls_key_file needs tls_cert_file: add the certificate that belongs to the key");
     return r;
 }
 
-int config_check(struct config *config, char *message)
+int config_check(struct config *config, struct config_mistakes *m)
 {
-    int (*const checks[])(const struct config *, char *) = {check_required, check_urls, check_names, check_credentials,
-                                                             check_api};
-    int r = fill_defaults(config, message);
+    int (*const checks[])(const struct config *, struct config_mistakes *) = {check_required, check_urls, check_names, check_credentials,
+                                                                             check_api};
+    int r = fill_defaults(config, m);
     for (size_t i = 0; i < sizeof checks / sizeof checks[0] && r == 0; i++)
-        r = checks[i](config, message);
+        r = checks[i](config, m);
     return r;
 }

@@ -11,14 +11,23 @@
 const struct config_option *config_option(const char *section, const char *name);
 size_t config_option_index(const struct config_option *option);
 
-/* Fills MESSAGE with "PATH:LINE: what and what to do" (LINE 0: none), one line whatever is in the file. Returns
- * -EINVAL. */
-int config_message(const char *path, int line, char *message, const char *format, va_list args)
+/* What is wrong. With FN, each mistake is told to it and the reading goes on; without, the first one ends it. */
+struct config_mistakes {
+    config_mistake_fn *fn;
+    void *context;
+    char *message; /* CONFIG_MESSAGE_MAX bytes: the first one */
+    unsigned count;
+    bool *wrong;   /* of each option in the table: its line is one of the mistakes, its value stands for nothing. NULL without FN */
+};
+
+/* One mistake, "PATH:LINE: what and what to do" (LINE 0: none), in one line whatever is in the file. Returns -EINVAL where it ends the
+ * reading, 0 where that goes on. */
+int config_mistake(struct config_mistakes *m, const char *path, int line, const char *format, va_list args)
     __attribute__((format(printf, 4, 0)));
 int config_message_memory(char *message); /* returns -ENOMEM */
 
 /* Fills in the defaults of what was not given, then checks the rules that span options. 0; -EINVAL or -ENOMEM with
- * MESSAGE. */
-int config_check(struct config *config, char *message);
+ * the message. */
+int config_check(struct config *config, struct config_mistakes *m);
 
 #endif

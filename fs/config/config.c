@@ -2,7 +2,7 @@
 /*
  * Loads the configuration: inih splits the file into lines, sections and options; the table says what each may be; then
  * the defaults come in, and the rules that span options are checked. The first mistake ends the loading and is the
- * message.
+ * message, unless each is to be told.
  *
  * inih (as built by Debian) has a line buffer of 200 bytes, cuts longer lines without a word and reports neither line
  * numbers nor sections to its handler. The reader it is given here therefore hands over whole lines only, counts them
@@ -31,7 +31,7 @@
 struct parser {
     FILE *file;
     struct config *config;
-    char *message; /* CONFIG_MESSAGE_MAX bytes */
+    struct config_mistakes *mistakes;
     int error;     /* negative errno: the message is made, nothing more is read */
     int line;      /* the last one read, from 1 */
     int error_line;
@@ -41,15 +41,15 @@ struct parser {
 
 /* ---- messages */
 
-/* A mistake in the line read last. Returns 0, which tells inih the same. */
+/* A mistake in the line read last. Returns 0, which tells inih the same; 1 where the reading goes on. */
 __attribute__((format(printf, 2, 3))) static int fail_line(struct parser *p, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    p->error = config_message(p->config->path, p->line, p->message, format, args);
+    p->error = config_mistake(p->mistakes, p->config->path, p->line, format, args);
     va_end(args);
     p->error_line = p->line;
-    return 0;
+    return p->error == 0;
 }
 
 /* ---- finding options */
@@ -93,20 +93,22 @@ static unsigned distance(const char *a, const char *b)
     return row[length];
 }
 
-/* The option whose name is nearest to NAME; among equals, one of SECTION. */
+/* The option whose name is nearest to NAME; among equals, one of SECTION. NULL: none is near. */
 static const struct config_option *nearest_option(const char *section, const char *name)
 {
     size_t count;
     const struct config_option *options = config_options(&count), *best = &options[0];
     unsigned best_distance = UINT32_MAX;
+    char word[DISTANCE_MAX_LENGTH + 1]; /* the first: behind it stands what a forgotten = belongs before */
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(name, " \t"), name);
     for (size_t i = 0; i < count; i++) {
-        unsigned d = distance(name, options[i].name) * 2 + (strcmp(options[i].section, section) != 0);
+        unsigned d = distance(word, options[i].name) * 2 + (strcmp(options[i].section, section) != 0);
         if (d < best_distance) {
             best_distance = d;
             best = &options[i];
         }
     }
-    return best;
+    return best_distance / 2 <= (strlen(word) + 1) / 2 ? best : NULL;
 }
 
 /* ---- lines */
@@ -166,7 +168,7 @@ static size_t read_whole_line(struct parser *p, char *line, int size)
     }
     if (c == EOF && ferror_unlocked(p->file)) {
         p->error = -EIO;
-        snprintf(p->message, CONFIG_MESSAGE_MAX, "%.200s: cannot be read: %s", p->config->path, error_text(-EIO));
+        snprintf(p->mistakes->message, CONFIG_MESSAGE_MAX, "%.200s: cannot be read: %s", p->config->path, error_text(-EIO));
         return 0;
     }
     if (c == EOF && length == 0)
@@ -174,6 +176,14 @@ static size_t read_whole_line(struct parser *p, char *line, int size)
     line[length++] = '\n';
     line[length] = '\0';
     return length;
+}
+
+/* Would inih find nothing in the line from START on? */
+static bool is_nothing(const struct parser *p, const char *start)
+{
+    if (*start == '\0' || *start == '#' || *start == ';' || (p->indented && p->last != NULL))
+        return false;
+    return *start == '[' ? strchr(start, ']') == NULL : strpbrk(start, "=:") == NULL;
 }
 
 /* inih's reader: the next line, looked at before inih gets it. */
@@ -191,6 +201,12 @@ static char *read_line(char *line, int size, void *context)
     p->indented = isspace((unsigned char)*start);
     while (isspace((unsigned char)*start))
         start++;
+    if (p->mistakes->fn != NULL && is_nothing(p, start)) {
+        fail_nothing(p);
+        line[0] = '\n'; /* inih would tell of the first one only */
+        line[1] = '\0';
+        return line;
+    }
     if (*start == '[' && !(p->indented && p->last != NULL)) {
         p->last = NULL;
         if (check_section(p, start) < 0)
@@ -221,7 +237,7 @@ static int set_value(struct parser *p, const struct config_option *option, const
         return fail_line(p, "%s = %.80s: write the value without quotation marks", option->name, value);
     int r = config_value_set(p->config, option, value);
     if (r == -ENOMEM) {
-        p->error = config_message_memory(p->message);
+        p->error = config_message_memory(p->mistakes->message);
         return 0;
     }
     if (r < 0) {
@@ -231,13 +247,28 @@ static int set_value(struct parser *p, const struct config_option *option, const
     return 1;
 }
 
+/* Where the reading goes on after a mistake, OPTION has its default, and nothing more is said of it. */
+static int take_value(struct parser *p, const struct config_option *option, const char *value)
+{
+    unsigned before = p->mistakes->count;
+    size_t i = config_option_index(option);
+    int r = *value != '\0' ? set_value(p, option, value)
+                           : fail_line(p, "option %s has no value: write one behind the =, or remove the line", option->name);
+    if (p->mistakes->wrong != NULL && p->mistakes->count > before) {
+        p->mistakes->wrong[i] = true;
+        free(p->config->where[i]);
+        p->config->where[i] = NULL;
+    }
+    return r;
+}
+
 static int continue_value(struct parser *p, const char *value)
 {
     if (p->last->type != CONFIG_WORDS || looks_like_option(value))
         return fail_line(p,
                          "an indented line continues the option above it, here %s: remove the blanks before \"%.40s\"",
                          p->last->name, value);
-    return set_value(p, p->last, value);
+    return take_value(p, p->last, value);
 }
 
 static int fail_unknown(struct parser *p, const char *section, const char *name)
@@ -247,6 +278,8 @@ static int fail_unknown(struct parser *p, const char *section, const char *name)
         return fail_line(p, "option %s belongs in section [%s], not in [%s]: move the line there", name, other->section,
                          section);
     other = nearest_option(section, name);
+    if (other == NULL)
+        return fail_line(p, "unknown option \"%.60s\" in section [%s]: correct or remove the line; glance-cache.conf(5) describes them all", name, section);
     return fail_line(p, "unknown option \"%.60s\" in section [%s]: the nearest is %s%s%s%s", name, section, other->name,
                      strcmp(other->section, section) != 0 ? " in [" : "",
                      strcmp(other->section, section) != 0 ? other->section : "",
@@ -263,6 +296,8 @@ static int handle(void *context, const char *section, const char *name, const ch
         return fail_nothing(p);
     if (*section == '\0')
         return fail_line(p, "\"%.60s\" stands before any section: put [DEFAULT] or [backend] on a line above it", name);
+    if (p->mistakes->fn != NULL && !is_section(section)) /* which was told at its header */
+        return 1;
     const struct config_option *option = config_option(section, name);
     if (option == NULL)
         return fail_unknown(p, section, name);
@@ -272,24 +307,22 @@ static int handle(void *context, const char *section, const char *name, const ch
                          strrchr(*where, ':') + 1);
     if (asprintf(where, "%s:%d", p->config->path, p->line) < 0) {
         *where = NULL;
-        p->error = config_message_memory(p->message);
+        p->error = config_message_memory(p->mistakes->message);
         return 0;
     }
     p->last = option;
     if (*value == '\0' && option->type == CONFIG_WORDS)
         return 1; /* words may follow on indented lines */
-    if (*value == '\0')
-        return fail_line(p, "option %s has no value: write one behind the =, or remove the line", name);
-    return set_value(p, option, value);
+    return take_value(p, option, value);
 }
 
 /* Reads all lines of FILE into CONFIG. */
-static int parse(FILE *file, struct config *config, char *message)
+static int parse(FILE *file, struct config *config, struct config_mistakes *m)
 {
-    struct parser p = {.file = file, .config = config, .message = message};
+    struct parser p = {.file = file, .config = config, .mistakes = m};
     int r = ini_parse_stream(read_line, &p, handle, &p);
     if (r == -2) /* in a build of inih that allocates its buffer */
-        return config_message_memory(message);
+        return config_message_memory(m->message);
     /* inih found a line that is neither, before the mistake found here: it goes on reading after one. */
     if (r > 0 && (p.error == 0 || r < p.error_line)) {
         p.line = r;
@@ -342,23 +375,45 @@ static int open_file(const char *path, FILE **ret, char *message)
     return 0;
 }
 
-int config_load_copy(const char *from, const char *path, struct config **ret, char message[CONFIG_MESSAGE_MAX])
+static int load(const char *from, const char *path, struct config_mistakes *m, struct config **ret)
 {
     FILE *file = NULL;
-    int r = open_file(from, &file, message);
+    int r = open_file(from, &file, m->message);
     if (r < 0)
         return r;
     struct config *config = new_config(path);
-    r = config != NULL ? parse(file, config, message) : config_message_memory(message);
+    r = config != NULL ? parse(file, config, m) : config_message_memory(m->message);
     fclose(file);
     if (r == 0)
-        r = config_check(config, message);
+        r = config_check(config, m);
+    if (r == 0 && m->count > 0)
+        r = -EINVAL;
     if (r < 0) {
         config_free(config);
         return r;
     }
     *ret = config;
     return 0;
+}
+
+int config_load_copy(const char *from, const char *path, struct config **ret, char message[CONFIG_MESSAGE_MAX])
+{
+    struct config_mistakes m = {.message = message};
+    return load(from, path, &m, ret);
+}
+
+int config_load_telling(const char *path, config_mistake_fn *fn, void *context, struct config **ret, char message[CONFIG_MESSAGE_MAX])
+{
+    size_t count;
+    config_options(&count);
+    struct config_mistakes m = {.message = message, .fn = fn, .context = context, .wrong = calloc(count, sizeof(bool))};
+    if (m.wrong == NULL)
+        return config_message_memory(message);
+    int r = load(path, path, &m, ret);
+    if (r < 0 && m.count == 0) /* it cannot be read */
+        fn(context, message);
+    free(m.wrong);
+    return r;
 }
 
 int config_load(const char *path, struct config **ret, char message[CONFIG_MESSAGE_MAX])

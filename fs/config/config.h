@@ -198,6 +198,9 @@ enum { CONFIG_MESSAGE_MAX = 512 };
  * (-EISDIR for a directory).
  */
 int config_load(const char *path, struct config **ret, char message[CONFIG_MESSAGE_MAX]);
+/* The same, but each mistake is told to FN, in its words, and all of the file is read; -EINVAL when there was one. */
+typedef void config_mistake_fn(void *context, const char *message);
+int config_load_telling(const char *path, config_mistake_fn *fn, void *context, struct config **ret, char message[CONFIG_MESSAGE_MAX]);
 /* The same from the file at FROM, a copy of PATH, which the messages name. */
 int config_load_copy(const char *from, const char *path, struct config **ret, char message[CONFIG_MESSAGE_MAX]);
 void config_free(struct config *config); /* NULL is fine */

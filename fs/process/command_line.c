@@ -12,7 +12,7 @@
 #include "config/config.h"
 #include "process/link.h"
 
-enum { OPTION_CHECK = 256, OPTION_DUMP, OPTION_RELOAD, OPTION_UPGRADE, OPTION_HELP, OPTION_HELP_CONFIG, OPTION_VERSION, OPTION_WORKER };
+enum { OPTION_CHECK = 256, OPTION_ONLINE, OPTION_DUMP, OPTION_RELOAD, OPTION_UPGRADE, OPTION_HELP, OPTION_HELP_CONFIG, OPTION_VERSION, OPTION_WORKER };
 
 static const struct option long_options[] = {
     {"foreground", no_argument, NULL, 'f'},
@@ -20,6 +20,7 @@ static const struct option long_options[] = {
     {"verbose", no_argument, NULL, 'd'},
     {"options", required_argument, NULL, 'o'},
     {"check", required_argument, NULL, OPTION_CHECK},
+    {"online", no_argument, NULL, OPTION_ONLINE},
     {"dump-config", required_argument, NULL, OPTION_DUMP},
     {"reload", required_argument, NULL, OPTION_RELOAD},
     {"upgrade", required_argument, NULL, OPTION_UPGRADE},
@@ -33,7 +34,7 @@ static const struct option long_options[] = {
 void command_line_help(FILE *out)
 {
     fputs("Usage: glance-cache-fs [-fv] [-o OPTIONS] CONFIG MOUNTPOINT\n"
-          "       glance-cache-fs --check CONFIG | --dump-config CONFIG | --help | --help-config | --version\n"
+          "       glance-cache-fs --check CONFIG [--online] | --dump-config CONFIG | --help | --help-config | --version\n"
           "       glance-cache-fs --reload MOUNTPOINT | --upgrade MOUNTPOINT\n"
           "\n"
           "Mounts a file system at MOUNTPOINT that caches virtual machine images; CONFIG says where from and where to.\n"
@@ -41,7 +42,8 @@ void command_line_help(FILE *out)
           "  -f, --foreground      stay in the foreground, log to standard error\n"
           "  -v, --verbose         log at level debug; also -d, --debug\n"
           "  -o, --options OPTIONS mount options, comma-separated: allow_other, ro, …\n"
-          "      --check CONFIG    read the configuration, say what is wrong with it\n"
+          "      --check CONFIG    read the configuration, say all that is wrong with it, or what it comes to\n"
+          "      --online          with --check: log in, list the backend, and ask for an image\n"
           "      --dump-config CONFIG\n"
           "                        print the configuration in force, defaults included\n"
           "      --reload MOUNTPOINT\n"
@@ -147,6 +149,9 @@ static int take_option(struct command_line *line, int option)
         return 0;
     case 'o':
         return add_mount_options(line, optarg);
+    case OPTION_ONLINE:
+        line->online = true;
+        return 0;
     case OPTION_CHECK:
     case OPTION_DUMP:
         line->command = option == OPTION_CHECK ? COMMAND_CHECK : COMMAND_DUMP;
@@ -179,6 +184,11 @@ static int take_operands(struct command_line *line, int count, char **operands)
     int wanted = line->command == COMMAND_MOUNT || line->command == COMMAND_WORKER ? 2 : 0;
     if (line->command == COMMAND_HELP || line->command == COMMAND_HELP_CONFIG || line->command == COMMAND_VERSION)
         return 0;
+    if (line->command == COMMAND_CHECK && strcmp(line->config, "--online") == 0 && count == 1) { /* --check --online CONFIG */
+        line->online = true;
+        line->config = operands[0];
+        return 0;
+    }
     if (count != wanted) {
         fprintf(stderr, "glance-cache-fs: %s\nTry glance-cache-fs --help.\n",
                 wanted == 0 ? "there is more on the command line than the configuration"

@@ -11,6 +11,7 @@ enum command { COMMAND_MOUNT, COMMAND_CHECK, COMMAND_DUMP, COMMAND_RELOAD, COMMA
 struct command_line {
     enum command command;
     bool foreground, debug;
+    bool online; /* COMMAND_CHECK: the backend is asked, too */
     bool allow_other, allow_root;
     bool has_fsname;
     char *mount_options; /* for libfuse, comma-separated; "" */

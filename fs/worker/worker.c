@@ -453,26 +453,3 @@ int worker_run(const struct command_line *line)
     transfers_clean_up();
     return code;
 }
-
-int worker_check(const char *path)
-{
-    struct command_line line = {.config = path};
-    struct worker w = {.line = &line};
-    int r = load(&w, path);
-    if (r == 0) {
-        struct stat st;
-        const char *dir = w.config->image_cache_dir;
-        r = stat(dir, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
-        char found[NAME_MAX + 1];
-        const char *where = config_where(w.config, "DEFAULT", "image_cache_dir");
-        if (r < 0)
-            log_errno(r, "%s: image_cache_dir = %s", where, dir);
-        else if ((r = store_recognise(dir, w.config->image_cache_sqlite_db, found)) == -ENOTEMPTY)
-            log_error(STORE_NO_CACHE, where, dir, found);
-        else if (r == -EACCES)
-            r = 0; /* the keeper's user may be another */
-        w.ops->close(w.backend);
-    }
-    config_free(w.config);
-    return r;
-}

@@ -14,10 +14,4 @@
  */
 int worker_run(const struct command_line *line);
 
-/*
- * Reads the configuration at PATH and what it names, as a worker does when it starts, and closes it all again: for
- * --check. Says in one line on standard error what is wrong.
- */
-int worker_check(const char *path);
-
 #endif

@@ -485,10 +485,11 @@ def test_the_guide_names_what_there_is():
     """Options and metrics that doc/OPERATORS.md speaks of."""
     text = open(os.path.join(DOC, "OPERATORS.md")).read()
     table = open(os.path.join(TOP, "fs", "config", "options.c")).read()
+    schema = open(os.path.join(CONF, "glance-cache.schema.json")).read()
     options = set(re.findall(r"`([a-z]+_[a-z_]+)(?: = [^`]*)?`", text)) - {"allow_other", "download_image", "left_alone", "rule_files"}
     assert len(options) > 8
     for option in options:
-        assert option.startswith("glance_cache_") or re.search(rf"\b{option}\b", table), option
+        assert option.startswith("glance_cache_") or re.search(rf"\b{option}\b", table) or f'"{option}"' in schema, option
     names = set(re.findall(r"glance_cache_([a-z_]+)", text))
     assert len(names) > 1
     metrics = open(os.path.join(TOP, "tools", "api", "calls", "metrics.c")).read()
