@@ -142,6 +142,9 @@ int catalogue_adopt(struct catalogue *c, int64_t row, const char *tag, const str
 int catalogue_retire(struct catalogue *c, int64_t row, bool same_version, int64_t now, int64_t *ret_new);
 /* The same, keeping known, if it is complete and not pinned: -ESTALE. */
 int catalogue_evict(struct catalogue *c, int64_t row, int64_t now, int64_t *ret_new);
+/* The file of the partial ROW goes, and what is shown of its name from now on may be of another version: a new known row takes the name, pinned
+ * as the other, which is deleted. -ESTALE: the row has another file, or (UNPINNED) is pinned. */
+int catalogue_replace_partial(struct catalogue *c, const struct image_row *row, bool unpinned, int64_t now);
 int catalogue_forget(struct catalogue *c, int64_t row); /* deletes the row; fine when there is none */
 /* → known, same row, no bytes: its file is gone. From known (fine), partial, or also complete when FROM is that; else -ESTALE. */
 int catalogue_reset(struct catalogue *c, int64_t row, enum image_state from);

@@ -181,6 +181,26 @@ int cat_renew(struct cat_connection *k, const char *name, int64_t now)
     return row.state == IMAGE_KNOWN ? renew(k, &row, 0, now) : 0;
 }
 
+static int leave_file(struct cat_connection *k, const struct image_row *row, bool unpinned)
+{
+    CAT_QUERY q;
+    cat_query_start(&q, k, "UPDATE images SET state = 0, bytes = 0, tag = '' WHERE id = ?1 AND state = 1 AND tag = ?2 AND pinned <= ?3");
+    cat_bind_int(&q, row->row);
+    cat_bind_text(&q, row->tag);
+    cat_bind_int(&q, !unpinned);
+    return cat_changed_or(cat_run(&q), -ESTALE);
+}
+
+int catalogue_replace_partial(struct catalogue *c, const struct image_row *row, bool unpinned, int64_t now)
+{
+    struct cat_connection *k;
+    int r = cat_write_begin(c, &k);
+    if (r < 0)
+        return r;
+    r = leave_file(k, row, unpinned);
+    return cat_write_end(c, r < 0 ? r : cat_renew(k, row->name, now));
+}
+
 int cat_learn(struct cat_connection *k, const char *name, const struct image_meta *meta, int64_t now, struct image_row *ret)
 {
     struct image_row row;

@@ -173,8 +173,11 @@ static void want_whole(struct prefetch *p, int64_t row)
     struct engine *e = p->engine;
     struct image *image;
     int64_t queue_row = p->queue_row;
+    struct image_row now;
     int r = image_load(e, row, &image);
 
+    if (r == -ESTALE && catalogue_find(e->catalogue, p->name, &now) == 0) /* there is a new row, see begin_anew() */
+        r = image_load(e, row = now.row, &image);
     if (r < 0) {
         end(p, r);
         return;

@@ -416,3 +416,37 @@ def test_looked_up_at_another_endpoint(cache, two, validators, same_inode):
         return second.requests("image") and found
     assert (wait_until(looked_up, what="a look-up at the second endpoint") == before) == same_inode
     same(cache.read("image"), OLD)
+
+
+@pytest.mark.parametrize("how", ["rm", "rm while it is open", "restart", "room"])
+def test_bytes_that_go_where_nothing_tells(cache, origin, how):
+    """
+    What is fetched of it later may be another version, and nobody could say so: it is another inode, of another time. Programs over the mount
+    tell versions apart by these, and somebody may have fetched one half from there before.
+    """
+    origin.put("image", OLD, **BARE)
+    cache.configure(origin, fetch_policy="demand", read_ahead_max=0, image_cache_max_size="40M", list_ttl=600).mount()
+    cache.ls("images")
+    with open(cache.image("image"), "rb") as opened:
+        same(opened.read(MIB), OLD[:MIB])
+        before = os.stat(cache.image("image"))
+        if how == "rm while it is open":
+            os.unlink(cache.path("incomplete", "image"))
+            origin.put("image", NEW, **BARE)
+            one_version(opened.fileno(), (OLD,), MIB)
+    cache.wait_has("incomplete", "image", how != "rm while it is open")
+    origin.put("image", NEW, **BARE)
+    if how == "rm":
+        wait_until(lambda: error_of(os.unlink, cache.path("incomplete", "image")) == 0, what="the bytes to go")
+    elif how == "restart":
+        cache.restart()
+    elif how == "room":
+        origin.put("other", blob(40 * MIB, 1))
+        wait_until(lambda: cache.status()["counters"]["open_handles"] == 0, what="the last close")
+        with open(cache.image("other"), "rb") as other:
+            while other.read(MIB):
+                pass
+        wait_until(lambda: not cache.has("incomplete", "image"), what="the bytes to go")
+    same(cache.read("image"), NEW)
+    after = os.stat(cache.image("image"))
+    assert after.st_ino != before.st_ino and int(after.st_mtime) != int(before.st_mtime)

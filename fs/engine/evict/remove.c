@@ -38,6 +38,13 @@ static void mark_retired(struct engine *e, int64_t row)
     image_put(image);
 }
 
+/* Of a row that follows ROW. Without a date it may be of another version: its time is in another second, see cat_renew(). */
+static int64_t time_after(const struct image_row *row)
+{
+    int64_t now = clock_now(), next = row->created + NS_PER_S;
+    return now < next && now > next - 2 * NS_PER_S ? next : now;
+}
+
 int evict_from_name(struct image *image)
 {
     struct engine *e = image->engine;
@@ -45,7 +52,7 @@ int evict_from_name(struct image *image)
     int64_t fresh;
     int r = catalogue_get(e->catalogue, image->row, &row);
     if (r == 0)
-        r = catalogue_retire(e->catalogue, image->row, true, clock_now(), &fresh);
+        r = catalogue_retire(e->catalogue, image->row, true, time_after(&row), &fresh);
     if (r < 0)
         return r == -ESTALE || r == -ENOENT ? 0 : r; /* another was faster */
     if (row.pinned && catalogue_set_pinned(e->catalogue, fresh, true) < 0)
@@ -101,10 +108,9 @@ static int retire(struct engine *e, const char *name, enum why_removed why, int6
     if (why == NO_ROOM && ledger_handles(e->ledger, row) > 0)
         return -EBUSY;
     x->held = hold(e, x->row.row);
-    /* Without a date the next one may be of another version: its time is in another second, see cat_renew(). */
-    int64_t now = clock_now(), next = x->row.created + NS_PER_S, later = now < next && now > next - 2 * NS_PER_S ? next : now;
-    r = why == NO_ROOM ? catalogue_evict(e->catalogue, x->row.row, later, &fresh)
-                       : catalogue_retire(e->catalogue, x->row.row, true, later, &fresh);
+    int64_t then = time_after(&x->row);
+    r = why == NO_ROOM ? catalogue_evict(e->catalogue, x->row.row, then, &fresh)
+                       : catalogue_retire(e->catalogue, x->row.row, true, then, &fresh);
     if (r < 0) {
         let_go(e, x->row.row, x->held);
         return r == -ESTALE ? -ENOENT : r; /* another was faster */
@@ -236,6 +242,32 @@ static void drop_done(void *context)
     image_put(image);
 }
 
+/* What is shown of its name from now on may be of another version, and nobody could say so: whoever has some of it gets an error. */
+static int drop_version(struct image *image)
+{
+    struct waiters all = TAILQ_HEAD_INITIALIZER(all);
+    int r = evict_from_name(image);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&image->lock);
+    image->dead = -EIO;
+    image_untrack_locked(image);
+    image_set_error_locked(image, "its bytes were dropped, and the backend does not tell versions apart");
+    image_take_ready_locked(image, -EIO, &all);
+    pthread_mutex_unlock(&image->lock);
+    wake_all(&all);
+    return store_remove(image->engine->store, STORE_PARTIAL, image->name);
+}
+
+static bool is_bare_and_shown(struct image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    bool bare = !image->engine->ops->ids_are_versions && image_meta_is_bare(&image->meta);
+    bool shown = image->state == IMAGE_PARTIAL && (image->shown > 0 || image->shown_elsewhere);
+    pthread_mutex_unlock(&image->lock);
+    return bare && shown;
+}
+
 /* On the rows thread. */
 static void drop_bytes(void *context)
 {
@@ -244,6 +276,13 @@ static void drop_bytes(void *context)
     struct engine *e = d->engine;
 
     catalogue_queue_remove(e->catalogue, image->name); /* or the queue would fetch it at once again */
+    if (is_bare_and_shown(image)) {
+        int r = drop_version(image);
+        log_info("%s: its fetch was stopped and its bytes dropped; handles to it get errors, as the backend does not tell versions apart", image->name);
+        prefetch_done(image, -ECANCELED);
+        wake_drop(d, r);
+        return;
+    }
     int r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL);
     bool dropped = r == 0; /* else its bytes stay, as the catalogue says */
     if (dropped)

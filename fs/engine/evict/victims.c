@@ -12,6 +12,7 @@
 #include "engine/evict/remove.h"
 #include "engine/evict/victims.h"
 #include "engine/images/images.h"
+#include "engine/images/load.h"
 
 enum { PAGE = 64 };
 
@@ -86,6 +87,8 @@ static void take_back(struct engine *e, const struct image_row *row, struct imag
 
 static bool forget_partial(struct engine *e, const struct image_row *row)
 {
+    if (image_row_is_bare(e, row)) /* what is fetched later may be of another version */
+        return catalogue_replace_partial(e->catalogue, row, true, clock_now()) == 0 && store_remove(e->store, STORE_PARTIAL, row->name) == 0;
     if (catalogue_reset_unpinned(e->catalogue, row->row) < 0)
         return false;
     atomic_fetch_add(&e->retirements, 1);

@@ -68,14 +68,23 @@ static int load_partial(struct engine *e, const struct image_row *row, struct im
     return r;
 }
 
-/* Nobody can say that what is here and what would come are of one version. Whoever has some of it gets an error with the next. */
+bool image_row_is_bare(const struct engine *e, const struct image_row *row)
+{
+    return !e->ops->ids_are_versions && image_meta_is_bare(&row->meta);
+}
+
+/*
+ * Nobody can say that what is here and what would come are of one version. Whoever has some of it gets an error with the next; where nobody has
+ * it open there is a new row for what comes, as programs beside us know versions by our number and time (-ESTALE: look the name up again).
+ */
 static int begin_anew(struct engine *e, struct image_row *row, struct image *image)
 {
-    int r = catalogue_reset_file(e->catalogue, row);
-    if (r < 0)
-        return r == -ESTALE ? -EAGAIN : r;
+    bool open = ledger_handles(e->ledger, row->row) > 0;
+    int r = open ? catalogue_reset_file(e->catalogue, row) : catalogue_replace_partial(e->catalogue, row, false, clock_now());
+    if (r < 0 || !open)
+        return r == -ESTALE ? -EAGAIN : r < 0 ? r : -ESTALE;
     row->state = IMAGE_KNOWN;
-    image->shown_elsewhere = ledger_handles(e->ledger, row->row) > 0;
+    image->shown_elsewhere = true;
     log_info("%s: the backend does not tell its versions apart; what is here of it cannot be gone on with", row->name);
     return 0;
 }
@@ -89,7 +98,7 @@ static int load_file(struct engine *e, struct image_row *row, struct image *imag
     case IMAGE_KNOWN:
         return 0;
     case IMAGE_PARTIAL:
-        if (!e->ops->ids_are_versions && image_meta_is_bare(&row->meta))
+        if (image_row_is_bare(e, row))
             return begin_anew(e, row, image);
         r = load_partial(e, row, image, &fd);
         break;

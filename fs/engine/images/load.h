@@ -16,4 +16,7 @@ int image_check_file(int fd, const struct image_row *row);
 /* The same of FD once R, of opening it, is 0; closes what is not it. */
 int image_check_opened(int r, int fd, const struct image_row *row);
 
+/* Can nobody say whether bytes that come are of the version of ROW? Then no more may be shown as it once bytes of it are gone. */
+bool image_row_is_bare(const struct engine *e, const struct image_row *row);
+
 #endif
