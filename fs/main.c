@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "keeper/control.h"
 #include "keeper/keeper.h"
+#include "keeper/report.h"
 #include "process/command_line.h"
 #include "worker/check.h"
 #include "worker/worker.h"
@@ -95,6 +96,9 @@ int main(int argc, char **argv)
     case COMMAND_RELOAD:
     case COMMAND_UPGRADE:
         code = control_ask(line.mountpoint, line.command == COMMAND_UPGRADE) < 0 ? 1 : 0;
+        break;
+    case COMMAND_REPORT:
+        code = report_write(line.mountpoint) < 0 ? 1 : 0;
         break;
     case COMMAND_DUMP:
         code = dump(line.config);

@@ -12,7 +12,7 @@
 #include "config/config.h"
 #include "process/link.h"
 
-enum { OPTION_CHECK = 256, OPTION_ONLINE, OPTION_DUMP, OPTION_RELOAD, OPTION_UPGRADE, OPTION_HELP, OPTION_HELP_CONFIG, OPTION_VERSION, OPTION_WORKER };
+enum { OPTION_CHECK = 256, OPTION_ONLINE, OPTION_DUMP, OPTION_RELOAD, OPTION_UPGRADE, OPTION_REPORT, OPTION_HELP, OPTION_HELP_CONFIG, OPTION_VERSION, OPTION_WORKER };
 
 static const struct option long_options[] = {
     {"foreground", no_argument, NULL, 'f'},
@@ -24,6 +24,7 @@ static const struct option long_options[] = {
     {"dump-config", required_argument, NULL, OPTION_DUMP},
     {"reload", required_argument, NULL, OPTION_RELOAD},
     {"upgrade", required_argument, NULL, OPTION_UPGRADE},
+    {"report", required_argument, NULL, OPTION_REPORT},
     {"help", no_argument, NULL, OPTION_HELP},
     {"help-config", no_argument, NULL, OPTION_HELP_CONFIG},
     {"version", no_argument, NULL, OPTION_VERSION},
@@ -35,7 +36,7 @@ void command_line_help(FILE *out)
 {
     fputs("Usage: glance-cache-fs [-fv] [-o OPTIONS] CONFIG MOUNTPOINT\n"
           "       glance-cache-fs --check CONFIG [--online] | --dump-config CONFIG | --help | --help-config | --version\n"
-          "       glance-cache-fs --reload MOUNTPOINT | --upgrade MOUNTPOINT\n"
+          "       glance-cache-fs --reload MOUNTPOINT | --upgrade MOUNTPOINT | --report MOUNTPOINT\n"
           "\n"
           "Mounts a file system at MOUNTPOINT that caches virtual machine images; CONFIG says where from and where to.\n"
           "\n"
@@ -50,6 +51,8 @@ void command_line_help(FILE *out)
           "                        have the mount take the configuration as it is now; says when it cannot\n"
           "      --upgrade MOUNTPOINT\n"
           "                        have it go over to the program that is now on disk, while reads go on\n"
+          "      --report MOUNTPOINT >FILE\n"
+          "                        write an archive (tar) for whoever helps, without secrets\n"
           "      --help-config     list the options of the configuration, with their defaults\n"
           "  -h, --help            print this\n"
           "  -V, --version         print the version and the commit\n",
@@ -160,6 +163,10 @@ static int take_option(struct command_line *line, int option)
     case OPTION_RELOAD:
     case OPTION_UPGRADE:
         line->command = option == OPTION_RELOAD ? COMMAND_RELOAD : COMMAND_UPGRADE;
+        line->mountpoint = optarg;
+        return 0;
+    case OPTION_REPORT:
+        line->command = COMMAND_REPORT;
         line->mountpoint = optarg;
         return 0;
     case OPTION_HELP:
