@@ -196,7 +196,7 @@ static void read_image(fuse_req_t request, fuse_ino_t node, size_t size, off_t o
     int r = engine_get(w->view.engine, node_row(node), &p->image);
     if (r < 0) {
         park_free(p);
-        fuse_reply_err(request, -r);
+        fuse_reply_err(request, gone_when_open(r));
         return;
     }
     struct image *image = p->image;

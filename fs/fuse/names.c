@@ -83,14 +83,19 @@ void names_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
         look_up(request, parent, name);
 }
 
+int gone_when_open(int r)
+{
+    return r == -ESTALE ? EIO : -r;
+}
+
+/* FILE: also before a read, where the kernel wants to know the end of what is open. */
 void names_getattr(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file)
 {
     struct stat st;
     double timeout;
-    (void)file;
     int r = view_getattr(&world_of(request)->view, node, &st, &timeout);
     if (r < 0)
-        fuse_reply_err(request, -r);
+        fuse_reply_err(request, file != NULL ? gone_when_open(r) : -r);
     else
         fuse_reply_attr(request, &st, timeout);
 }

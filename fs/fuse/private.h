@@ -82,6 +82,8 @@ struct parked *park_new(fuse_req_t request, void (*answer)(struct parked *p, int
 void park_free(struct parked *p);
 
 /* names.c */
+/* The error R of what is open, as a positive errno. Its row may be gone, with a catalogue in memory: to look the name up again helps no reader. */
+int gone_when_open(int r);
 struct fuse_entry_param to_entry_param(const struct view_entry *entry);
 void names_lookup(fuse_req_t request, fuse_ino_t parent, const char *name);
 void names_getattr(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *file);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The disk of the cache directory is gone, read-only, full or slow to say so: the mount goes on, and what the backend has is read."""
+import errno
 import os
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ import subprocess
 import pytest
 
 from disk import Disk
-from harness import KIB, MIB, blob, is_mounted, same
+from harness import KIB, MIB, blob, error_of, is_mounted, same
 from waiting import wait_until
 from workers import worker_of
 
@@ -115,8 +116,12 @@ def test_the_folder_goes_below_us(cache, origin, how):
         wait_until(lambda: worker_of(cache) not in (None, worker), what="another worker")
         same(cache.read("b"), contents["b"])
         assert os.listdir(cache.dir) == []
+        meanwhile = os.open(cache.image("b"), os.O_RDONLY)
         put_back()
         wait_until(lambda: cache.status()["disk"] == "ok", seconds=40, what="the folder to be used again")
+        # nobody knows its row any more; at the end of what it had been the kernel asks for that, too
+        assert error_of(os.pread, meanwhile, 100, 2 * MIB - 50) == errno.EIO
+        os.close(meanwhile)
         assert cache.ls("cached") == ["a"]
         same(cache.read("c"), contents["c"])
         cache.wait_cached("c")

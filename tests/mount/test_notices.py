@@ -210,3 +210,25 @@ def test_a_worker_that_died_while_it_hid_a_tail(served, origin):
     reader.join(20 * PATIENCE)
     assert got and got[0] < LARGE
     os.close(fd)
+
+
+@pytest.mark.parametrize("ends", ["by itself", "by a signal"])
+def test_who_would_make_a_name_in_images(served, origin, ends):
+    """
+    Linux has the folder locked for who opens a name to make it, until that was looked up: others wait for him, but no longer than for any
+    look-up of a name, and not for what he waits for when he is killed.
+    """
+    served.configure(origin.config(stall_timeout=1, retries=0)) if ends == "by itself" else None
+    served.restart()
+    origin.put("slow", blob(SIZE, 99))
+    fault = origin.fault("slow", hold_head=True)
+    maker = served.spawn("touch", served.image("slow"), stderr=subprocess.DEVNULL)
+    wait_until(lambda: fault.waiting, what="the look-up to wait")
+    other = served.spawn("cat", served.image(NAMES[3]), stdout=subprocess.PIPE)
+    assert served.status()["counters"] and served.ls("cached") == [NAMES[0]]  # what is outside that folder goes on
+    if ends == "by a signal":
+        maker.kill()
+    same(other.communicate(timeout=60 * PATIENCE)[0], blob(SIZE, 3))
+    assert maker.wait(60 * PATIENCE) != 0
+    fault.release()
+    assert error_of(os.stat, served.image("slow")) == 0
