@@ -82,7 +82,7 @@ static const struct config_option options[] = {
      .text = "How many connections fetch one image in the background at most: one while that is enough."},
     {DEFAULT(read_ahead_max), .type = CONFIG_SIZE, .fallback = "8M", .min = 0, .max = GIB, .unit = "bytes",
      .text = "How far ahead of a sequential reader bytes are asked for. The distance grows fourfold with each of "
-             "his requests, up to this."},
+             "his requests, up to this, and on a slow link up to what comes in the time of two answers."},
     {DEFAULT(bootset_max), .type = CONFIG_SIZE, .fallback = "256M", .min = 0, .max = 16 * GIB, .unit = "bytes",
      .text = "The most that a boot set holds, and a fifth of its image. It is what was read of an image that was opened while it was not "
              "in the cache, and is asked for at once when that happens again. 0: nothing is recorded and nothing asked for."},

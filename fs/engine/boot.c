@@ -14,19 +14,17 @@ void boot_record(struct image *image)
     pthread_mutex_lock(&image->lock);
     bool whole = image->state == IMAGE_COMPLETE;
     boot_closed(image->boot, false);
-    bool begin = image->boot == NULL && !whole;
+    bool begin = boot_is_over(image->boot) && !whole; /* of a boot before: others may have it open, or it is in memory still */
     pthread_mutex_unlock(&image->lock);
     struct boot *boot = begin ? boots_begin(image->engine->boots, image->row, image->name, image->meta.size) : NULL;
     if (boot == NULL)
         return;
     boot_closed(boot, false);
     pthread_mutex_lock(&image->lock);
-    if (image->boot == NULL) {
-        image->boot = boot;
-        boot = NULL;
-    }
+    struct boot *before = image->boot; /* or another was faster: then it is the same */
+    image->boot = boot;
     pthread_mutex_unlock(&image->lock);
-    boot_put(boot);
+    boot_put(before);
 }
 
 int engine_bootset_stat(struct engine *e, const char *name, struct store_file *ret)

@@ -9,6 +9,7 @@
 
 #include "engine/engine.h"
 #include "engine/fetch/choose.h"
+#include "engine/images/ahead.h"
 #include "engine/images/images.h"
 #include "engine/lookup/listing.h"
 #include "engine/lookup/lookup.h"
@@ -20,12 +21,15 @@ static bool wants_ahead_locked(const struct image *image, const struct cursor *p
     size_t count = 0;
     const struct claim *c;
 
-    if (image->whole || p->window == 0)
+    struct choice how = {.through = image->through, .reach = image->reach, .unread = image_ahead_unread_locked(image),
+                         .unread_most = image_ahead_most_locked(image)};
+    uint64_t window = choose_window(&how, p);
+    if (image->whole || window == 0)
         return false;
     TAILQ_FOREACH(c, &image->claims, link) {
         busy[count++] = (struct span){c->start, c->end};
     }
-    return plan_gap(image->map, busy, count, p->next, p->next + p->window, p->window, &gap) && gap.first <= p->next + p->window / 2;
+    return plan_gap(image->map, busy, count, p->next, p->next + window, window, &gap) && gap.first <= p->next + window / 2;
 }
 
 /*
@@ -82,6 +86,7 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
         bool whole = image->whole;
         bool here = image->state == IMAGE_PARTIAL && !image->through && image_available_locked(image, offset, length);
         if (here && !image_held_locked(image, offset, length)) {
+            image_ahead_read_locked(image, offset, length);
             *ret_file = image_file_ref(image->file);
         } else if (atomic_load(&w->interrupted)) {
             r = -EINTR;

@@ -179,3 +179,18 @@ def test_without_bootset_max_nothing_is_recorded(cache, origin):
     cache.unmount()
     cache.mount()
     assert cache.ls("bootsets") == [] and not os.path.exists(os.path.join(cache.dir, ".bootsets"))
+
+
+def test_an_image_that_is_still_in_memory_is_replayed_at_the_next_boot(cache, origin):
+    """Somebody else has it open all the time."""
+    content = set_up(cache, origin, bootset_quiet=1)
+    beside = os.open(cache.image("x"), os.O_RDONLY)
+    boot(cache, "x", content)
+    learned(cache)
+    forget(cache, "x")
+    before = len(origin.requests("x"))
+    with open(cache.image("x"), "rb", buffering=0) as image:
+        same(image.read(4 * KIB), content[:4 * KIB])
+        want = {p // (64 * KIB) for p in PLACES}
+        wait_until(lambda: want <= blocks_of(origin.requests("x")[before:]), what="the replay")
+    os.close(beside)

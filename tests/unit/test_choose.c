@@ -11,7 +11,9 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/clock.h"
 #include "engine/fetch/choose.h"
+#include "engine/fetch/reach.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define SIZE (100 * MIB)
@@ -222,6 +224,52 @@ static void near_the_end_requests_are_shorter(void **state)
     assert_int_equal(span.end - span.first, 8 * MIB);
 }
 
+static void a_window_is_what_an_answer_is_worth(void **state)
+{
+    struct choice c = choice_of(false);
+    (void)state;
+    const struct cursor *p = read_in_order(20 * MIB, 20 * MIB + (512 << 10));
+    assert_int_equal(choose_window(&c, p), 8 * MIB); /* nothing is known yet */
+    c.reach = 16 * MIB;
+    assert_int_equal(choose_window(&c, p), 8 * MIB);
+    c.reach = 3 * MIB; /* who began in the middle gets what is as dear as an answer */
+    assert_int_equal(choose_window(&c, p), 3 * MIB);
+    c.reach = 100 << 10;
+    assert_int_equal(choose_window(&c, p), 256 << 10);
+    p = read_in_order(0, 2 * MIB);
+    c.reach = 3 * MIB; /* and who began at the start twice that */
+    assert_int_equal(choose_window(&c, p), 6 * MIB);
+    c.unread_most = 4 * MIB;
+    c.unread = 1 * MIB;
+    assert_int_equal(choose_window(&c, p), 3 * MIB);
+    c.unread = 5 * MIB;
+    assert_int_equal(choose_window(&c, p), 0);
+    c.unread_most = 0;
+    c.told = true;
+    assert_int_equal(choose_window(&c, p), 0);
+}
+
+static void the_reach_is_the_rate_of_all_and_the_shortest_wait(void **state)
+{
+    struct reach r = {0};
+    (void)state;
+    reach_got(&r, MIB, NS_PER_S / 10, 1);
+    assert_int_equal(reach_of(&r), 0); /* no wait is known */
+    reach_waited(&r, NS_PER_S / 50);
+    assert_in_range(reach_of(&r), MIB / 5, MIB / 5 + 2);
+    for (int i = 0; i < 100; i++) {
+        reach_got(&r, MIB / 16, NS_PER_S / 40, 4); /* the same link, shared by four */
+        reach_waited(&r, NS_PER_S); /* behind others */
+        reach_waited(&r, NS_PER_S / 50);
+    }
+    assert_in_range(reach_of(&r), MIB / 5 - MIB / 20, MIB / 5 + MIB / 20);
+    reach_got(&r, 1000, 1, 4); /* says nothing */
+    assert_in_range(reach_of(&r), MIB / 5 - MIB / 20, MIB / 5 + MIB / 20);
+    for (int i = 0; i < 200; i++)
+        reach_waited(&r, NS_PER_S / 5); /* it is farther away now */
+    assert_in_range(reach_of(&r), MIB, 3 * MIB);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -236,6 +284,8 @@ int main(void)
         TEST(the_whole_begins_where_the_reader_is),
         TEST(the_rest_comes_in_one_request_when_that_is_soon),
         TEST(near_the_end_requests_are_shorter),
+        TEST(a_window_is_what_an_answer_is_worth),
+        TEST(the_reach_is_the_rate_of_all_and_the_shortest_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

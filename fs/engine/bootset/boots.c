@@ -174,6 +174,16 @@ struct boot *boots_begin(struct boots *b, int64_t row, const char *name, uint64_
     return boot;
 }
 
+bool boot_is_over(struct boot *boot)
+{
+    if (boot == NULL)
+        return true;
+    pthread_mutex_lock(&boot->lock);
+    bool over = boot->trace == NULL;
+    pthread_mutex_unlock(&boot->lock);
+    return over;
+}
+
 void boot_closed(struct boot *boot, bool closed)
 {
     if (boot == NULL)

@@ -31,6 +31,7 @@ void boots_tick(struct boots *b);   /* about once a second: ends those that are 
 /* Somebody opened the image of ROW, which is not complete. With a reference; NULL: it is not recorded. Blocks on the disk. */
 struct boot *boots_begin(struct boots *b, int64_t row, const char *name, uint64_t size);
 void boot_put(struct boot *boot);  /* NULL is fine */
+bool boot_is_over(struct boot *boot); /* or NULL */
 void boot_closed(struct boot *boot, bool closed); /* nobody has it open any more, or somebody has again. NULL is fine */
 void boot_note(struct boot *boot, uint64_t offset, uint64_t length); /* this is read now. NULL is fine */
 

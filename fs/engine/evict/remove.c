@@ -297,6 +297,8 @@ static void drop_bytes(void *context)
         image_untrack_locked(image);
         chunkmap_free(image->map);
         image->map = NULL;
+        chunkmap_free(image->ahead);
+        image->ahead = NULL;
         image->hashed = 0;
         image->verified = false;
         image->asked = 0;

@@ -7,7 +7,7 @@
 #include "engine/fetch/choose.h"
 #include "store/writer.h"
 
-enum { SEGMENT_LEAST = 2 << 20 }; /* bytes; for less, a request is not worth it */
+enum { SEGMENT_LEAST = 2 << 20, WINDOW_LEAST = 256 << 10 }; /* bytes; for less, a request is not worth it */
 
 void choose_around(struct choice *c, uint64_t start, uint64_t pos, uint64_t end, bool demand)
 {
@@ -47,10 +47,26 @@ static const struct cursor *cursor_at(const struct choice *c, uint64_t offset)
     return NULL;
 }
 
-/* How far ahead of reader P to fetch: little when nothing is kept. */
-static uint64_t window(const struct choice *c, const struct cursor *p)
+static uint64_t least(uint64_t a, uint64_t b)
 {
-    return c->through && p->window > THROUGH_AHEAD ? THROUGH_AHEAD : p->window;
+    return a < b ? a : b;
+}
+
+static uint64_t most(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+uint64_t choose_window(const struct choice *c, const struct cursor *p)
+{
+    uint64_t window = c->told ? 0 : c->through ? least(p->window, THROUGH_AHEAD) : p->window;
+    if (c->reach > 0)
+        window = least(window, most(2 * c->reach, WINDOW_LEAST));
+    if (c->reach > 0 && p->start > 0)
+        window = least(window, most(2 * (p->next - p->start), c->reach));
+    if (c->unread_most > 0)
+        window = least(window, c->unread < c->unread_most ? c->unread_most - c->unread : 0);
+    return window;
 }
 
 static void mix(uint64_t *hash, uint64_t value)
@@ -88,8 +104,8 @@ bool choose_demand(const struct choice *c, uint64_t *outlook, struct span *ret)
         if (!gap(c, w->offset, end, UINT64_MAX / 2, ret))
             continue;
         const struct cursor *p = cursor_at(c, w->offset);
-        if (p != NULL && p->next + window(c, p) > to)
-            to = p->next + window(c, p);
+        if (p != NULL && p->next + choose_window(c, p) > to)
+            to = p->next + choose_window(c, p);
         if (p != NULL && c->whole && ret->first + c->segment > to)
             to = ret->first + c->segment;
         return gap(c, ret->first, to, to - ret->first, ret);
@@ -104,7 +120,7 @@ bool choose_ahead(const struct choice *c, unsigned streams, struct span *ret)
         return false;
     for (int i = 0; i < CURSORS; i++) {
         const struct cursor *p = &c->cursors->place[i];
-        uint64_t ahead = window(c, p);
+        uint64_t ahead = choose_window(c, p);
         if (p->used != 0 && ahead > 0 && gap(c, p->next, p->next + ahead, ahead, ret) && ret->first <= p->next + ahead / 2)
             return true;
     }

@@ -20,6 +20,9 @@ struct choice {
     const struct waiters *waiters; /* reads, with their offset and length */
     uint64_t parked;               /* reads that ever were among them */
     bool whole, through;           /* all of it is wanted; it is not kept */
+    bool told;                     /* a boot set says what is read next: that is not guessed */
+    uint64_t reach;                /* bytes that come in the time of an answer; 0: not known */
+    uint64_t unread, unread_most;  /* bytes asked for ahead that nobody has read; how many there may be, 0: any number */
     /* by choose_around() and choose_lengths(): */
     struct span busy[CHOOSE_BUSY_MAX];
     size_t busy_count;
@@ -41,6 +44,12 @@ void choose_lengths(struct choice *c, uint64_t rate, int64_t wait, uint64_t fetc
  * 0 at first: while nothing changed since nothing was to be asked for, thousands of waiters are not looked at again.
  */
 bool choose_demand(const struct choice *c, uint64_t *outlook, struct span *ret);
+/*
+ * How far ahead of reader P bytes are asked for. What comes while an answer takes its time costs no more than another answer: twice that
+ * is enough, and who began in the middle of an image, as who looks at a file in it does, gets that or twice what he has read. What nobody read is not
+ * to become more than so much.
+ */
+uint64_t choose_window(const struct choice *c, const struct cursor *p);
 /* A sequential reader's window, once half of it is used up. STREAMS: how many requests there may be. */
 bool choose_ahead(const struct choice *c, unsigned streams, struct span *ret);
 /* The whole image, over LANES connections: from the place of the reader who moved last, then the holes. */

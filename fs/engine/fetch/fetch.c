@@ -26,6 +26,7 @@
 #include "engine/fetch/request.h"
 #include "engine/fetch/through.h"
 #include "engine/fetch/version.h"
+#include "engine/images/ahead.h"
 #include "engine/images/images.h"
 #include "engine/lookup/digests.h"
 #include "engine/publish/publish.h"
@@ -163,7 +164,8 @@ void fetch_attend(struct image *image)
 static struct choice look_at_locked(const struct image *image)
 {
     struct choice c = {.map = image->map, .cursors = &image->cursors, .waiters = &image->waiters, .parked = image->parked,
-                       .whole = image->whole, .through = image->through};
+                       .whole = image->whole, .through = image->through, .told = replays_wants(image), .reach = image->reach,
+                       .unread = image_ahead_unread_locked(image), .unread_most = image_ahead_most_locked(image)};
     for (const struct range *r = range_first(image); r != NULL; r = range_next(r))
         choose_around(&c, r->claim.start, r->claim.pos, r->claim.end, r->class == FETCH_CLASS_DEMAND);
     choose_lengths(&c, image->rate, image->wait, image->fetched);

@@ -3,6 +3,7 @@
 #ifndef GCFS_ENGINE_FETCH_PRIVATE_H
 #define GCFS_ENGINE_FETCH_PRIVATE_H
 
+#include "engine/fetch/reach.h"
 #include "engine/images/image.h"
 
 enum { CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, BUFFERS = 16 };
@@ -22,6 +23,7 @@ struct fetch {
     struct unsteady unsteady[UNSTEADY];
     unsigned connections, capped, buffers; /* ranges: that have a transfer, that are capped, that have a buffer */
     struct prefault *prefault;
+    struct reach reach;
 };
 
 #endif

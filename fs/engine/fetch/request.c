@@ -26,6 +26,7 @@
 #include "engine/fetch/version.h"
 #include "engine/fetch/whole.h"
 #include "engine/images/account.h"
+#include "engine/images/ahead.h"
 #include "engine/images/images.h"
 #include "engine/lookup/lookup.h"
 #include "engine/publish/publish.h"
@@ -103,6 +104,7 @@ static void keep_version(struct image *image)
 static void note_wait(struct image *image, int64_t waited)
 {
     origin_waited(image->engine->origin, waited);
+    reach_waited(&image->engine->fetch->reach, waited);
     pthread_mutex_lock(&image->lock);
     image->wait = pace_wait(image->wait, waited);
     pthread_mutex_unlock(&image->lock);
@@ -270,6 +272,7 @@ static void range_complete(struct range *range)
     image->tried = 0;
     image->stranger = false;
     pthread_mutex_lock(&image->lock);
+    reach_got(&image->engine->fetch->reach, range->claim.pos - range->asked_pos, took, image->engine->fetch->connections + 1);
     image->rate = pace_rate(image->rate, range->claim.pos - range->asked_pos, took);
     if (image->dead == 0 && !image->through)
         image->error[0] = '\0';
@@ -399,6 +402,9 @@ int range_start(struct image *image, enum fetch_class class, struct span span)
     version_place_locked(range);
     TAILQ_INSERT_TAIL(&image->claims, &range->claim, link);
     space_count(image, (int64_t)(range->claim.end - range->claim.pos), (int64_t)(range->claim.end - range->claim.pos));
+    image->reach = reach_of(&image->engine->fetch->reach);
+    if ((class == FETCH_CLASS_DEMAND || class == FETCH_CLASS_AHEAD) && !image->whole)
+        image_ahead_mark_locked(image, span.first, span.end);
     if (image->fetch_began == 0)
         image->fetch_began = clock_monotonic();
     pthread_mutex_unlock(&image->lock);

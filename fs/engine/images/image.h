@@ -57,6 +57,8 @@ struct image {
     struct waiters waiters;  /* reads */
     uint64_t parked;         /* reads that ever were among them */
     struct cursors cursors;
+    struct chunkmap *ahead;  /* asked for ahead, and not read yet; NULL: nothing, see ahead.h */
+    uint64_t reach;          /* bytes that come in the time of an answer; 0: not known, see fetch/reach.h */
     struct boot *boot;       /* it is recorded and replayed; NULL: it is not */
     uint64_t rate;           /* bytes a second of one connection, smoothed; 0: not known yet */
     int64_t wait;            /* ns to a first byte, smoothed */

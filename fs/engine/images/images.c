@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "engine/images/account.h"
+#include "engine/images/ahead.h"
 #include "engine/images/images.h"
 #include "engine/images/retired.h"
 #include "engine/images/load.h"
@@ -386,6 +387,7 @@ void image_take_ready_locked(struct image *image, int status, struct waiters *ou
             if (!image_available_locked(image, w->offset, w->length) || image_held_locked(image, w->offset, w->length))
                 continue;
         }
+        image_ahead_read_locked(image, w->offset, w->length);
         take_waiter_locked(image, w, status, out);
     }
 }

@@ -18,6 +18,7 @@ void image_free(struct image *image)
     image_file_put(image->file);
     chunkmap_free(image->map);
     chunkmap_free(image->given);
+    chunkmap_free(image->ahead);
     boot_put(image->boot);
     digest_stream_free(image->digest);
     pthread_mutex_destroy(&image->lock);
