@@ -17,6 +17,7 @@
 #include "engine/evict/space.h"
 #include "engine/evict/victims.h"
 #include "engine/fetch/fetch.h"
+#include "engine/fetch/lanes.h"
 #include "engine/handed.h"
 #include "engine/images/images.h"
 #include "engine/lookup/digests.h"
@@ -209,6 +210,7 @@ static void drop_images(struct engine *e)
         struct waiters all = TAILQ_HEAD_INITIALIZER(all);
         image_take_ready_locked(image, -ECANCELED, &all);
         fetch_stop_ranges(image);
+        lanes_end(image);
         wake_all(&all);
         image_discard(image);
     }
