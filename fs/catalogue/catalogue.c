@@ -14,10 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "catalogue/private.h"
 
 enum { FULL_PAUSE_MS = 50, FULL_TRIES = 20 };
@@ -63,6 +65,31 @@ static int make_file(const char *path)
         return errno == EEXIST ? 0 : -errno;
     close(fd);
     return 0;
+}
+
+/* Somebody's chmod, or a folder in the place of a log: the one is taken back of what is ours, the other is damage. */
+static int check_file(const char *path, const char *end)
+{
+    struct stat st;
+    char *name;
+    if (asprintf(&name, "%s%s", path, end) < 0)
+        return -ENOMEM;
+    bool there = lstat(name, &st) == 0;
+    int r = there && S_ISDIR(st.st_mode) && end[0] ? -EBADMSG : 0;
+    bool closed = there && S_ISREG(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 0600) != 0600;
+    if (closed && chmod(name, 0640) == 0)
+        log_notice("%s: its mode, %03o, kept us out: it is 640 again", name, (unsigned)st.st_mode & 0777);
+    free(name);
+    return r;
+}
+
+static int check_files(const char *path)
+{
+    static const char *const ends[] = { "", "-wal", "-shm" };
+    int r = 0;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0] && r == 0; i++)
+        r = check_file(path, ends[i]);
+    return r;
 }
 
 static int note_log_pages(void *context, sqlite3 *db, const char *name, int pages)
@@ -162,6 +189,8 @@ static bool stays_full(struct cat_connection *k)
 static int open_database(const char *path, bool check, struct catalogue **ret)
 {
     int r = make_file(path);
+    if (r == 0)
+        r = check_files(path);
     if (r < 0)
         return r;
 

@@ -65,6 +65,7 @@ static int remove_oldest_copies(struct store *s)
             char name[NAME_MAX + 16];
             snprintf(name, sizeof name, "%s%s", entries[i]->d_name, catalogue_suffixes[j]);
             r = store_remove_at(dir, name);
+            r = r == -EISDIR ? 0 : r; /* somebody's folder, in the place of a log */
         }
         free(entries[i]);
     }

@@ -84,6 +84,7 @@ def test_new_and_gone(cache, origin):
     same(cache.read("b"), b"b" * 100000)
 
 
+@pytest.mark.http1
 def test_replaced_while_it_is_listed(cache, origin):
     """An image that is evicted, and one of which there is a new version: a listing that is under way names each of them once."""
     names = [f"{i:03}-{'x' * 200}" for i in range(300)]  # more than one answer to getdents(2)

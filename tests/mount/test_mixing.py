@@ -418,6 +418,7 @@ def test_looked_up_at_another_endpoint(cache, two, validators, same_inode):
     same(cache.read("image"), OLD)
 
 
+@pytest.mark.http1
 @pytest.mark.parametrize("how", ["rm", "rm while it is open", "restart", "room"])
 def test_bytes_that_go_where_nothing_tells(cache, origin, how):
     """

@@ -212,6 +212,7 @@ def test_a_worker_that_died_while_it_hid_a_tail(served, origin):
     os.close(fd)
 
 
+@pytest.mark.http1
 @pytest.mark.parametrize("ends", ["by itself", "by a signal"])
 def test_who_would_make_a_name_in_images(served, origin, ends):
     """

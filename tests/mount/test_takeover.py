@@ -352,3 +352,49 @@ def test_a_folder_of_others_within(cache, origin):
     cache.mount()
     wait_until(lambda: not cache.status()["adopting"], what="the files to be looked at")
     assert os.stat(path).st_uid == 1234 and open(path).read() == "mine"
+
+
+LOG_FAULTS = {
+    "random": lambda path: overwrite(path, os.urandom(os.path.getsize(path))),
+    "random in the middle": lambda path: overwrite(path, os.urandom(5000), os.path.getsize(path) // 3),
+    "zeros": lambda path: overwrite(path, bytes(os.path.getsize(path))),
+    "cut short": lambda path: os.truncate(path, os.path.getsize(path) * 2 // 3 + 7),
+    "longer": lambda path: overwrite(path, os.urandom(70000), os.path.getsize(path)),
+    "empty": lambda path: os.truncate(path, 0),
+    "gone": os.unlink,
+    "a folder": lambda path: (os.unlink(path), os.mkdir(path)),
+    "a link": lambda path: (os.rename(path, path + ".x"), os.symlink(path + ".x", path)),
+    "another's": lambda path: (os.chown(path, 0, 0), os.chmod(path, 0o600)),
+    "mode 0": lambda path: os.chmod(path, 0),
+}
+
+
+def overwrite(path, data, offset=0):
+    with open(path, "r+b") as f:
+        f.seek(offset)
+        f.write(data)
+
+
+@pytest.mark.http1
+@pytest.mark.parametrize("end, how", [*(("-wal", how) for how in LOG_FAULTS), *(("-shm", how) for how in ("random", "cut short", "a folder", "mode 0"))])
+def test_damaged_log(cache, origin, end, how):
+    """What was committed last stands beside the catalogue when all processes are killed: no byte is wrong, and no whole image is fetched again."""
+    contents = {name: origin.put(name, blob(MIB + i, i)) for i, name in enumerate(("one", "two", "part"))}
+    cache.configure(origin, fetch_policy="demand", read_ahead_max=0).mount()
+    for name in ("one", "two"):
+        same(cache.read(name), contents[name])
+        cache.wait_cached(name)
+    os.setxattr(cache.image("one"), "user.glance.pinned", b"1")
+    same(cache.read("part", 4096), contents["part"][:4096])
+    cache.kill()
+    path = os.path.join(cache.dir, ".catalogue.db" + end)
+    LOG_FAULTS[how](path)
+    before = origin.sent("one") + origin.sent("two")
+    cache.mount()
+    wait_until(lambda: cache.ls("cached") == ["one", "two"], what="what is whole to be believed")
+    for name in contents:
+        same(cache.read(name), contents[name])
+    assert origin.sent("one") + origin.sent("two") - before <= 2 * PROBE
+    cache.restart()
+    for name in contents:
+        same(cache.read(name), contents[name])

@@ -185,6 +185,7 @@ def test_one_user_does_not_take_all_handles_of_documents(shared, path):
     wait_until(lambda: as_user(cache, f"cat {path}").returncode == 0, what="the handles to be given back")
 
 
+@pytest.mark.http1
 @pytest.mark.parametrize("passthrough", ["auto", "off"])
 def test_one_user_does_not_take_all_handles_of_images(shared, cache, passthrough):
     """Each may take a descriptor of the worker; also when another worker goes on."""
