@@ -115,6 +115,9 @@ void engine_interrupt(struct engine *e, struct waiter *w);
 int engine_evict(struct engine *e, const char *name);
 /* rm incomplete/NAME: stops the fetch, drops the bytes. -ENOENT; -EBUSY: it is becoming complete just now; ENGINE_PARKED until it is done. */
 int engine_drop(struct engine *e, const char *name, struct waiter *w);
+/* Either of them, for who knows one name only: 0 also when nothing of it is here. What is becoming complete just now is evicted when it is.
+ * -ENOENT: it is not known. */
+int engine_discard(struct engine *e, const char *name, struct waiter *w);
 /* mv cached/NAME invalid/. -ENOENT when it is not complete. Blocks on the disk. */
 int engine_quarantine(struct engine *e, const char *name, const char *reason);
 /* rm invalid/NAME. -ENOENT. */

@@ -56,6 +56,11 @@ int engine_evict(struct engine *e, const char *name)
     return evict_by_name(e, name);
 }
 
+int engine_discard(struct engine *e, const char *name, struct waiter *w)
+{
+    return evict_discard(e, name, w);
+}
+
 int engine_drop(struct engine *e, const char *name, struct waiter *w)
 {
     return evict_drop(e, name, w);

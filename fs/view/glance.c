@@ -53,23 +53,10 @@ int glance_create(const struct view *v, const struct view_room *room, const char
     return r;
 }
 
-static int evict(const struct view *v, const char *name, struct waiter *w)
-{
-    struct image_row row;
-    int r = image_id_valid(name) ? catalogue_find(v->catalogue, name, &row) : -ENOENT;
-    if (r == 0 && row.state == IMAGE_COMPLETE)
-        r = engine_evict(v->engine, name);
-    else if (r == 0 && row.state == IMAGE_PARTIAL)
-        r = engine_drop(v->engine, name, w);
-    else
-        return r; /* nothing of it is here */
-    return r == -ENOENT ? 0 : r;
-}
-
 int glance_unlink(const struct view *v, const struct view_room *room, const char *name, struct waiter *w)
 {
     int r = v->scratch == NULL ? -ENOENT : scratch_remove(v->scratch, room->place, name);
-    return r == -ENOENT && room->content == CONTENT_GLANCE ? evict(v, name, w) : r;
+    return r == -ENOENT && room->content == CONTENT_GLANCE && image_id_valid(name) ? engine_discard(v->engine, name, w) : r;
 }
 
 int glance_rename(const struct view *v, const struct view_room *from, const char *name, const struct view_room *to, const char *new_name)

@@ -112,6 +112,17 @@ def test_rm_evicts_and_the_name_stays(views, origin):
     same(open(path, "rb").read(), blob(SIZE, 0))
 
 
+def test_rm_at_any_moment(views, origin):
+    """Of what is coming, becoming complete or complete: never refused, and what was here goes."""
+    path = views.path("glance", IDS[0])
+    for _ in range(30):
+        assert open(path, "rb").read(4096) == blob(SIZE, 0)[:4096]
+        same(open(path, "rb").read(), blob(SIZE, 0))
+        os.unlink(path)
+        wait_until(lambda: IDS[0] not in views.ls("cached") and IDS[0] not in views.ls("incomplete"), what="it to be gone")
+    assert os.path.exists(path)
+
+
 def test_the_queue_is_the_queue(views, origin):
     views.touch("glance/queue", IDS[1])
     views.wait_cached(IDS[1])

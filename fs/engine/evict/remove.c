@@ -222,6 +222,7 @@ struct drop {
     struct engine *engine;
     struct image *image;
     struct waiter *waiter;
+    bool either; /* complete or not; what is becoming so is not in the way, nor what begins */
 };
 
 static void wake_drop(struct drop *d, int status)
@@ -318,6 +319,14 @@ static void drop_bytes(void *context)
     wake_drop(d, r);
 }
 
+/* On the rows thread: it became complete since it was looked at. */
+static void drop_complete(void *context)
+{
+    struct drop *d = context;
+    int r = evict_by_name(d->engine, d->image->name);
+    wake_drop(d, r == -ENOENT ? 0 : r);
+}
+
 /* On the fetch thread. */
 static void drop_start(void *context)
 {
@@ -328,9 +337,16 @@ static void drop_start(void *context)
     int r = image->finishing || image->beginning ? -EBUSY : image->state != IMAGE_PARTIAL || image->dead != 0 || image->through ? -ENOENT : 0;
     if (r == 0)
         image->whole = false;
+    if (d->either && image->finishing)
+        image->unwanted = true;
+    bool complete = image->state == IMAGE_COMPLETE;
     pthread_mutex_unlock(&image->lock);
+    if (d->either && complete) {
+        tasks_add(d->engine->rows, drop_complete, d);
+        return;
+    }
     if (r < 0 || image->stopping) {
-        wake_drop(d, r < 0 ? r : -EBUSY);
+        wake_drop(d, d->either ? 0 : r < 0 ? r : -EBUSY);
         return;
     }
     image->stopping = true;
@@ -339,7 +355,7 @@ static void drop_start(void *context)
     tasks_add(d->engine->rows, drop_bytes, d);
 }
 
-int evict_drop(struct engine *e, const char *name, struct waiter *w)
+static int drop(struct engine *e, const char *name, bool either, struct waiter *w)
 {
     struct image_row row;
     struct image *image;
@@ -354,11 +370,28 @@ int evict_drop(struct engine *e, const char *name, struct waiter *w)
         image_put(image);
         return -ENOMEM;
     }
-    *d = (struct drop){e, image, w};
+    *d = (struct drop){e, image, w, either};
     if (!transfers_tell(e->transfers, drop_start, d)) {
         image_put(image);
         free(d);
         return -ECANCELED;
     }
     return ENGINE_PARKED;
+}
+
+int evict_drop(struct engine *e, const char *name, struct waiter *w)
+{
+    return drop(e, name, false, w);
+}
+
+int evict_discard(struct engine *e, const char *name, struct waiter *w)
+{
+    struct image_row row;
+    int r = catalogue_find(e->catalogue, name, &row);
+    if (r < 0)
+        return r;
+    r = evict_by_name(e, name);
+    if (r == -ENOENT)
+        r = drop(e, name, true, w);
+    return r == -ENOENT ? 0 : r;
 }

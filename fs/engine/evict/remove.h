@@ -18,6 +18,12 @@ int evict_forget_invalid(struct engine *e, const char *name); /* rm invalid/NAME
 /* rm incomplete/NAME: stops the fetch, drops the bytes. -ENOENT; -EBUSY: it is becoming complete just now; ENGINE_PARKED until it is done. */
 int evict_drop(struct engine *e, const char *name, struct waiter *w);
 
+/*
+ * Whatever of NAME is here goes, by either of these; what is becoming complete just now is evicted when it is. 0 also when nothing is here.
+ * -ENOENT: it is not known; ENGINE_PARKED as above.
+ */
+int evict_discard(struct engine *e, const char *name, struct waiter *w);
+
 /* On the rows thread: removes what lies in incomplete/ under NAME if no image has it. */
 void evict_leftover(struct engine *e, const char *name);
 /* Who has IMAGE open goes on with it, who opens its name from now on gets a row of his own. 0, also when that is so already. Blocks. */

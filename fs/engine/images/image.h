@@ -67,6 +67,7 @@ struct image {
     int64_t queue_row;       /* > 0: a prefetch of the queue */
     bool digest_settled;     /* meta.digest is what there is; until then the tail is held back */
     bool finishing;          /* all chunks here, in the hands of hash and sync */
+    bool unwanted;           /* it was removed while finishing: it is evicted once it is complete */
     bool verified;
     int64_t unfinished_at;   /* monotonic: it could not be published; 0: that was not tried */
     bool disk_failed;        /* some of its bytes could not be written: its file is not believed any more */

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "engine/evict/claim.h"
+#include "engine/evict/remove.h"
 #include "engine/fetch/ends.h"
 #include "engine/fetch/fetch.h"
 #include "engine/images/account.h"
@@ -99,6 +100,8 @@ void publish_image(void *context)
     space_count(image, -image->unwritten, 0);
     if (image->state == IMAGE_PARTIAL) /* else it was evicted since the commit */
         image->state = IMAGE_COMPLETE;
+    bool unwanted = image->unwanted;
+    image->unwanted = false;
     bool dirty = image->dirty; /* there is nothing left to checkpoint: evicting it must not wait for that */
     image->dirty = false;
     image->finishing = false;
@@ -118,6 +121,8 @@ void publish_image(void *context)
         ledger_measure(e->ledger, DURATION_FETCH, clock_monotonic() - began);
     prefetch_done(image, 0);
     image_changed(image);
+    if (unwanted)
+        evict_by_name(e, image->name);
     if (dirty)
         image_put(image); /* the reference that came with being dirty */
     image_put(image);

@@ -37,6 +37,7 @@ static const struct property {
     {"file", "string", false, true},
     {"schema", "string", false, true},
     {"locations", "array", false, false},
+    {"stores", "string", false, true}, /* else clients take it for a property of the image, which nova hands on to its copies */
 };
 
 static json_t *property(const struct property *p)
