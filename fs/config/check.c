@@ -295,6 +295,20 @@ static int check_service_url(const struct config *config, const char *name, cons
                        name, url);
 }
 
+static int check_upstream(const struct config *config, struct config_mistakes *m)
+{
+    const struct config_api *api = &config->api;
+    bool catalogue = api->upstream_count == 1 && strcmp(api->upstream[0], "catalog") == 0;
+    if (catalogue && api->auth != API_AUTH_KEYSTONE)
+        return fail_option(config, config_option("api", "upstream"), m, "upstream = catalog needs auth = keystone, which tells the catalogue: set both, or name the url");
+    for (size_t i = 0; !catalogue && i < api->upstream_count; i++) {
+        int r = check_service_url(config, "upstream", api->upstream[i], m);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 /* Without Keystone nobody knows who may see what was seen. */
 static int check_documents(const struct config *config, struct config_mistakes *m)
 {
@@ -312,7 +326,7 @@ static int check_api(const struct config *config, struct config_mistakes *m)
         r = need_for_auth(config, "admin_token_file", api->admin_token_file, m);
     if (r == 0 && api->auth == API_AUTH_KEYSTONE)
         r = need_for_auth(config, "auth_url", api->auth_url, m);
-    if (r == 0 && api->auth == API_AUTH_KEYSTONE)
+    if (r == 0 && api->auth == API_AUTH_KEYSTONE && api->upstream_count == 0)
         r = need_for_auth(config, "image_url", api->image_url, m);
     if (r == 0 && api->auth != API_AUTH_KEYSTONE)
         r = check_documents(config, m);
@@ -321,7 +335,7 @@ static int check_api(const struct config *config, struct config_mistakes *m)
     if (r == 0)
         r = check_service_url(config, "image_url", api->image_url, m);
     if (r == 0)
-        r = check_service_url(config, "upstream", api->upstream, m);
+        r = check_upstream(config, m);
     if (r == 0)
         r = check_service_url(config, "worker_self_reference_url", api->worker_self_reference_url, m);
     if (r == 0 && api->tls_key_file != NULL && api->tls_cert_file == NULL)

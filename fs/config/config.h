@@ -35,8 +35,10 @@ struct config_api {
     char **server_names;      /* names that browsers may use for this server, besides localhost and addresses */
     size_t server_name_count;
     char *auth_url;           /* keystone: https://keystone:5000/v3 */
-    char *image_url;          /* keystone: the Glance that says who sees which image */
-    char *upstream;           /* the Glance that gets every call which is not ours; NULL: none does */
+    char *image_url;          /* keystone: the Glance that says who sees which image; NULL: upstream does */
+    char **upstream;          /* the Glances, one of which gets every call that is not ours; or "catalog" */
+    size_t upstream_count;
+    char *upstream_region, *upstream_interface; /* of Keystone's catalogue; NULL: any; default public */
     uint64_t upstream_timeout; /* seconds it may be silent while it is waited for; default 300 */
     char **admin_roles;       /* keystone: default admin */
     size_t admin_role_count;

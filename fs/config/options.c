@@ -35,6 +35,8 @@ static const char *const api_auths[] = {[API_AUTH_NONE] = "none", [API_AUTH_TOKE
 
 static const char *const direct_urls[] = {[DIRECT_URL_NONE] = "none", [DIRECT_URL_FILE] = "file", NULL};
 
+static const char *const interfaces[] = {"public", "internal", "admin", NULL};
+
 #define DEFAULT(member) .section = "DEFAULT", .name = #member, .offset = offsetof(struct config, member)
 #define BACKEND_AS(option, member) .section = "backend", .name = option, .offset = offsetof(struct config, member)
 #define BACKEND(member) BACKEND_AS(#member, member)
@@ -259,10 +261,15 @@ static const struct config_option options[] = {
      .text = "With auth = keystone: where tokens are validated."},
     {API(image_url), .type = CONFIG_STRING, .example = "https://glance.example.org:9292",
      .text = "With auth = keystone: the Glance that is asked, with the caller's token, whether the caller may download an "
-             "image, and for what it knows of images."},
-    {API(upstream), .type = CONFIG_STRING, .example = "https://glance.example.org:9292",
+             "image, and for what it knows of images. Without it, upstream is."},
+    {API(upstream), .type = CONFIG_WORDS, .count_offset = offsetof(struct config, api.upstream_count), .example = "https://glance.example.org:9292",
      .text = "The Glance that every call goes to which is not this server's own, and back: uploads, changes, lists. Clients then need one "
-             "url for all. Images, /v2/cache, /status, /metrics, /healthcheck and the page stay here. Without it there is no pass-through."},
+             "url for all. Images, /v2/cache, /status, /metrics, /healthcheck and the page stay here. Of several the next is tried when one "
+             "cannot be connected to. catalog: where Keystone's catalogue says, once a client has shown a token. Without it there is no "
+             "pass-through."},
+    {API(upstream_region), .type = CONFIG_STRING, .example = "RegionOne", .text = "With upstream = catalog: the region; without it, any."},
+    {API(upstream_interface), .type = CONFIG_CHOICE, .choices = interfaces, .fallback = "public",
+     .text = "With upstream = catalog: which of Glance's endpoints. When the catalogue's public one leads to this server, it is another one."},
     {API(upstream_timeout), .type = CONFIG_SECONDS, .fallback = "300", .min = 1, .max = DAY, .unit = "seconds",
      .text = "How long upstream may be silent while it is waited for: for its answer, for more of it, or to take more of an upload. Then the "
              "client gets 503, or its answer ends. There is no limit for all of a call."},

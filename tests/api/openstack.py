@@ -18,6 +18,7 @@ class OpenStack:
         self.requests = []  # (path, headers)
         self.broken = False
         self.gone = False
+        self.catalog = []
         self.people = {}  # token → (user, project, roles), where it is not a user of its own with the one role
         self.hold = None  # an event that answers to …/file and validations wait for
         self.under_way = self.most = 0
@@ -133,7 +134,7 @@ class OpenStack:
         role, seconds = self.tokens[subject]
         user, project, roles = self.people.get(subject, (subject.title(), "project", [role]))
         ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
-        return 200, {"token": {"expires_at": ends.strftime("%Y-%m-%dT%H:%M:%S.000000Z"), "roles": [{"name": r} for r in roles],
+        return 200, {"token": {"catalog": self.catalog, "expires_at": ends.strftime("%Y-%m-%dT%H:%M:%S.000000Z"), "roles": [{"name": r} for r in roles],
                                "user": {"id": user + "-id", "name": user}, "project": {"id": "p-id" if project == "project" else project, "name": project}}}
 
     def file(self, token, status, asked_range):

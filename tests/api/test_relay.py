@@ -176,7 +176,7 @@ def test_request_headers(api, glance):
     (_, _, got, length, _), = glance.seen
     assert {n: got[n] for n in sent} == sent and length == 2
     assert got["X-Forwarded-For"] == "127.0.0.1" and got["X-Forwarded-Proto"] == "http" and got["X-Forwarded-Host"] == f"127.0.0.1:{api.port}"
-    allowed = {n.lower() for n in sent} | {"host", "content-length", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}
+    allowed = {n.lower() for n in sent} | {"host", "content-length", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "via"}
     assert not {n.lower() for n in got} - allowed
     assert got["Host"] == f"127.0.0.1:{glance.port}"
 
@@ -185,7 +185,7 @@ def test_no_header_is_made_up(api, glance):
     """Glance tells errors as a page where an Accept asks for anything."""
     assert api.get("/v2/tasks").status == 200
     (_, _, got, _, _), = glance.seen
-    assert {n.lower() for n in got} == {"host", "x-openstack-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}
+    assert {n.lower() for n in got} == {"host", "x-openstack-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "via"}
 
 
 def test_forwarded_by_a_trusted_proxy(folder, make_api, glance):

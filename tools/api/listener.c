@@ -171,6 +171,8 @@ static enum MHD_Result check_head(struct request *r, const char *version)
         return reply_error(r, 414, "a URI may be %d bytes long", URI_MAX);
     if (framing.bytes > HEADERS_MAX)
         return reply_error(r, 431, "the headers may be %d bytes long together", HEADERS_MAX);
+    if (request_came_back(r))
+        return reply_error(r, 508, "this request has come back to where it was: upstream, image_url or peers of this server, or of one behind it, lead here");
     r->refused = false;
     if (r->api->upstream != NULL && routes_pass_on(r)) {
         stop_waiting(r);

@@ -121,7 +121,7 @@ static int read_pem(const char *path, char **ret)
 static void raise_descriptor_limit(const struct config *config)
 {
     struct rlimit limit;
-    rlim_t wanted = (rlim_t)config->api.max_connections * (config->api.upstream != NULL ? 6 : 3) + 100;
+    rlim_t wanted = (rlim_t)config->api.max_connections * (config->api.upstream_count > 0 ? 6 : 3) + 100;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
         return;
     limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
@@ -250,7 +250,9 @@ static int serve(struct api *api)
     signal(SIGPIPE, SIG_IGN);
     struct server s = {.api = api, .listeners = calloc(api->config->api.listen_count + 1, sizeof(*s.listeners))};
     struct sampler *sampler = NULL;
-    int r = auth_new(api->config, &api->auth);
+    const struct config_api *config = &api->config->api;
+    api->glance = config->upstream_count > 0 ? endpoints_new(config->upstream, config->upstream_count) : NULL;
+    int r = config->upstream_count > 0 && api->glance == NULL ? -ENOMEM : auth_new(api->config, api->glance, &api->auth);
     if (r == 0)
         r = audit_new(api->config->api.audit_log, &api->audit);
     if (r == 0)
@@ -259,9 +261,9 @@ static int serve(struct api *api)
     api->history = history_new();
     api->documents = documents_new(&api->config->api);
     api->nodes = nodes_new(&api->config->api);
-    api->upstream = api->config->api.upstream != NULL ? upstream_new(&api->config->api) : NULL;
-    api->tees = api->upstream != NULL && api->config->api.keep_uploads ? tees_new(api->mount) : NULL;
-    if (api->config->api.upstream != NULL && (api->upstream == NULL || (api->config->api.keep_uploads && api->tees == NULL)))
+    api->upstream = api->glance != NULL ? upstream_new(config, api->glance) : NULL;
+    api->tees = api->upstream != NULL && config->keep_uploads ? tees_new(api->mount) : NULL;
+    if (api->glance != NULL && (api->upstream == NULL || (config->keep_uploads && api->tees == NULL)))
         r = -ENOMEM;
     if (r == 0 && (s.listeners == NULL || api->connections == NULL || api->history == NULL || api->nodes == NULL ||
                    api->documents == NULL))
@@ -288,6 +290,7 @@ static int serve(struct api *api)
     audit_free(api->audit);
     signing_free(api->signing);
     auth_free(api->auth);
+    endpoints_free(api->glance);
     return r;
 }
 

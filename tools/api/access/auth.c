@@ -53,7 +53,7 @@ static int read_tokens(const struct config_api *config, const char *then, char *
     return r;
 }
 
-int auth_new(const struct config *config, struct auth **ret)
+int auth_new(const struct config *config, struct endpoints *upstream, struct auth **ret)
 {
     struct auth *a = calloc(1, sizeof(*a));
     if (a == NULL)
@@ -62,8 +62,8 @@ int auth_new(const struct config *config, struct auth **ret)
     pthread_rwlock_init(&a->lock, NULL);
     int r = 0;
     if (config->api.auth == API_AUTH_KEYSTONE) {
-        a->validation = validation_new(&config->api);
-        a->permission = permission_new(&config->api);
+        a->validation = validation_new(&config->api, upstream);
+        a->permission = permission_new(&config->api, upstream);
         r = a->validation == NULL || a->permission == NULL ? -ENOMEM : 0;
     }
     if (r == 0)

@@ -11,8 +11,8 @@
 #include "api/access/service.h"
 #include "api/http/api.h"
 
-/* Reads the token files. -errno, logged. */
-int auth_new(const struct config *config, struct auth **ret);
+/* Reads the token files. UPSTREAM: where Glance is, or NULL; stays. -errno, logged. */
+int auth_new(const struct config *config, struct endpoints *upstream, struct auth **ret);
 /* Reads them again; on -errno, logged, the old ones stay. */
 int auth_reload(struct auth *a);
 void auth_free(struct auth *a); /* NULL is fine */

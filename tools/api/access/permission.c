@@ -20,6 +20,7 @@ enum { REFUSED_TTL = 10 };
 
 struct permission_of {
     const struct config_api *config;
+    struct endpoints *own; /* of image_url; NULL: Glance is where upstream says */
     struct service *glance;
     struct flights *flights;
     struct verdicts *known; /* the statuses; with each, of which image */
@@ -27,13 +28,14 @@ struct permission_of {
     atomic_ullong changes;  /* of images, that were told */
 };
 
-struct permission_of *permission_new(const struct config_api *config)
+struct permission_of *permission_new(const struct config_api *config, struct endpoints *upstream)
 {
     struct permission_of *p = calloc(1, sizeof(*p));
     if (p == NULL)
         return NULL;
     p->config = config;
-    p->glance = service_new("Glance", config->image_url, config->auth_ca_file);
+    p->own = config->image_url != NULL ? endpoints_new(&config->image_url, 1) : NULL;
+    p->glance = service_new_at("Glance", p->own != NULL ? p->own : upstream, config->auth_ca_file);
     p->flights = flights_new();
     p->known = verdicts_new();
     p->lasting = verdicts_new();
@@ -49,6 +51,7 @@ void permission_free(struct permission_of *p)
     if (p == NULL)
         return;
     service_free(p->glance);
+    endpoints_free(p->own);
     flights_free(p->flights);
     if (p->known != NULL)
         verdicts_free(p->known);
@@ -57,22 +60,11 @@ void permission_free(struct permission_of *p)
     free(p);
 }
 
-/* The image service's base: image_url with or without the /v2 at its end. */
-static void image_path(const struct config_api *config, char *path, size_t size, const char *rest)
-{
-    const char *base = config->image_url;
-    size_t length = strlen(base);
-    while (length > 0 && base[length - 1] == '/')
-        length--;
-    bool v2 = length >= 3 && strncmp(base + length - 3, "/v2", 3) == 0;
-    snprintf(path, size, "%s%s", v2 ? "" : "/v2", rest);
-}
-
 static int get(struct permission_of *p, const struct caller *caller, const char *rest, const char *range, bool head_only, bool hurried,
                struct service_answer *ret)
 {
     char path[URI_MAX + 64];
-    image_path(p->config, path, sizeof(path), rest);
+    snprintf(path, sizeof(path), "/v2%s", rest);
     struct service_question q = {.path = path, .token = caller->token, .service_token = caller->service, .request_id = caller->request_id,
                                  .range = range, .head_only = head_only, .hurried = hurried};
     return service_ask(p->glance, &q, ret);
@@ -159,7 +151,7 @@ static int ask(void *context, void *answer, size_t size)
         return r;
     unsigned found = meaning(status);
     if (found == 0) {
-        log_debug("Glance at %s answers a request for image %s with status %u", q->p->config->image_url, q->id, status);
+        log_debug("Glance answers a request for image %s with status %u", q->id, status);
         return -EIO;
     }
     keep(q, found);

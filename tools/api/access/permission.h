@@ -13,7 +13,8 @@
 
 struct permission_of;
 
-struct permission_of *permission_new(const struct config_api *config); /* NULL: no memory */
+/* UPSTREAM: where Glance is when there is no image_url; stays. NULL: no memory. */
+struct permission_of *permission_new(const struct config_api *config, struct endpoints *upstream);
 void permission_free(struct permission_of *p);
 
 struct caller {

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/http/api.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -19,6 +20,7 @@ enum { DROPPED_MAX = 4096 }; /* a body that is not wanted is read to its end whe
 
 struct service {
     const char *what, *base, *ca_file;
+    struct endpoints *endpoints; /* instead of base; NULL */
     pthread_mutex_t lock;
     pthread_cond_t turn;
     unsigned asking;                /* protected by lock */
@@ -43,6 +45,23 @@ struct service *service_new(const char *what, const char *base, const char *ca_f
     pthread_cond_init(&s->turn, &monotonic);
     pthread_condattr_destroy(&monotonic);
     return s;
+}
+
+struct service *service_new_at(const char *what, struct endpoints *endpoints, const char *ca_file)
+{
+    struct service *s = service_new(what, NULL, ca_file);
+    if (s != NULL)
+        s->endpoints = endpoints;
+    return s;
+}
+
+/* The TRY-th url. */
+static bool base_of(const struct service *s, unsigned try, char ret[ENDPOINT_SIZE])
+{
+    if (s->endpoints != NULL)
+        return endpoints_get(s->endpoints, try, ret);
+    snprintf(ret, ENDPOINT_SIZE, "%s", s->base);
+    return try == 0;
 }
 
 void service_free(struct service *s)
@@ -108,7 +127,7 @@ static void end(struct service *s, CURL *curl)
 }
 
 /* Logs a change for the worse or the better; WHY: NULL when it answers. SILENT: not even that. */
-static void note(struct service *s, const char *why, bool silent)
+static void note(struct service *s, const char *base, const char *why, bool silent)
 {
     pthread_mutex_lock(&s->lock);
     s->failed = silent ? clock_monotonic() : 0;
@@ -116,11 +135,11 @@ static void note(struct service *s, const char *why, bool silent)
     s->down = why != NULL;
     pthread_mutex_unlock(&s->lock);
     if (changed && why != NULL)
-        log_warning("%s at %s does not answer: %s; clients whose requests need it get 503 until it does", s->what, s->base, why);
+        log_warning("%s at %s does not answer: %s; clients whose requests need it get 503 until it does", s->what, base, why);
     else if (changed)
-        log_notice("%s at %s answers again", s->what, s->base);
+        log_notice("%s at %s answers again", s->what, base);
     else if (why != NULL)
-        log_debug("%s at %s: %s", s->what, s->base, why);
+        log_debug("%s at %s: %s", s->what, base, why);
 }
 
 /* ---- one question */
@@ -198,7 +217,7 @@ static bool headers_of(const struct service_question *q, struct curl_slist **ret
 {
     return add_header(ret, "Accept", "application/json") && add_header(ret, "X-Auth-Token", q->token) && add_header(ret, "X-Service-Token", q->service_token) &&
            add_header(ret, "X-Subject-Token", q->subject) && add_header(ret, "X-OpenStack-Request-ID", q->request_id) &&
-           add_header(ret, "Range", q->range);
+           add_header(ret, "Range", q->range) && add_header(ret, "Via", request_own_via());
 }
 
 static bool question_valid(const struct service_question *q)
@@ -263,13 +282,14 @@ static void set_up(const struct service *s, CURL *curl, const char *url, int sec
     }
 }
 
-static int perform(struct service *s, CURL *curl, const struct service_question *q, struct curl_slist *headers,
-                   struct service_answer *ret)
+/* -EHOSTUNREACH: it could not be connected to. */
+static int perform_at(struct service *s, CURL *curl, const char *base, const struct service_question *q, struct curl_slist *headers,
+                      struct service_answer *ret)
 {
     char why[CURL_ERROR_SIZE] = "";
     struct receiving to = {.to = ret, .head_only = q->head_only};
     long status = 0;
-    char *url = join(s->base, q->path);
+    char *url = join(base, q->path);
     if (url == NULL)
         return -ENOMEM;
     set_up(s, curl, url, seconds_for(q), headers, &to, why);
@@ -281,8 +301,19 @@ static int perform(struct service *s, CURL *curl, const struct service_question 
         code = CURLE_OK;
     if (code == CURLE_OK && status >= 500)
         snprintf(why, sizeof(why), "it answers with status %ld", status);
-    note(s, code != CURLE_OK ? (why[0] != '\0' ? why : curl_easy_strerror(code)) : status >= 500 ? why : NULL, code != CURLE_OK);
+    note(s, base, code != CURLE_OK ? (why[0] != '\0' ? why : curl_easy_strerror(code)) : status >= 500 ? why : NULL, code != CURLE_OK);
     return error_of(code);
+}
+
+static int perform(struct service *s, CURL *curl, const struct service_question *q, struct curl_slist *headers, struct service_answer *ret)
+{
+    char base[ENDPOINT_SIZE];
+    int r = -EHOSTUNREACH;
+    for (unsigned try = 0; r == -EHOSTUNREACH && base_of(s, try, base); try++)
+        r = perform_at(s, curl, base, q, headers, ret);
+    if (r == 0 && s->endpoints != NULL)
+        endpoints_reached(s->endpoints, base);
+    return r;
 }
 
 int service_ask(struct service *s, const struct service_question *q, struct service_answer *ret)

@@ -10,12 +10,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "api/access/endpoints.h"
+
 enum { SERVICE_SECONDS = 20, SERVICE_HURRY_SECONDS = 4, SERVICE_PAUSE_SECONDS = 15, SERVICE_AT_ONCE = 16, SERVICE_BODY_MAX = 8 * 1024 * 1024 };
 
 struct service;
 
 /* BASE: its url. CA_FILE: the authorities to trust instead of the system's, or NULL. WHAT: its name in the log. All stay the caller's. */
 struct service *service_new(const char *what, const char *base, const char *ca_file); /* NULL: no memory */
+/* The same, wherever it is: the next one of ENDPOINTS, which stay, is tried when one cannot be connected to. */
+struct service *service_new_at(const char *what, struct endpoints *endpoints, const char *ca_file);
 void service_free(struct service *s); /* nobody asks any more; NULL is fine */
 
 struct service_question {

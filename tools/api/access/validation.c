@@ -22,17 +22,19 @@ enum { REFUSED_TTL = 10 }; /* seconds that a "no" is good for: who has just been
 struct validation {
     const struct config_api *config;
     struct service *keystone;
+    struct endpoints *glance; /* NULL: nobody asks where it is */
     struct flights *flights;
     struct verdicts *known; /* with a struct validated each */
     struct verdicts *lasting; /* those that were good: for when Keystone is away; none without stale_if_error */
 };
 
-struct validation *validation_new(const struct config_api *config)
+struct validation *validation_new(const struct config_api *config, struct endpoints *glance)
 {
     struct validation *v = calloc(1, sizeof(*v));
     if (v == NULL)
         return NULL;
     v->config = config;
+    v->glance = glance;
     v->keystone = service_new("Keystone", config->auth_url, config->auth_ca_file);
     v->flights = flights_new();
     v->known = verdicts_new();
@@ -208,6 +210,8 @@ static int ask(void *context, void *answer, size_t size)
     if (r == 0 && token != NULL && left > 0) {
         describe(q->v, token, &found);
         found.good = scope_of(token, acting, found.scope);
+        if (q->v->glance != NULL)
+            endpoints_learn(q->v->glance, json_object_get(token, "catalog"), q->v->config->upstream_region, q->v->config->upstream_interface);
     }
     json_decref(token);
     json_decref(acting);

@@ -30,6 +30,7 @@ struct audit;
 struct auth;
 struct connections;
 struct documents;
+struct endpoints;
 struct history;
 struct nodes;
 struct relayed;
@@ -54,6 +55,7 @@ struct api {
     struct documents *documents;
     struct nodes *nodes;
     struct tees *tees;         /* uploads that are kept; NULL: none are */
+    struct endpoints *glance;  /* where it is; NULL with upstream */
     struct upstream *upstream; /* whose calls are passed on; NULL: none are */
     struct connections *connections;
     struct history *history;
@@ -124,6 +126,13 @@ bool request_is(const struct request *r, const char *method);
 bool request_wants_page(const struct request *r); /* a browser: it accepts text/html by name */
 /* Fills request_id (the client's X-OpenStack-Request-ID, when it is one, or a new one) and client. */
 void request_name(struct request *r);
+/*
+ * The header Via tells a request that has come back: this server is its own upstream, or one that it leads to. Text for the next server: what the
+ * client said, and this server; and this one's own part, which is another one after each start.
+ */
+bool request_via(const struct request *r, char *ret, size_t size); /* false: it does not fit */
+const char *request_own_via(void);
+bool request_came_back(const struct request *r);
 /* From the outside: "https://host:port", as a trusted proxy says it, or as the client asked. */
 void request_base_url(const struct request *r, char *ret, size_t size);
 /* For the next server: whom this request comes through, as X-Forwarded-For has it; what an untrusted client says of others is left out. */

@@ -18,7 +18,7 @@ static const struct { unsigned status; const char *title; } TITLES[] = {
     {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"},
     {409, "Conflict"}, {413, "Content Too Large"}, {414, "URI Too Long"}, {416, "Range Not Satisfiable"},
     {421, "Misdirected Request"}, {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"}, {502, "Bad Gateway"},
-    {503, "Service Unavailable"}, {507, "Insufficient Storage"},
+    {503, "Service Unavailable"}, {507, "Insufficient Storage"}, {508, "Loop Detected"},
 };
 
 static const char *title_of(unsigned status)

@@ -4,11 +4,13 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "api/http/api.h"
 
@@ -144,6 +146,18 @@ static bool request_id_valid(const char *id)
     return true;
 }
 
+static char own_via[64];
+
+static void name_this_server(void)
+{
+    unsigned char b[8] = {0};
+    if (getrandom(b, sizeof(b), GRND_NONBLOCK) < 0) { /* early in the boot: another one than that of other processes will do */
+        pid_t pid = getpid();
+        memcpy(b, &pid, sizeof(pid));
+    }
+    snprintf(own_via, sizeof(own_via), "1.1 glance-cache-api-%02x%02x%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]);
+}
+
 static void find_id(struct request *r)
 {
     unsigned char b[16] = {0};
@@ -158,6 +172,28 @@ static void find_id(struct request *r)
     b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
     snprintf(r->request_id, sizeof(r->request_id), "req-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
              b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+/* ---- the way of a request */
+
+const char *request_own_via(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, name_this_server);
+    return own_via;
+}
+
+bool request_came_back(const struct request *r)
+{
+    const char *via = request_header(r, "Via");
+    return via != NULL && strstr(via, request_own_via()) != NULL;
+}
+
+bool request_via(const struct request *r, char *ret, size_t size)
+{
+    const char *via = request_header(r, "Via");
+    int n = snprintf(ret, size, "%s%s%s", via != NULL ? via : "", via != NULL && via[0] != '\0' ? ", " : "", request_own_via());
+    return n >= 0 && (size_t)n < size;
 }
 
 /* ---- who asks, and for which name: a proxy before this server may say */

@@ -19,33 +19,6 @@
 
 enum { BUFFER_BYTES = 64 * 1024, HEAD_BYTES = 64 * 1024, CONNECT_SECONDS = 10 };
 
-struct exchange {
-    struct upstream *up;
-    struct lane lane;
-    struct curl_slist *headers; /* of the request */
-    char *target;               /* of the request */
-    const char *method;
-    bool body, expects, hurried, started;
-    int64_t patience;           /* ns without a byte */
-    int left;                   /* readable when the client has left; -1: is not watched */
-
-    const char *piece;          /* of the request's body, the caller's */
-    size_t piece_length;
-    bool wanted, ended;         /* Glance takes the body; there is no more of it */
-    bool send_paused, receive_paused;
-
-    unsigned status;
-    char *head;                 /* names and values, each with its NUL */
-    size_t head_length;
-    bool head_done, done;
-    char *buffer;               /* bytes from BEGIN to END are the next of the answer */
-    size_t begin, end;
-
-    uint64_t moved;             /* grows with each byte taken or given */
-    int error;
-    char why[CURL_ERROR_SIZE];
-};
-
 /* ---- the library's callbacks */
 
 static size_t on_wanted(char *to, size_t size, size_t count, void *context)
@@ -178,8 +151,6 @@ static void set_up(struct exchange *x, int64_t length)
     CURL *curl = x->lane.easy;
     const struct config_api *config = x->up->config;
     bool reads = strcmp(x->method, "GET") == 0 || strcmp(x->method, "HEAD") == 0;
-    curl_easy_setopt(curl, CURLOPT_URL, x->up->base);
-    curl_easy_setopt(curl, CURLOPT_REQUEST_TARGET, x->target); /* as it came: what the library would make of it, we do not know */
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, x->method);
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 #if LIBCURL_VERSION_NUM >= 0x075500 /* 7.85 */
@@ -212,22 +183,36 @@ static void set_up(struct exchange *x, int64_t length)
     }
 }
 
+/* At the next Glance. -ENODEV: there is no more. */
+static int aim(struct exchange *x)
+{
+    if (!endpoints_get(x->up->glance, x->tried, x->base))
+        return -ENODEV;
+    x->tried++;
+    free(x->target);
+    if (asprintf(&x->target, "%s%s", upstream_prefix(x->base), x->uri) < 0) {
+        x->target = NULL;
+        return -ENOMEM;
+    }
+    curl_easy_setopt(x->lane.easy, CURLOPT_URL, x->base);
+    curl_easy_setopt(x->lane.easy, CURLOPT_REQUEST_TARGET, x->target); /* as it came: what the library would make of it, we do not know */
+    return 0;
+}
+
 int exchange_new(struct upstream *u, const struct exchange_request *request, struct exchange **ret)
 {
     uint64_t patience = u->config->upstream_timeout, hurry = UPSTREAM_HURRY_SECONDS;
     struct exchange *x = calloc(1, sizeof(*x));
     if (x == NULL)
         return -ENOMEM;
-    *x = (struct exchange){.up = u, .method = request->method, .body = request->length != EXCHANGE_NO_BODY, .expects = request->expects,
+    *x = (struct exchange){.up = u, .method = request->method, .uri = request->uri, .body = request->length != EXCHANGE_NO_BODY, .expects = request->expects,
                            .hurried = request->hurried, .left = -1};
     x->patience = (int64_t)(request->hurried && patience > hurry ? hurry : patience) * NS_PER_S;
-    size_t size = strlen(u->prefix) + strlen(request->uri) + 1;
-    x->target = malloc(size);
-    int r = x->target == NULL ? -ENOMEM : lane_take(u, &x->lane);
-    if (r == 0) {
-        snprintf(x->target, size, "%s%s", u->prefix, request->uri);
+    int r = lane_take(u, &x->lane);
+    if (r == 0)
+        r = aim(x);
+    if (r == 0)
         r = watch(x, request->client);
-    }
     if (r == 0)
         r = frame(x, request->length);
     if (r < 0) {
@@ -284,7 +269,7 @@ static int fail(struct exchange *x, int error, const char *why)
     if (x->why[0] == '\0')
         snprintf(x->why, sizeof(x->why), "%s", why);
     if (error != -ECONNABORTED && error != -ENOMEM)
-        upstream_note(x->up, x->why);
+        upstream_note(x->up, x->base, x->why);
     return error;
 }
 
@@ -295,6 +280,11 @@ static int take_message(struct exchange *x)
     if (message == NULL || message->msg != CURLMSG_DONE)
         return 0;
     CURLcode code = message->data.result;
+    if (error_of(code) == -ECONNREFUSED && aim(x) == 0) { /* nothing was sent yet */
+        curl_multi_remove_handle(x->lane.multi, x->lane.easy);
+        x->why[0] = '\0';
+        return curl_multi_add_handle(x->lane.multi, x->lane.easy) == CURLM_OK ? 0 : fail(x, -ENOMEM, "out of memory");
+    }
     x->done = true;
     if (code != CURLE_OK)
         return fail(x, error_of(code), curl_easy_strerror(code));
@@ -402,8 +392,10 @@ int exchange_head(struct exchange *x)
 {
     x->ended = true;
     int r = run(x, answered);
-    if (r == 0)
-        upstream_note(x->up, NULL);
+    if (r == 0) {
+        upstream_note(x->up, x->base, NULL);
+        endpoints_reached(x->up->glance, x->base);
+    }
     return r;
 }
 
@@ -418,33 +410,4 @@ ssize_t exchange_read(struct exchange *x, char *buffer, size_t size)
     if (x->begin == x->end)
         x->begin = x->end = 0;
     return (ssize_t)n;
-}
-
-/* ---- the answer's head */
-
-unsigned exchange_status(const struct exchange *x)
-{
-    return x->status;
-}
-
-bool exchange_header(const struct exchange *x, size_t *position, const char **ret_name, const char **ret_value)
-{
-    if (*position >= x->head_length)
-        return false;
-    *ret_name = x->head + *position;
-    *ret_value = *ret_name + strlen(*ret_name) + 1;
-    *position += strlen(*ret_name) + strlen(*ret_value) + 2;
-    return true;
-}
-
-int64_t exchange_length(const struct exchange *x)
-{
-    curl_off_t length = -1;
-    curl_easy_getinfo(x->lane.easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-    return (int64_t)length;
-}
-
-const char *exchange_why(const struct exchange *x)
-{
-    return x->why;
 }

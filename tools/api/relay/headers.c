@@ -17,7 +17,7 @@ static const char *const GOING[] = {
 
 /* Of one connection, or written anew for the next: the request id is added by the caller. */
 static const char *const OWN[] = {
-    "Connection", "Content-Length", "Keep-Alive", "Proxy-", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "X-OpenStack-Request-ID",
+    "Connection", "Content-Length", "Keep-Alive", "Proxy-", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Via", "X-OpenStack-Request-ID",
 };
 
 static const char *const OWN_BACK[] = {

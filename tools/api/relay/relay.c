@@ -58,7 +58,7 @@ static bool is_discovery(const struct request *r)
 
 static int add_headers(struct request *r, struct exchange *x)
 {
-    char base[512], list[HEADERS_MAX], *host;
+    char base[512], list[HEADERS_MAX], via[HEADERS_MAX + 64], *host;
     struct adding adding = {.to = x, .connection = request_header(r, "Connection"), .plain = is_discovery(r) || r->relayed->memory.on};
     MHD_get_connection_values(r->connection, MHD_HEADER_KIND, add_one, &adding);
     request_base_url(r, base, sizeof(base));
@@ -72,6 +72,8 @@ static int add_headers(struct request *r, struct exchange *x)
         error = exchange_add_header(x, "X-Forwarded-Proto", base);
     if (error == 0)
         error = exchange_add_header(x, "X-Forwarded-Host", host + 3);
+    if (error == 0)
+        error = request_via(r, via, sizeof(via)) ? exchange_add_header(x, "Via", via) : -ENOMEM;
     if (error == 0 && list[0] != '\0')
         error = exchange_add_header(x, "X-Forwarded-For", list);
     if (error == 0 && request_header(r, "Accept") == NULL)
@@ -91,6 +93,8 @@ static enum MHD_Result fail(struct request *r, int error)
 {
     if (error == -ECONNABORTED) /* nobody is there to be told */
         return MHD_NO;
+    if (error == -ENODEV)
+        return reply_error(r, 503, "it is not known yet where Glance is: Keystone's catalogue comes with a token");
     if (error == -ENOMEM || error == -EMFILE || error == -ENFILE)
         return reply_error(r, 503, "the call cannot be passed on: %s", error_text(error));
     const char *why = r->relayed != NULL && r->relayed->exchange != NULL ? exchange_why(r->relayed->exchange) : "";
@@ -127,6 +131,8 @@ enum MHD_Result relay_begin(struct request *r, int client_fd)
     relayed->r = r;
     if (is_known(relayed))
         return MHD_YES;
+    if (!endpoints_known(r->api->glance))
+        auth_identify(r); /* so that the catalogue is known */
     request.hurried = relayed->memory.before && relayed->memory.image != NULL; /* a list may take long */
     int error = exchange_new(r->api->upstream, &request, &relayed->exchange);
     if (error < 0) {
@@ -189,7 +195,7 @@ static void return_headers(struct request *r, struct MHD_Response *response)
         connection = strcasecmp(name, "Connection") == 0 ? value : connection;
     for (size_t at = 0; exchange_header(x, &at, &name, &value);) {
         bool location = strcasecmp(name, "Location") == 0 || strcasecmp(name, "Content-Location") == 0;
-        const char *rest = location ? upstream_rest(r->api->upstream, value) : NULL;
+        const char *rest = location ? exchange_rest(x, value) : NULL;
         if (rest != NULL) {
             request_base_url(r, url, sizeof(url));
             size_t used = strlen(url);
@@ -330,7 +336,7 @@ enum MHD_Result relay_answer(struct request *r)
     if (error < 0)
         return fail(r, error);
     remember_answer(r, status);
-    if (is_discovery(r))
+    if (is_discovery(r) && (status == 200 || status == 300))
         return answer_discovery(r);
     if (has_no_body(r, status) || request_is(r, "HEAD")) /* its end is here, too, so that the connection is good for more */
         exchange_read(relayed->exchange, nothing, sizeof(nothing));

@@ -16,33 +16,21 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-static size_t base_length(const char *url)
-{
-    size_t length = strlen(url);
-    while (length > 0 && url[length - 1] == '/')
-        length--;
-    if (length >= 3 && strncmp(url + length - 3, "/v2", 3) == 0)
-        length -= 3;
-    while (length > 0 && url[length - 1] == '/')
-        length--;
-    return length;
-}
-
-struct upstream *upstream_new(const struct config_api *config)
+struct upstream *upstream_new(const struct config_api *config, struct endpoints *glance)
 {
     struct upstream *u = calloc(1, sizeof(*u));
     if (u == NULL)
         return NULL;
     pthread_mutex_init(&u->lock, NULL);
     u->config = config;
-    u->base = strndup(config->upstream, base_length(config->upstream));
-    if (u->base == NULL) {
-        upstream_free(u);
-        return NULL;
-    }
-    const char *path = strchr(strstr(u->base, "://") + 3, '/');
-    u->prefix = path != NULL ? path : "";
+    u->glance = glance;
     return u;
+}
+
+const char *upstream_prefix(const char *base)
+{
+    const char *path = strchr(strstr(base, "://") + 3, '/');
+    return path != NULL ? path : "";
 }
 
 static void close_lane(struct lane *lane)
@@ -61,7 +49,6 @@ void upstream_free(struct upstream *u)
     for (unsigned i = 0; i < u->idle_count; i++)
         close_lane(&u->idle[i]);
     pthread_mutex_destroy(&u->lock);
-    free(u->base);
     free(u);
 }
 
@@ -96,7 +83,7 @@ void lane_give(struct upstream *u, struct lane *lane, bool good)
         close_lane(lane);
 }
 
-void upstream_note(struct upstream *u, const char *why)
+void upstream_note(struct upstream *u, const char *base, const char *why)
 {
     pthread_mutex_lock(&u->lock);
     bool changed = u->down != (why != NULL);
@@ -104,9 +91,9 @@ void upstream_note(struct upstream *u, const char *why)
     u->failed = why != NULL ? clock_monotonic() : 0;
     pthread_mutex_unlock(&u->lock);
     if (changed && why != NULL)
-        log_warning("Glance at %s does not answer: %s; clients whose calls are passed on to it get 503 until it does", u->base, why);
+        log_warning("Glance at %s does not answer: %s; clients whose calls are passed on to it get 503 until it does", base, why);
     else if (changed)
-        log_notice("Glance at %s answers again", u->base);
+        log_notice("Glance at %s answers again", base);
 }
 
 bool upstream_is_away(struct upstream *u)
@@ -143,17 +130,17 @@ static bool place_of(const char *url, struct place *ret)
     return good;
 }
 
-const char *upstream_rest(const struct upstream *u, const char *url)
+const char *upstream_rest(const char *base, const char *url)
 {
     struct place theirs = {0}, ours = {0};
     const char *behind = strstr(url, "://"), *path = behind != NULL ? strchr(behind + 3, '/') : NULL;
-    size_t prefix = strlen(u->prefix);
+    size_t prefix = strlen(upstream_prefix(base));
     /* A proxy before Glance may speak https for it: then Glance's own URLs begin with http, and neither names a port. */
-    bool same = path != NULL && place_of(url, &theirs) && place_of(u->base, &ours) && strcasecmp(theirs.host, ours.host) == 0 &&
+    bool same = path != NULL && place_of(url, &theirs) && place_of(base, &ours) && strcasecmp(theirs.host, ours.host) == 0 &&
                 (strcmp(theirs.port, ours.port) == 0 || (theirs.usual && ours.usual));
     place_free(&theirs);
     place_free(&ours);
-    if (!same || strncmp(path, u->prefix, prefix) != 0 || path[prefix] != '/')
+    if (!same || strncmp(path, upstream_prefix(base), prefix) != 0 || path[prefix] != '/')
         return NULL;
     return path + prefix;
 }

@@ -16,12 +16,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "api/access/endpoints.h"
 #include "config/config.h"
 
 struct upstream;
 struct exchange;
 
-struct upstream *upstream_new(const struct config_api *config); /* which stays; NULL: no memory */
+struct upstream *upstream_new(const struct config_api *config, struct endpoints *glance); /* which stay; NULL: no memory */
 void upstream_free(struct upstream *u);                         /* all exchanges have ended; NULL is fine */
 
 enum { UPSTREAM_HURRY_SECONDS = 4, UPSTREAM_PAUSE_SECONDS = 15 };
@@ -38,7 +39,7 @@ struct exchange_request {
     int client;       /* the client's socket; -1: is not watched */
 };
 
-/* U, and the texts of REQUEST, stay. 0, or -ENOMEM, -EMFILE. */
+/* U, and the texts of REQUEST, stay. 0, or -ENOMEM, -EMFILE, -ENODEV: it is not known where Glance is. */
 int exchange_new(struct upstream *u, const struct exchange_request *request, struct exchange **ret);
 /* Before the first of the functions below: -ENOMEM. The texts are copied. A VALUE of NULL: the library adds none of its own. */
 int exchange_add_header(struct exchange *x, const char *name, const char *value);
@@ -67,6 +68,6 @@ bool exchange_header(const struct exchange *x, size_t *position, const char **re
 const char *exchange_why(const struct exchange *x); /* a text for log and client */
 
 /* Where Glance's own URLs, as in Location, begin: the rest of URL behind that, or NULL when it is another server's. */
-const char *upstream_rest(const struct upstream *u, const char *url);
+const char *exchange_rest(const struct exchange *x, const char *url);
 
 #endif
