@@ -42,6 +42,11 @@ bool room_is_there(struct origin *o)
     return room;
 }
 
+bool room_is_short(const struct origin *o)
+{
+    return atomic_load(&o->most) > 0;
+}
+
 bool room_is_free(const struct origin *o)
 {
     unsigned most = atomic_load(&o->most);

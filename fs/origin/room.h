@@ -14,6 +14,7 @@ void room_aside_begins(struct origin *o); /* the same of another one */
 void room_aside_ends(struct origin *o);
 /* May there be one more for bytes? When that was denied, on_room of origin_parts is called in time, or one that is under way ends. */
 bool room_is_there(struct origin *o);
+bool room_is_short(const struct origin *o); /* the backend refused a request for being one too many */
 bool room_is_free(const struct origin *o); /* for a guest: those for bytes are fewer than the backend takes */
 
 /*

@@ -145,6 +145,9 @@ static void set_request(struct setting *s, struct transfer *transfer)
     transfer->header_list = list_headers(request, &good);
     note(s, good ? CURLE_OK : CURLE_OUT_OF_MEMORY, "a header", true);
     MUST(s, CURLOPT_HTTPHEADER, transfer->header_list);
+    if (request->fresh) {
+        MAY(s, CURLOPT_FRESH_CONNECT, 1L);
+    }
     if (request->user_password) {
         MUST(s, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
         MUST(s, CURLOPT_USERPWD, request->user_password);

@@ -87,6 +87,7 @@ int transfer_request_copy(const struct transfer_request *from, struct transfer_r
         .last = from->last,
         .max_rate = from->max_rate,
         .direct = from->direct,
+        .fresh = from->fresh,
         .patience = from->patience,
     };
     bool good = copy_text(from->url, &copy.url) && copy_text(from->path, &copy.path) &&

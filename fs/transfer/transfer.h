@@ -47,6 +47,7 @@ struct transfer_request {
     size_t body_length;
     uint64_t max_rate;   /* bytes a second; 0: no limit */
     bool direct;         /* past any proxy */
+    bool fresh;          /* over a connection of its own, which others may use later */
     unsigned patience;   /* seconds without stall_rate bytes a second before it is given up; 0: as configured */
     unsigned extras;     /* its maker's note, see backends/abilities.h */
 };

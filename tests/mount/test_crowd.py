@@ -9,6 +9,8 @@ import pytest
 from harness import KIB, MIB, blob, error_of, pread, same
 from waiting import wait_until
 
+pytestmark = pytest.mark.http1  # over HTTP/2 there is one connection for all of them
+
 SIZE = 12 * MIB + 11
 CONTENT = blob(SIZE, 71)
 TELLS = {"503": dict(status=503), "429 for two seconds": dict(status=429, headers={"Retry-After": "2"}), "509": dict(status=509),

@@ -3,6 +3,7 @@
 #ifndef GCFS_ENGINE_FETCH_PRIVATE_H
 #define GCFS_ENGINE_FETCH_PRIVATE_H
 
+#include "engine/fetch/late.h"
 #include "engine/fetch/reach.h"
 #include "engine/images/image.h"
 
@@ -22,6 +23,7 @@ struct fetch {
     TAILQ_HEAD(, image) active;
     struct unsteady unsteady[UNSTEADY];
     unsigned connections, capped, buffers; /* ranges: that have a transfer, that are capped, that have a buffer */
+    struct late late;
     struct prefault *prefault;
     struct reach reach;
 };

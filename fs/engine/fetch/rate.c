@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A limited rate (background_rate): requests that nobody waits for share it; one that somebody comes to wait for is freed of it. */
+/* A limited rate (background_rate): requests that nobody waits for share it; one that somebody comes to wait for is freed of it. And how long answers take. */
 #include "config-auto.h"
 
+#include "engine/fetch/pace.h"
 #include "engine/fetch/private.h"
 #include "engine/fetch/request.h"
 
@@ -35,4 +36,14 @@ void range_hurry(struct image *image)
         if (range->capped && range_is_awaited(range))
             range_uncap(range);
     }
+}
+
+void range_waited(struct image *image, int64_t waited)
+{
+    origin_waited(image->engine->origin, waited);
+    reach_waited(&image->engine->fetch->reach, waited);
+    late_note(&image->engine->fetch->late, waited);
+    pthread_mutex_lock(&image->lock);
+    image->wait = pace_wait(image->wait, waited);
+    pthread_mutex_unlock(&image->lock);
 }

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "engine/evict/space.h"
 #include "engine/fetch/fetch.h"
+#include "engine/fetch/hedge.h"
 #include "engine/fetch/pace.h"
 #include "engine/fetch/private.h"
 #include "engine/fetch/request.h"
@@ -101,15 +102,6 @@ static void keep_version(struct image *image)
     tasks_add(image->engine->rows, write_version, image_ref(image));
 }
 
-static void note_wait(struct image *image, int64_t waited)
-{
-    origin_waited(image->engine->origin, waited);
-    reach_waited(&image->engine->fetch->reach, waited);
-    pthread_mutex_lock(&image->lock);
-    image->wait = pace_wait(image->wait, waited);
-    pthread_mutex_unlock(&image->lock);
-}
-
 static int on_head(void *context, const struct transfer_head *head)
 {
     struct range *range = context;
@@ -118,7 +110,7 @@ static int on_head(void *context, const struct transfer_head *head)
     if (is_past(range))
         return -ENOTSUP;
     range->first_at = clock_monotonic();
-    note_wait(range->image, range->first_at - range->asked_at);
+    range_waited(range->image, range->first_at - range->asked_at);
     range->retry_after = head->retry_after;
     if (range->others == 0 && abilities_doubted(range->extras, head->status)) /* asked once more without that, before a range is doubted */
         return -EPROTO;
@@ -287,6 +279,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     struct engine *e = range->image->engine;
 
     range->transfer = NULL;
+    hedge_drop(range);
     atomic_store(&range->claim.connected, false);
     e->fetch->connections--;
     room_left(e->origin);
@@ -324,6 +317,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
 }
 
 static const struct transfer_ops range_ops = {.on_head = on_head, .on_data = on_data, .on_done = on_done};
+static const struct hedge_calls hedge_calls = {.ops = &range_ops, .awaited = range_is_awaited};
 
 /* ---- asking */
 
@@ -358,6 +352,7 @@ static int ask_endpoint(struct range *range)
     atomic_store(&range->claim.connected, true);
     e->fetch->connections++;
     room_taken(e->origin);
+    hedge_watch(range, &hedge_calls);
     return 0;
 }
 
@@ -432,6 +427,7 @@ void range_free(struct range *range)
     struct engine *e = image->engine;
 
     auth_cancel(&range->auth);
+    hedge_drop(range);
     if (range->transfer != NULL) {
         transfer_cancel(range->transfer);
         e->fetch->connections--;

@@ -35,6 +35,7 @@ struct range {
     bool stream;        /* made as the one stream of an unproven image; others bring nothing any more */
     uint64_t skip;      /* bytes of the answer still to come that are here already (no Range support) */
     unsigned retry_after; /* seconds; the last answer's Retry-After */
+    struct hedge *hedge; /* watches it; NULL */
     char why[96];       /* what is wrong with the answer, for the log; "" */
 };
 
@@ -58,6 +59,7 @@ void range_pause_for_credential(struct image *image);
 
 /* Does somebody wait for bytes of RANGE? All of an image are waited for by who waits for its digest. Takes image->lock. */
 bool range_is_awaited(const struct range *range);
+void range_waited(struct image *image, int64_t waited); /* a first byte came after so many ns */
 void range_uncap(struct range *range); /* it is capped; from here on it is as fast as it can be: what is left of the rate is the others' */
 
 #endif
