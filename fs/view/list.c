@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listings. A cookie is a row, so that a listing goes on where it was, whatever came and went, and under another worker. No state. */
+/*
+ * Listings. A cookie is the place of a row, which the one that takes its name over has, too: a listing goes on where it was, whatever came, went
+ * and was replaced, and under another worker. No state.
+ */
 #include "config-auto.h"
 
 #include "view/private.h"
@@ -179,9 +182,9 @@ int view_list(const struct view *v, uint64_t folder, uint64_t cookie, bool attri
         return list_invalid(v, after, attributes, emit, context);
     case CONTENT_BOOTSETS:
         return list_bootsets(v, after, emit, context);
-    case CONTENT_GLANCE:
     case CONTENT_HANDED:
         return 0;
+    case CONTENT_GLANCE:
     case CONTENT_SCRATCH:
         return list_glance(v, room, cookie, attributes, emit, context);
     }
