@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boot sets: what is read of an image that is not here is recorded, and asked for ahead when it is opened again and is not here."""
 import os
+import random
+import signal
+import threading
 
 from harness import KIB, MIB, blob, pread, same
 from waiting import wait_until
+from workers import worker_of
 
 SIZE = 64 * MIB
+KILLS = int(os.environ.get("GCFS_KILLS", 12))
 PLACES = [((i // 2 * 7919) % 940 // 3 * 3 + i % 2) * 64 * KIB for i in range(60)]  # pairs, in no order and far from each other
 
 
@@ -194,3 +199,31 @@ def test_an_image_that_is_still_in_memory_is_replayed_at_the_next_boot(cache, or
         want = {p // (64 * KIB) for p in PLACES}
         wait_until(lambda: want <= blocks_of(origin.requests("x")[before:]), what="the replay")
     os.close(beside)
+
+
+def test_kills_of_the_worker_while_a_boot_is_recorded_and_replayed(cache, origin):
+    """A worker may die at any request: no wrong byte, no error, no half set; what is learned later is as if nothing had been."""
+    content = teach(cache, origin)
+    rng = random.Random(5)
+    for _ in range(KILLS):
+        failed = []
+
+        def guest():
+            try:
+                boot(cache, "x", content)
+            except BaseException as e:
+                failed.append(e)
+        thread = threading.Thread(target=guest)
+        asked, when = len(origin.requests("x")), rng.randrange(12)
+        thread.start()
+        wait_until(lambda: len(origin.requests("x")) >= asked + when or not thread.is_alive(), what="the replay to be under way")
+        os.kill(worker_of(cache), signal.SIGKILL)
+        thread.join(60)
+        assert not thread.is_alive() and not failed, failed
+        wait_until(lambda: cache.has("incomplete", "x"), what="the view")
+        forget(cache, "x")
+    assert blocks_of_text(text(cache)) >= {p // (64 * KIB) for p in PLACES}
+    n = boots(cache)["boots"]
+    boot(cache, "x", content)
+    learned(cache, n + 1)
+    assert os.listdir(os.path.join(cache.dir, ".bootsets")) == ["x"]

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "engine/fetch/choose.h"
 #include "engine/fetch/reach.h"
+#include "engine/fetch/yield.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define SIZE (100 * MIB)
@@ -270,6 +271,30 @@ static void the_reach_is_the_rate_of_all_and_the_shortest_wait(void **state)
     assert_in_range(reach_of(&r), MIB, 3 * MIB);
 }
 
+static void the_background_gives_way_to_who_jumps(void **state)
+{
+    struct choice c = choice_of(true);
+    struct yield y = {0};
+    struct span span;
+    (void)state;
+    for (int i = 1; i < YIELD_JUMPS; i++)
+        assert_false(yield_jumped(&y, i * NS_PER_S / 10));
+    assert_false(yield_lasts(&y, NS_PER_S / 2));
+    assert_true(yield_jumped(&y, NS_PER_S / 2)); /* it begins with the fourth */
+    assert_false(yield_jumped(&y, NS_PER_S / 2));
+    assert_true(yield_lasts(&y, NS_PER_S));
+    assert_false(yield_lasts(&y, 2 * NS_PER_S));
+    choose_lengths(&c, 100 * MIB, NS_PER_S / 50, 0);
+    choose_little(&c); /* nothing is known of the link */
+    assert_true(choose_whole(&c, 1, &span) && span.end - span.first >= 16 * MIB);
+    c.reach = 300 << 10;
+    choose_little(&c);
+    assert_true(choose_whole(&c, 1, &span) && span.end - span.first <= 512 << 10);
+    assert_true(choose_is_jump(&c, 5 * MIB));
+    read_in_order(5 * MIB, 6 * MIB);
+    assert_false(choose_is_jump(&c, 5 * MIB));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -285,6 +310,7 @@ int main(void)
         TEST(the_rest_comes_in_one_request_when_that_is_soon),
         TEST(near_the_end_requests_are_shorter),
         TEST(a_window_is_what_an_answer_is_worth),
+        TEST(the_background_gives_way_to_who_jumps),
         TEST(the_reach_is_the_rate_of_all_and_the_shortest_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

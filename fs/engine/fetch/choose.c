@@ -31,6 +31,13 @@ void choose_lengths(struct choice *c, uint64_t rate, int64_t wait, uint64_t fetc
         c->segment = proven;
 }
 
+void choose_little(struct choice *c)
+{
+    uint64_t little = c->reach > WINDOW_LEAST ? c->reach : WINDOW_LEAST;
+    if (c->reach > 0 && c->segment > little)
+        c->segment = little;
+}
+
 static bool gap(const struct choice *c, uint64_t from, uint64_t to, uint64_t max, struct span *ret)
 {
     return plan_gap(c->map, c->busy, c->busy_count, from, to, max, ret);
@@ -89,6 +96,11 @@ static uint64_t outlook_of(const struct choice *c)
         mix(&hash, c->busy[i].end);
     }
     return c->through ? 0 : hash;
+}
+
+bool choose_is_jump(const struct choice *c, uint64_t offset)
+{
+    return cursor_at(c, offset) == NULL;
 }
 
 bool choose_demand(const struct choice *c, uint64_t *outlook, struct span *ret)

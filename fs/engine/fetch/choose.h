@@ -50,6 +50,9 @@ bool choose_demand(const struct choice *c, uint64_t *outlook, struct span *ret);
  * to become more than so much.
  */
 uint64_t choose_window(const struct choice *c, const struct cursor *p);
+bool choose_is_jump(const struct choice *c, uint64_t offset); /* does no sequential reader read there? */
+/* The background gives way: its requests are what comes in the time of an answer, and so is what a sequential reader gets at once. */
+void choose_little(struct choice *c);
 /* A sequential reader's window, once half of it is used up. STREAMS: how many requests there may be. */
 bool choose_ahead(const struct choice *c, unsigned streams, struct span *ret);
 /* The whole image, over LANES connections: from the place of the reader who moved last, then the holes. */

@@ -55,6 +55,8 @@ void fetch_free(struct fetch *f)
     free(f);
 }
 
+enum { CUT_REACHES = 4 };
+
 /* ---- visits */
 
 void fetch_visit(void *context)
@@ -169,6 +171,8 @@ static struct choice look_at_locked(const struct image *image)
     for (const struct range *r = range_first(image); r != NULL; r = range_next(r))
         choose_around(&c, r->claim.start, r->claim.pos, r->claim.end, r->class == FETCH_CLASS_DEMAND);
     choose_lengths(&c, image->rate, image->wait, image->fetched);
+    if (yield_lasts(&image->engine->fetch->yield, clock_monotonic()))
+        choose_little(&c);
     return c;
 }
 
@@ -181,6 +185,25 @@ static bool is_waited_for_locked(const struct image *image)
             return true;
     }
     return false;
+}
+
+/* What is under way in the background and would keep a link busy for long: what came of it stays, the rest is asked for anew. */
+static void cut_background(struct fetch *f)
+{
+    struct image *image;
+    TAILQ_FOREACH(image, &f->active, active_link) {
+        for (struct range *r = range_first(image), *next; r != NULL; r = next) {
+            next = range_next(r);
+            bool background = r->class >= FETCH_CLASS_WHOLE_IMAGE && !image->no_range && !image->unproven;
+            if (background && f->reach.wait > 0 && r->claim.end - r->claim.pos > CUT_REACHES * reach_of(&f->reach))
+                range_free(r);
+        }
+    }
+}
+
+static unsigned rest_lanes(const struct image *image)
+{
+    return yield_lasts(&image->engine->fetch->yield, clock_monotonic()) ? 1 : lanes_of(image);
 }
 
 static bool choose_locked(struct image *image, enum fetch_class class, struct span *ret)
@@ -197,15 +220,19 @@ static bool choose_locked(struct image *image, enum fetch_class class, struct sp
     }
     switch (class) {
     case FETCH_CLASS_DEMAND:
-        return choose_demand(&c, &image->outlook, ret);
+        if (!choose_demand(&c, &image->outlook, ret))
+            return false;
+        if (choose_is_jump(&c, ret->first))
+            image->engine->fetch->jumped = true;
+        return true;
     case FETCH_CLASS_REPLAY:
         return replays_choose_locked(image, &c, ret);
     case FETCH_CLASS_AHEAD:
         return choose_ahead(&c, streams, ret);
     case FETCH_CLASS_WHOLE_IMAGE:
-        return image->queue_row == 0 && choose_whole(&c, lanes_of(image), ret);
+        return image->queue_row == 0 && choose_whole(&c, rest_lanes(image), ret);
     case FETCH_CLASS_PREFETCH:
-        return image->queue_row != 0 && choose_whole(&c, lanes_of(image), ret);
+        return image->queue_row != 0 && choose_whole(&c, rest_lanes(image), ret);
     case FETCH_CLASSES:
         break;
     }
@@ -243,6 +270,9 @@ static void start_class(struct image *image, enum fetch_class class)
         }
         if (whole)
             lanes_begin(image);
+        if (image->engine->fetch->jumped && yield_jumped(&image->engine->fetch->yield, clock_monotonic()))
+            cut_background(image->engine->fetch);
+        image->engine->fetch->jumped = false;
     }
 }
 

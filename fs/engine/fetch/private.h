@@ -5,6 +5,7 @@
 
 #include "engine/fetch/late.h"
 #include "engine/fetch/reach.h"
+#include "engine/fetch/yield.h"
 #include "engine/images/image.h"
 
 enum { CONNECTIONS_MAX = 64, CONNECTIONS_DEMAND = 16, BUFFERS = 16 };
@@ -26,6 +27,8 @@ struct fetch {
     struct late late;
     struct prefault *prefault;
     struct reach reach;
+    struct yield yield;
+    bool jumped; /* what was chosen just now is for a reader whom nobody could foresee */
 };
 
 #endif
