@@ -7,7 +7,9 @@ import select
 import signal
 import subprocess
 
-from harness import MIB, blob, same
+import pytest
+
+from harness import KIB, MIB, blob, same
 from tools import DONE, FAILED, PARTLY, on, path_of, report, tool
 from waiting import wait_until
 
@@ -221,7 +223,7 @@ def test_on_a_terminal(cache, origin):
 
     wait_until(lambda: read_more() or all(re.search(rb"%s +\[#+-+\] +\d+ %%" % n.encode(), text) for n in names),
                what="the lines")
-    assert b"3 under way" in text
+    assert re.search(rb"0 of 3 images; \d\.\d MiB of 6\.0 MiB, \d+ %", text)  # the sum
     hold.release()
     wait_until(read_more, what="the end")
     assert prefetcher.wait(20) == DONE
@@ -268,3 +270,55 @@ def test_more_than_fits(cache, origin):
     assert value["cached_count"] == len(here) < len(names)
     assert sorted(i["image"] for i in value["images"] if i["result"] == "cached") == here
     assert any("does not fit" in i.get("error", "") for i in value["images"])
+
+
+# ---- which images
+
+@pytest.fixture
+def listed(cache, origin):
+    """Images of two families, and one whose name looks like a pattern."""
+    for i, name in enumerate(("debian-12.img", "debian-13.img", "ubuntu-24.04.img", "odd[1].img")):
+        origin.put(name, blob(100 * KIB, i))
+    cache.configure(origin, prefetch_tries=1)
+    cache.mount()
+    return cache
+
+
+@pytest.mark.parametrize("asked, got", [
+    (["debian*"], ["debian-12.img", "debian-13.img"]), (["debian*", "debian-12.img"], ["debian-12.img", "debian-13.img"]),
+    (["*-1[23].img"], ["debian-12.img", "debian-13.img"]), (["ubuntu-24.0?.img"], ["ubuntu-24.04.img"]), (["odd[1].img"], ["odd[1].img"]),
+    (["--all"], ["debian-12.img", "debian-13.img", "odd[1].img", "ubuntu-24.04.img"])])
+def test_patterns(listed, asked, got):
+    value = report(listed, "prefetcher", *asked)
+    assert sorted(i["image"] for i in value["images"]) == got == listed.ls("cached")
+
+
+def test_a_pattern_that_matches_nothing(listed):
+    done = on(listed, "prefetcher", "fedora*", code=FAILED)
+    assert "no image of the backend matches 'fedora*'" in done.stderr and listed.ls("cached") == []
+
+
+@pytest.mark.parametrize("standard", [False, True])
+def test_of_a_file(listed, tmp_path, standard):
+    """A name or pattern a line."""
+    path = tmp_path / "list"
+    path.write_text("# for the night\n\n  debian-12.img \nubuntu*\r\n")
+    with open(path) as f:
+        done = subprocess.run([path_of("glance-cache-prefetcher"), "--mount", listed.mnt, "--file", "-" if standard else str(path)],
+                              stdin=f, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == DONE, done.stderr
+    assert listed.ls("cached") == ["debian-12.img", "ubuntu-24.04.img"]
+
+
+def test_of_an_empty_file(listed, tmp_path):
+    """Nothing, and not all that is queued."""
+    (tmp_path / "list").write_text("# nothing\n")
+    assert report(listed, "prefetcher", "--file", tmp_path / "list")["images"] == []
+    done = on(listed, "prefetcher", "--file", tmp_path / "none", code=FAILED)
+    assert "none" in done.stderr and "No such file" in done.stderr
+
+
+def test_did_you_mean(listed):
+    done = on(listed, "prefetcher", "debian-12.imgg", "nothing-like-it-at-all", code=PARTLY)
+    assert "debian-12.imgg: failed: the backend has no such image; did you mean debian-12.img?" in done.stderr
+    assert "nothing-like-it-at-all: failed: the backend has no such image\n" in done.stderr

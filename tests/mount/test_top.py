@@ -47,7 +47,7 @@ def test_what_is_wrong(make_cache):
 
 
 def test_mistakes(tmp_path):
-    for arguments, says in (([tmp_path], "takes options only"), (["--interval", "x"], "not a whole number"), (["--mount", tmp_path], "nothing is mounted"),
+    for arguments, says in (([tmp_path], "more than it takes"), (["--interval", "x"], "not a whole number"), (["--mount", tmp_path], "nothing is mounted"),
                             (["--url", "http://127.0.0.1:9", "--once"], "127.0.0.1"), (["--url", "u", "--mount", tmp_path], "give one of them")):
         done = top(*arguments)
         assert done.returncode == FAILED and says in done.stderr and done.stdout == "", done

@@ -14,7 +14,7 @@
 enum {
     NAME_MIN_COLUMNS = 12, NAME_MAX_COLUMNS = 40,
     BAR_MIN = 8, BAR_MAX = 30,
-    NUMBERS_COLUMNS = 62, /* what stands behind name and bar, at its longest */
+    NUMBERS_COLUMNS = 50, /* what stands behind name and bar, at its longest */
 };
 
 static size_t shown; /* lines */
@@ -57,6 +57,20 @@ size_t format_fitting(const char *text, size_t length, size_t columns, size_t *r
     }
     *ret_used = used;
     return i;
+}
+
+const char *format_name(const char *name, size_t columns, char text[NAME_TEXT_MAX])
+{
+    size_t used, length = strlen(name);
+    size_t all = format_fitting(name, length, SIZE_MAX, &used);
+    if (used <= columns) {
+        snprintf(text, NAME_TEXT_MAX, "%.*s%*s", (int)all, name, (int)(columns - used), "");
+        return text;
+    }
+    size_t head = (columns - 1) / 2, tail = columns - 1 - head, skipped;
+    size_t begin = format_fitting(name, length, head, &skipped), end = format_fitting(name, length, used - tail, &skipped);
+    snprintf(text, NAME_TEXT_MAX, "%.*s~%s", (int)begin, name, name + end);
+    return text;
 }
 
 /* Over what is shown, in one write, so that nothing flickers; LINES lines of TEXT. */
@@ -137,13 +151,12 @@ static void draw_bar(uint64_t bytes, uint64_t size, size_t width, char bar[BAR_M
 
 void progress_line(const char *name, uint64_t bytes, uint64_t size, uint64_t rate, size_t columns, char *line, size_t line_size)
 {
-    char here[QUANTITY_MAX], all[QUANTITY_MAX], speed[QUANTITY_MAX], left[QUANTITY_MAX] = "", bar[BAR_MAX + 1], shown_name[256];
-    size_t room = columns > NUMBERS_COLUMNS + NAME_MIN_COLUMNS ? columns - NUMBERS_COLUMNS : NAME_MIN_COLUMNS, used;
+    char here[QUANTITY_MAX], all[QUANTITY_MAX], speed[QUANTITY_MAX], left[QUANTITY_MAX] = "", bar[BAR_MAX + 1], shown_name[NAME_TEXT_MAX];
+    size_t room = columns > NUMBERS_COLUMNS + NAME_MIN_COLUMNS ? columns - NUMBERS_COLUMNS : NAME_MIN_COLUMNS;
     size_t name_columns = room < NAME_MAX_COLUMNS ? room : NAME_MAX_COLUMNS;
     size_t bar_columns = room - name_columns < BAR_MIN + 3 ? 0 : room - name_columns - 3 < BAR_MAX ? room - name_columns - 3 : BAR_MAX;
 
-    size_t n = format_fitting(name, strlen(name), name_columns, &used);
-    snprintf(shown_name, sizeof(shown_name), "%.*s%*s", (int)n, name, (int)(name_columns - used), "");
+    format_name(name, name_columns, shown_name);
     for (char *c = shown_name; *c != '\0'; c++)
         *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
     format_bytes(bytes, here);
@@ -154,7 +167,7 @@ void progress_line(const char *name, uint64_t bytes, uint64_t size, uint64_t rat
     if (rate > 0 && bytes < size)
         format_seconds((size - bytes) / rate, left);
     draw_bar(bytes, size, bar_columns, bar);
-    snprintf(line, line_size, "%s %s%s%s%3u %%  %9s of %9s %9s/s  %s%s\n", shown_name, bar_columns ? "[" : "", bar,
+    snprintf(line, line_size, "%s %s%s%s%3u %% %8s / %8s %8s/s %s\n", shown_name, bar_columns ? "[" : "", bar,
              bar_columns ? "] " : "", (unsigned)((double)bytes * 100 / (double)size), here, format_bytes(size, all),
-             format_bytes(rate, speed), left, left[0] ? " left" : "");
+             format_bytes(rate, speed), left);
 }

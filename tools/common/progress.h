@@ -22,6 +22,10 @@ void progress_clear(void);
 /* How many of the LENGTH bytes of TEXT fill COLUMNS at most: every character of UTF-8 counts as one. *ret_used: the columns they fill. */
 size_t format_fitting(const char *text, size_t length, size_t columns, size_t *ret_used);
 
+enum { NAME_TEXT_MAX = 512 };
+/* NAME in COLUMNS (at least 3): padded, or cut in the middle, for ends tell versions apart. Returns TEXT. */
+const char *format_name(const char *name, size_t columns, char text[NAME_TEXT_MAX]);
+
 enum { QUANTITY_MAX = 32 };
 /* "1.4 GiB", "512 B"; returns TEXT. */
 const char *format_bytes(uint64_t bytes, char text[QUANTITY_MAX]);

@@ -132,27 +132,32 @@ static const char *why_not_queued(int r)
     return r == -ENOENT ? "the backend has no such image" : r == -EACCES ? "the backend does not let us have it" : error_text(r);
 }
 
-static int add_named(struct prefetch_run *p, const char *name)
+static int add_named(void *context, const char *name)
 {
+    struct prefetch_run *p = context;
     struct item *item;
+    char why[320], near[256];
+    if (tool_stopping())
+        return -EINTR;
     int r = add(p, name, &item);
     if (r < 0)
         return r;
     r = !image_id_valid(name) ? -ENOENT : p->run->dry_run ? 0 : queue(p, name);
-    if (r < 0)
-        has_failed(p, item, why_not_queued(r));
+    if (r == 0)
+        return 0;
+    snprintf(why, sizeof(why), "%s", why_not_queued(r));
+    if (r == -ENOENT && wanted_nearest(p->run->mount, name, near, sizeof(near)))
+        snprintf(why, sizeof(why), "%s; did you mean %.200s?", why_not_queued(r), near);
+    has_failed(p, item, why);
     return 0;
 }
 
-int prefetch_collect(struct prefetch_run *p, char **names, size_t count)
+int prefetch_collect(struct prefetch_run *p, const struct wanted *wanted)
 {
-    int r = 0;
     p->began = clock_monotonic();
-    if (count == 0)
+    if (wanted->count == 0 && wanted->own_count == 0 && !wanted->all)
         return folder_each(p->run->mount, "queued", add_queued, p);
-    for (size_t i = 0; r == 0 && i < count; i++)
-        r = tool_stopping() ? -EINTR : add_named(p, names[i]);
-    return r;
+    return wanted_each(wanted, p->run->mount, add_named, p);
 }
 
 /* ---- looking */
@@ -227,6 +232,8 @@ static void look(struct prefetch_run *p, struct item *item)
         return;
     }
     const char *state = json_string_value(json_object_get(document, "state"));
+    if (item->size == 0) /* for the sums, before its turn comes */
+        item->size = (uint64_t)json_integer_value(json_object_get(document, "size"));
     if (state != NULL && strcmp(state, "fetching") == 0)
         goes_on(p, item, document);
     else if (state != NULL && strcmp(state, WAITING_AGAIN) == 0 && !item->seen)

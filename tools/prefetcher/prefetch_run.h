@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "common/tool.h"
+#include "prefetcher/wanted.h"
 
 enum item_state { ITEM_WAITING, ITEM_FETCHING, ITEM_CACHED, ITEM_FAILED };
 
@@ -31,8 +32,8 @@ struct prefetch_run {
     int64_t began;
 };
 
-/* Queues NAMES, or without any takes all that is queued. -EINTR, -ENOMEM, or why the mount cannot be used; logged. */
-int prefetch_collect(struct prefetch_run *p, char **names, size_t count);
+/* Queues what is WANTED, or where that is nothing takes all that is queued. -EINTR, -ENOMEM, or why the mount cannot be used; logged. */
+int prefetch_collect(struct prefetch_run *p, const struct wanted *wanted);
 /* Looks how far each image is; logs and reports each that came to its end. -EINTR. */
 int prefetch_look(struct prefetch_run *p);
 /* At the end: images that were evicted again meanwhile, for those behind them, have failed. Logs and reports them. */

@@ -24,32 +24,53 @@ enum { LOOK_MS = 200, JOBS_MAX = 256 };
 
 static struct {
     uint64_t jobs; /* 0: the file system's own */
-    char **names;
-    size_t count;
+    struct wanted wanted;
+    bool of_file; /* a file was named: also when nothing is in it */
 } asked;
 
 static int take_option(const char *name, const char *value)
 {
+    if (strcmp(name, "all") == 0) {
+        asked.wanted.all = true;
+        return 0;
+    }
+    if (strcmp(name, "file") == 0) {
+        asked.of_file = true;
+        return wanted_read(&asked.wanted, value);
+    }
     return tool_take_number(name, value, 1, JOBS_MAX, &asked.jobs);
 }
 
 static void take_operands(char **operands, size_t count)
 {
-    asked.names = operands;
-    asked.count = count;
+    asked.wanted.names = operands;
+    asked.wanted.count = count;
 }
 
 /* ---- the progress */
 
 static void sum_up(const struct prefetch_run *p, char *line, size_t size)
 {
-    char rate_text[QUANTITY_MAX], took[QUANTITY_MAX];
+    char rate_text[QUANTITY_MAX], here_text[QUANTITY_MAX], all_text[QUANTITY_MAX], left_text[QUANTITY_MAX] = "", failed[32] = "";
+    uint64_t here = 0, all = 0;
     double rate = 0;
-    for (size_t i = 0; i < p->count; i++)
-        rate += p->items[i].state == ITEM_FETCHING ? p->items[i].rate : 0;
-    snprintf(line, size, "%zu of %zu cached, %zu failed, %zu under way, %zu waiting; %s/s, %s so far\n", p->states[ITEM_CACHED], p->count,
-             p->states[ITEM_FAILED], p->states[ITEM_FETCHING], p->states[ITEM_WAITING], format_bytes((uint64_t)rate, rate_text),
-             format_seconds((uint64_t)((clock_monotonic() - p->began) / NS_PER_S), took));
+    bool known = true;
+    for (size_t i = 0; i < p->count; i++) {
+        const struct item *item = &p->items[i];
+        if (item->state == ITEM_FAILED)
+            continue;
+        rate += item->state == ITEM_FETCHING ? item->rate : 0;
+        here += item->state == ITEM_CACHED ? item->size : item->bytes;
+        all += item->size;
+        known = known && item->size > 0;
+    }
+    if (rate >= 1 && all > here)
+        format_seconds((uint64_t)((double)(all - here) / rate), left_text);
+    if (p->states[ITEM_FAILED] > 0)
+        snprintf(failed, sizeof(failed), ", %zu failed", p->states[ITEM_FAILED]);
+    snprintf(line, size, "%zu of %zu images%s; %s of %s%s, %u %%, %s/s%s%s\n", p->states[ITEM_CACHED], p->count, failed, format_bytes(here, here_text),
+             known ? "" : "at least ", format_bytes(all, all_text), all > 0 ? (unsigned)((double)here * 100 / (double)all) : 0,
+             format_bytes((uint64_t)rate, rate_text), left_text[0] != '\0' ? ", " : "", left_text);
 }
 
 static void draw(const struct prefetch_run *p)
@@ -150,6 +171,12 @@ static void clear(struct prefetch_run *p)
         close(p->cached);
 }
 
+/* A file was empty: that is nothing, and not all that is queued. */
+static bool nothing_is_wanted(void)
+{
+    return asked.wanted.count == 0 && asked.wanted.own_count == 0 && !asked.wanted.all;
+}
+
 static enum tool_exit run(struct tool_run *tool_run)
 {
     struct prefetch_run p = {.run = tool_run, .queued = -1, .cached = -1};
@@ -157,7 +184,7 @@ static enum tool_exit run(struct tool_run *tool_run)
     if (r == 0)
         r = cache_mount_folder(tool_run->mount, "cached", &p.cached);
     if (r == 0)
-        r = prefetch_collect(&p, asked.names, asked.count);
+        r = asked.of_file && nothing_is_wanted() ? 0 : prefetch_collect(&p, &asked.wanted);
     if (r == 0 && tool_run->dry_run)
         list(&p);
     else if (r == 0)
@@ -172,6 +199,8 @@ static enum tool_exit run(struct tool_run *tool_run)
 int main(int argc, char **argv)
 {
     static const struct tool_option options[] = {
+        {"all", NULL, "all images that the backend lists"},
+        {"file", "FILE", "the images that a file names, a name or pattern a line; -: standard input"},
         {"jobs", "NUMBER", "read so many images at a time, which has them fetched at once,\n"
                            "as for any reader; else the file system fetches what is queued,\n"
                            "prefetch_concurrency at a time, after what others wait for"},
@@ -179,9 +208,9 @@ int main(int argc, char **argv)
     static const char *const lists[] = {"images", NULL};
     static const struct tool prefetcher = {
         .name = "glance-cache-prefetcher",
-        .operands = " [ID ...]",
-        .purpose = "Waits until all queued images are fetched, and tells the result of each; with IDs, queues\n"
-                   "these and waits for them only.",
+        .operands = " [ID|PATTERN ...]",
+        .purpose = "Waits until all queued images are fetched, and tells the result of each; with IDs, or\n"
+                   "patterns such as 'debian*' in quotation marks, queues these and waits for them only.",
         .exits = "Exit status: 0 all images are cached; 1 nothing could be done, or a signal came; 2 some\n"
                  "failed, the log says which and why.",
         .options = options,

@@ -42,21 +42,6 @@ static void __attribute__((format(printf, 3, 4))) put(struct pen *p, enum draw_s
     p->to->count++;
 }
 
-/* NAME in COLUMNS columns: padded, or cut in the middle, for ends tell versions apart. */
-static const char *fit(const char *name, size_t columns, char text[DRAW_COLUMNS])
-{
-    size_t used, length = strlen(name);
-    size_t all = format_fitting(name, length, SIZE_MAX, &used);
-    if (used <= columns) {
-        snprintf(text, DRAW_COLUMNS, "%.*s%*s", (int)all, name, (int)(columns - used), "");
-        return text;
-    }
-    size_t head = (columns - 1) / 2, tail = columns - 1 - head, skipped;
-    size_t begin = format_fitting(name, length, head, &skipped), end = format_fitting(name, length, used - tail, &skipped);
-    snprintf(text, DRAW_COLUMNS, "%.*s~%s", (int)begin, name, name + end);
-    return text;
-}
-
 /* ---- of the document */
 
 static const json_t *group(const json_t *look, const char *name)
@@ -157,30 +142,45 @@ static void draw_use(struct pen *p, const json_t *look, const struct samples *sa
 
 /* ---- the tables */
 
+/* What this server does not take, and is asked without: no fault, but a reason for what is slower or less sure. */
+static void draw_refused(struct pen *p, const json_t *endpoint)
+{
+    char line[DRAW_COLUMNS] = "";
+    const json_t *name;
+    size_t i, used = 0;
+    json_array_foreach(json_object_get(endpoint, "refuses"), i, name) {
+        used = strlen(line);
+        snprintf(line + used, sizeof(line) - used, "%s%s", i > 0 ? ", " : "", json_string_value(name));
+    }
+    if (line[0] != '\0')
+        put(p, DRAW_FAINT, "  asked without what it refuses: %s", line);
+}
+
 static void draw_backend(struct pen *p, const json_t *look)
 {
     const json_t *endpoint;
-    char name[DRAW_COLUMNS], ok[QUANTITY_MAX + 8], bad[QUANTITY_MAX + 8];
+    char name[NAME_TEXT_MAX], ok[QUANTITY_MAX + 8], bad[QUANTITY_MAX + 8];
     size_t i, width = p->columns > 44 + 12 ? p->columns - 44 : 12;
     put(p, DRAW_PLAIN, "%s", "");
-    put(p, DRAW_TITLE, "%s  %-8s  %-15s  %s", fit("BACKEND", width, name), "STATE", "LAST ANSWER", "LAST ERROR");
+    put(p, DRAW_TITLE, "%s  %-8s  %-15s  %s", format_name("BACKEND", width, name), "STATE", "LAST ANSWER", "LAST ERROR");
     json_array_foreach(json_object_get(group(look, "backend"), "endpoints"), i, endpoint) {
         bool good = strcmp(text_of(endpoint, "state"), "ok") == 0;
-        put(p, good ? DRAW_PLAIN : DRAW_BAD, "%s  %-8s  %-15s  %s", fit(text_of(endpoint, "endpoint"), width, name),
+        put(p, good ? DRAW_PLAIN : DRAW_BAD, "%s  %-8s  %-15s  %s", format_name(text_of(endpoint, "endpoint"), width, name),
             text_of(endpoint, "state"), ago(look, json_number_value(json_object_get(endpoint, "last_ok")), ok),
             ago(look, json_number_value(json_object_get(endpoint, "last_error_at")), bad));
+        draw_refused(p, endpoint);
     }
 }
 
 static void draw_fetches(struct pen *p, const json_t *look)
 {
     const json_t *fetches = group(look, "fetches"), *fetch;
-    char name[DRAW_COLUMNS], size_text[QUANTITY_MAX], rate_text[QUANTITY_MAX], left[QUANTITY_MAX];
+    char name[NAME_TEXT_MAX], size_text[QUANTITY_MAX], rate_text[QUANTITY_MAX], left[QUANTITY_MAX];
     size_t i, width = p->columns > 58 + 12 ? p->columns - 58 : 12;
     if (json_array_size(fetches) == 0)
         return;
     put(p, DRAW_PLAIN, "%s", "");
-    put(p, DRAW_TITLE, "%s  %-8s  %5s  %10s  %12s  %s", fit("BEING FETCHED", width, name), "FOR", "DONE", "SIZE", "RATE", "LEFT");
+    put(p, DRAW_TITLE, "%s  %-8s  %5s  %10s  %12s  %s", format_name("BEING FETCHED", width, name), "FOR", "DONE", "SIZE", "RATE", "LEFT");
     json_array_foreach(fetches, i, fetch) {
         uint64_t size = number(fetch, "size"), here = number(fetch, "bytes_cached"), rate = number(fetch, "bytes_per_second");
         const char *why = json_is_true(json_object_get(fetch, "verifying")) ? "verify" : text_of(fetch, "for");
@@ -190,7 +190,7 @@ static void draw_fetches(struct pen *p, const json_t *look)
         snprintf(rate_text, sizeof(rate_text), "%s", "-");
         if (rate > 0)
             format_bytes(rate, rate_text);
-        put(p, DRAW_PLAIN, "%s  %-8s  %3u %%  %10s  %10s%s  %s", fit(text_of(fetch, "image"), width, name), why, percent(here, size),
+        put(p, DRAW_PLAIN, "%s  %-8s  %3u %%  %10s  %10s%s  %s", format_name(text_of(fetch, "image"), width, name), why, percent(here, size),
             format_bytes(size, size_text), rate_text, rate > 0 ? "/s" : "  ", left);
     }
 }
@@ -198,18 +198,18 @@ static void draw_fetches(struct pen *p, const json_t *look)
 static void draw_busiest(struct pen *p, const json_t *look)
 {
     const json_t *images = json_object_get(look, "busiest"), *image;
-    char name[DRAW_COLUMNS], size_text[QUANTITY_MAX], read[QUANTITY_MAX + 8], open[24];
+    char name[NAME_TEXT_MAX], size_text[QUANTITY_MAX], read[QUANTITY_MAX + 8], open[24];
     size_t i, width = p->columns > 53 + 12 ? p->columns - 53 : 12;
     if (json_array_size(images) == 0)
         return;
     put(p, DRAW_PLAIN, "%s", "");
-    put(p, DRAW_TITLE, "%s  %5s  %8s  %10s  %-14s  %s", fit("CACHED, BUSIEST", width, name), "OPEN", "HITS", "SIZE", "LAST READ", "PIN");
+    put(p, DRAW_TITLE, "%s  %5s  %8s  %10s  %-14s  %s", format_name("CACHED, BUSIEST", width, name), "OPEN", "HITS", "SIZE", "LAST READ", "PIN");
     json_array_foreach(images, i, image) {
         const json_t *opened = json_object_get(image, "open");
         snprintf(open, sizeof(open), "-");
         if (json_is_integer(opened))
             snprintf(open, sizeof(open), "%" JSON_INTEGER_FORMAT, json_integer_value(opened));
-        put(p, DRAW_PLAIN, "%s  %5s  %8" PRIu64 "  %10s  %-14s  %s", fit(text_of(image, "image"), width, name), open, number(image, "hits"),
+        put(p, DRAW_PLAIN, "%s  %5s  %8" PRIu64 "  %10s  %-14s  %s", format_name(text_of(image, "image"), width, name), open, number(image, "hits"),
             format_bytes(number(image, "size"), size_text), ago(look, json_number_value(json_object_get(image, "last_accessed")), read),
             json_is_true(json_object_get(image, "pinned")) ? "yes" : "");
     }
@@ -218,14 +218,14 @@ static void draw_busiest(struct pen *p, const json_t *look)
 static void draw_invalid(struct pen *p, const json_t *look)
 {
     const json_t *images = json_object_get(look, "invalid"), *image;
-    char name[DRAW_COLUMNS];
+    char name[NAME_TEXT_MAX];
     size_t i, width = p->columns / 3 > 12 ? p->columns / 3 : 12;
     if (json_array_size(images) == 0)
         return;
     put(p, DRAW_PLAIN, "%s", "");
-    put(p, DRAW_TITLE, "%s  %s", fit("FAILED", width, name), "WHY");
+    put(p, DRAW_TITLE, "%s  %s", format_name("FAILED", width, name), "WHY");
     json_array_foreach(images, i, image)
-        put(p, DRAW_BAD, "%s  %s", fit(text_of(image, "image"), width, name), text_of(image, "reason"));
+        put(p, DRAW_BAD, "%s  %s", format_name(text_of(image, "image"), width, name), text_of(image, "reason"));
 }
 
 void draw(const json_t *look, const struct samples *samples, size_t columns, struct drawing *ret)

@@ -337,6 +337,7 @@ function showBackend(backend) {
   const rows = (backend.endpoints || []).map((e) => {
     const parts = [e.state];
     if (e.last_ok > 0) parts.push("last answer " + ago(e.last_ok));
+    if ((e.refuses || []).length) parts.push("asked without what it refuses: " + e.refuses.join(", "));
     if (e.last_error) parts.push("last error " + ago(e.last_error_at) + ": " + e.last_error);
     return make("p", {}, make("span", {class: "id"}, e.endpoint || ""), " ",
       make("span", {class: e.state === "ok" ? "soft" : "bad"}, parts.join(", ")));
