@@ -26,16 +26,6 @@
 
 struct catalogue;
 
-enum image_state {
-    IMAGE_KNOWN,    /* the backend has it; no bytes here */
-    IMAGE_PARTIAL,  /* some bytes in incomplete/<name>, as the chunk map says */
-    IMAGE_COMPLETE, /* whole and verified in <name> */
-    IMAGE_RETIRED,  /* evicted or replaced while open: the file is .retired/<row>, the name is free for a new row */
-};
-const char *image_state_name(enum image_state state);
-
-enum { IMAGE_ERROR_MAX = 255 };
-
 struct image_row {
     int64_t row; /* > 0 */
     int64_t place; /* > 0; among the rows of a view: a row that took over another's name has that one's */

@@ -12,21 +12,6 @@
 
 #include "catalogue/images.h"
 
-const char *image_state_name(enum image_state state)
-{
-    switch (state) {
-    case IMAGE_KNOWN:
-        return "known";
-    case IMAGE_PARTIAL:
-        return "partial";
-    case IMAGE_COMPLETE:
-        return "complete";
-    case IMAGE_RETIRED:
-        return "retired";
-    }
-    return "unknown";
-}
-
 int cat_image_row(struct cat_query *q, struct image_row *ret)
 {
     int64_t state = cat_int(q, 2);

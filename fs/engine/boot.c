@@ -7,23 +7,24 @@
 
 #include "base/log.h"
 #include "engine/boot.h"
+#include "engine/bootset/boots.h"
 #include "engine/engine.h"
 
 void boot_record(struct image *image)
 {
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     bool whole = image->state == IMAGE_COMPLETE;
     boot_closed(image->boot, false);
     bool begin = boot_is_over(image->boot) && !whole; /* of a boot before: others may have it open, or it is in memory still */
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     struct boot *boot = begin ? boots_begin(image->engine->boots, image->row, image->name, image->meta.size) : NULL;
     if (boot == NULL)
         return;
     boot_closed(boot, false);
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     struct boot *before = image->boot; /* or another was faster: then it is the same */
     image->boot = boot;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     boot_put(before);
 }
 

@@ -10,16 +10,19 @@
 #include "base/log.h"
 #include "engine/adopt.h"
 #include "engine/agree.h"
+#include "engine/attend.h"
 #include "engine/bootset/boots.h"
 #include "engine/engine.h"
 #include "engine/evict/ages.h"
 #include "engine/evict/claim.h"
+#include "engine/evict/remove.h"
 #include "engine/evict/space.h"
 #include "engine/evict/victims.h"
 #include "engine/fetch/fetch.h"
 #include "engine/fetch/lanes.h"
 #include "engine/handed.h"
 #include "engine/images/images.h"
+#include "engine/images/retired.h"
 #include "engine/lookup/digests.h"
 #include "engine/lookup/gone.h"
 #include "engine/lookup/listing.h"
@@ -129,6 +132,19 @@ static void on_room(void *context)
     fetch_schedule(context);
 }
 
+static void reap(void *context)
+{
+    retired_reap_unused(context);
+}
+
+/* A retired image was given back for good, on whatever thread: its row and its file go on one that may wait for the disk. */
+static void unused(void *context)
+{
+    struct engine *e = context;
+    if (e->rows != NULL)
+        tasks_add(e->rows, reap, e);
+}
+
 /* From the ground up: each has those below it. */
 static int make_rooms(struct engine *e)
 {
@@ -142,11 +158,11 @@ static int make_rooms(struct engine *e)
     if (r == 0)
         r = origin_new(&origin, &e->origin);
     if (r == 0)
-        r = images_new(&e->images);
+        r = images_new(unused, &e->images);
     if (r == 0)
         r = names_new(&e->names);
     if (r == 0)
-        r = space_new(&e->space);
+        r = space_new(fetch_room_made, &e->space);
     if (r == 0)
         r = victims_new(&e->victims);
     if (r == 0)
@@ -184,7 +200,7 @@ int engine_start(const struct engine_parts *parts, struct engine **ret)
     e->store = parts->store;
     e->ledger = parts->ledger;
     e->arrivals = parts->arrivals;
-    e->changed = fetch_visit;
+    e->changed = attend;
     e->tail_hidden = image_tail_hidden;
     int r = make_rooms(e);
     if (r < 0) {
@@ -207,8 +223,14 @@ static void drop_images(struct engine *e)
 {
     struct image *image;
     while ((image = images_any(e)) != NULL) {
-        struct waiters all = TAILQ_HEAD_INITIALIZER(all);
+        struct waiters all = TAILQ_HEAD_INITIALIZER(all), ended = TAILQ_HEAD_INITIALIZER(ended);
         image_take_ready_locked(image, -ECANCELED, &all);
+        image_take_wholes_locked(image, -ECANCELED, &ended); /* the queue's own, which ends, too */
+        if (image->dropper != NULL) {
+            image->dropper->status = -ECANCELED;
+            TAILQ_INSERT_TAIL(&all, image->dropper, link);
+            image->dropper = NULL;
+        }
         fetch_stop_ranges(image);
         lanes_end(image);
         wake_all(&all);
@@ -231,6 +253,7 @@ void engine_stop(struct engine *e)
     tasks_finish(e->sync);
     checkpoint_last(e);
     tasks_finish(e->rows);
+    e->rows = NULL;
     boots_finish(e->boots);
     drop_images(e);
     teller_finish(e->teller);

@@ -47,11 +47,11 @@ int engine_map(struct engine *e, int64_t row, char ret_text[ENGINE_MAP_PARTS + 1
     struct image *image = image_find(e, row);
     if (image == NULL)
         return draw_stored_map(e, row, ret_text);
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     bool partial = image->state == IMAGE_PARTIAL && image->map != NULL;
     if (partial)
         draw_map(image->map, ret_text);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     image_put(image);
     return partial ? 0 : -ENODATA;
 }

@@ -16,10 +16,10 @@ int engine_open(struct engine *e, int64_t row, struct image **ret)
     int r = image_load(e, row, &image);
     if (r < 0)
         return r;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     bool gone = image->state == IMAGE_RETIRED || image->dead != 0;
     bool passed = image->through && image->unproven && image->shown > 0; /* and cannot be had again, see version.c */
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     if (passed) {
         r = evict_from_name(image);
         image_put(image);
@@ -35,14 +35,14 @@ int engine_open(struct engine *e, int64_t row, struct image **ret)
     image_keep_open(image);
     boot_record(image);
     /* An empty image is never read from: the kernel knows its end. */
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     bool published = image->state != IMAGE_KNOWN && image->state != IMAGE_PARTIAL;
-    if (image->meta.size == 0 && !published && !image->whole && !image->finishing) {
+    if (image->meta.size == 0 && !published && !image->whole && image->hands != HANDS_FINISH) {
         image->whole = true;
         image->unfinished_at = 0; /* if it could not be published before: nothing else has that tried again */
         image_changed_locked(image);
     }
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     *ret = image;
     return 0;
 }
@@ -59,7 +59,9 @@ void engine_put(struct image *image)
 
 void engine_close(struct engine *e, int64_t row)
 {
-    if (!image_close(e, row))
+    if (image_close(e, row))
+        retired_reap_unused(e);
+    else
         retired_reap(e, row);
 }
 
@@ -70,25 +72,25 @@ const char *image_name(const struct image *image)
 
 uint64_t image_size(struct image *image)
 {
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     uint64_t size = image->meta.size;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     return size == IMAGE_SIZE_UNKNOWN ? 0 : size;
 }
 
 bool image_is_fresh(struct image *image)
 {
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     bool begun = image->state == IMAGE_PARTIAL && image->asked == 0 && !image->shown_elsewhere;
     bool fresh = image->state == IMAGE_KNOWN || begun;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     return fresh;
 }
 
 bool image_is_complete(struct image *image)
 {
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     bool complete = image->state == IMAGE_COMPLETE;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     return complete;
 }

@@ -15,7 +15,6 @@
 
 #include "base/log.h"
 #include "engine/engine.h"
-#include "engine/fetch/fetch.h"
 #include "engine/images/images.h"
 #include "engine/lookup/lookup.h"
 #include "engine/queue.h"
@@ -26,8 +25,8 @@ struct prefetch {
     UT_hash_handle hh; /* engine->queue->by_name; protected by queue->lock */
     int64_t queue_row; /* 0: a second try, not of the queue */
     uint64_t attempts; /* that failed before */
-    int64_t row;       /* of its image, once known; protected by queue->lock */
-    struct waiter waiter; /* for its look-up */
+    struct waiter waiter; /* for its look-up, then for all of its image */
+    struct image *image;  /* that it waits for; protected by queue->lock */
     int status;
     char error[IMAGE_ERROR_MAX + 1];
 };
@@ -129,50 +128,49 @@ static void end(struct prefetch *p, int status)
     tasks_add(p->engine->rows, end_task, p);
 }
 
-void prefetch_done(struct image *image, int status)
-{
-    struct engine *e = image->engine;
-    struct prefetch *p;
-
-    pthread_mutex_lock(&e->queue->lock);
-    HASH_FIND_STR(e->queue->by_name, image->name, p);
-    if (p != NULL && p->row != image->row)
-        p = NULL;
-    if (p != NULL)
-        p->row = 0; /* its end is told once */
-    pthread_mutex_unlock(&e->queue->lock);
-    if (p == NULL)
-        return;
-    pthread_mutex_lock(&image->lock);
-    image->queue_row = 0;
-    memcpy(p->error, image->error, sizeof(p->error));
-    pthread_mutex_unlock(&image->lock);
-    end(p, status);
-}
-
 /* ---- its start */
 
-/* On the fetch thread: nothing more of it is asked for; what is under way ends as usual. */
-static void stop_whole(void *context)
+/* All of its image is here, or why it will not be. Any thread. */
+static void whole_ended(struct waiter *w, int status)
 {
-    struct image *image = context;
-    pthread_mutex_lock(&image->lock);
-    if (image->queue_row != 0 && image->asked < image->engine->config->fetch_whole_after)
-        image->whole = false;
-    image->queue_row = 0;
-    pthread_mutex_unlock(&image->lock);
-    prefetch_done(image, -ECANCELED);
-    fetch_attend(image);
-    fetch_schedule(image->engine);
+    struct prefetch *p = (struct prefetch *)((char *)w - offsetof(struct prefetch, waiter));
+    struct queue *q = p->engine->queue;
+    pthread_mutex_lock(&q->lock);
+    struct image *image = p->image;
+    p->image = NULL;
+    pthread_mutex_unlock(&q->lock);
+    image_lock(image);
+    memcpy(p->error, image->error, sizeof(p->error));
+    image_unlock(image);
+    end(p, status);
     image_put(image);
 }
 
-/* The image is known: all of it is wanted. On the rows thread, or the caller's of prefetch_start(). */
+/* W does not wait for all of IMAGE any more; fine when it has been told. What is under way ends as usual. */
+static void leave_whole(struct image *image, struct waiter *w)
+{
+    struct waiter *found;
+    image_lock(image);
+    TAILQ_FOREACH(found, &image->wholes, link) {
+        if (found == w)
+            break;
+    }
+    if (found != NULL) {
+        TAILQ_REMOVE(&image->wholes, w, link);
+        image_changed_locked(image);
+    }
+    image_unlock(image);
+    if (found != NULL)
+        w->wake(w, -ECANCELED);
+}
+
+/* The image is known: P waits for all of it. On the rows thread, or the caller's of prefetch_start(). */
 static void want_whole(struct prefetch *p, int64_t row)
 {
     struct engine *e = p->engine;
+    struct waiter *w = &p->waiter;
     struct image *image;
-    int64_t queue_row = p->queue_row;
+    bool queued = p->queue_row != 0;
     struct image_row now;
     int r = image_load(e, row, &image);
 
@@ -182,26 +180,21 @@ static void want_whole(struct prefetch *p, int64_t row)
         end(p, r);
         return;
     }
+    w->wake = whole_ended;
     pthread_mutex_lock(&e->queue->lock);
-    p->row = row; /* as of now P ends with the image, wherever that is seen */
+    p->image = image_ref(image);
     pthread_mutex_unlock(&e->queue->lock);
-    pthread_mutex_lock(&image->lock);
-    int ended = image->state == IMAGE_COMPLETE ? 0 : image->dead != 0 ? image->dead : 1;
-    if (ended == 1) {
-        image->whole = true;
-        image->queue_row = queue_row ? queue_row : -1;
+    image_lock(image);
+    int ended = image->dead != 0 ? image->dead : image->state == IMAGE_COMPLETE ? 0 : ENGINE_PARKED;
+    if (ended == ENGINE_PARKED) {
+        TAILQ_INSERT_TAIL(&image->wholes, w, link);
+        image_changed_locked(image);
     }
-    pthread_mutex_unlock(&image->lock);
-    /* Taken off the queue meanwhile: who did that saw the row above, or is seen here. */
-    if (ended == 1 && queue_row != 0 && !is_queued(e, image->name)) {
-        if (!transfers_tell(e->transfers, stop_whole, image))
-            image_put(image);
-        return;
-    }
-    if (ended == 1)
-        image_changed(image);
-    else
-        prefetch_done(image, ended);
+    image_unlock(image); /* P may have ended from here on */
+    if (ended != ENGINE_PARKED)
+        whole_ended(w, ended);
+    else if (queued && !is_queued(e, image->name)) /* taken off meanwhile: who did that found P waiting, or is seen here */
+        leave_whole(image, w);
     image_put(image);
 }
 
@@ -295,11 +288,38 @@ void prefetch_stop(struct engine *e, const char *name)
     struct prefetch *p;
     pthread_mutex_lock(&e->queue->lock);
     HASH_FIND_STR(e->queue->by_name, name, p);
-    int64_t row = p == NULL ? 0 : p->row;
+    struct image *image = p == NULL || p->image == NULL ? NULL : image_ref(p->image);
+    struct waiter *w = p == NULL ? NULL : &p->waiter;
     pthread_mutex_unlock(&e->queue->lock);
-    struct image *image = row == 0 ? NULL : image_find(e, row);
-    if (image != NULL && !transfers_tell(e->transfers, stop_whole, image))
-        image_put(image);
+    if (image == NULL)
+        return;
+    leave_whole(image, w);
+    image_put(image);
+}
+
+struct once_more {
+    struct engine *engine;
+    char name[IMAGE_ID_MAX + 1];
+};
+
+static void start_again(void *context)
+{
+    struct once_more *o = context;
+    if (!atomic_load(&o->engine->stopping) && !prefetch_is_under_way(o->engine, o->name)) {
+        log_notice("%s: fetching it once more from the start", o->name);
+        prefetch_start(o->engine, o->name, 0, 0);
+    }
+    free(o);
+}
+
+void queue_again(struct engine *e, const char *name)
+{
+    struct once_more *o = calloc(1, sizeof(*o));
+    if (o == NULL)
+        return; /* who opens it next fetches it */
+    o->engine = e;
+    snprintf(o->name, sizeof(o->name), "%s", name);
+    tasks_add(e->rows, start_again, o);
 }
 
 /* ---- for the view */

@@ -7,9 +7,10 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "engine/bootset/boots.h"
 #include "engine/engine.h"
 #include "engine/fetch/choose.h"
-#include "engine/images/ahead.h"
+#include "image/ahead.h"
 #include "engine/images/images.h"
 #include "engine/lookup/listing.h"
 #include "engine/lookup/lookup.h"
@@ -24,7 +25,7 @@ static bool wants_ahead_locked(const struct image *image, const struct cursor *p
     struct choice how = {.through = image->through, .reach = image->reach, .unread = image_ahead_unread_locked(image),
                          .unread_most = image_ahead_most_locked(image)};
     uint64_t window = choose_window(&how, p);
-    if (image->whole || window == 0)
+    if (image_wants_all_locked(image) || window == 0)
         return false;
     TAILQ_FOREACH(c, &image->claims, link) {
         busy[count++] = (struct span){c->start, c->end};
@@ -67,7 +68,7 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
 {
     int r = 0;
 
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     uint64_t size = image->meta.size;
     length = offset >= size ? 0 : length < size - offset ? length : size - offset;
     *ret_length = length;
@@ -101,15 +102,15 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
         if (visit)
             image_changed_locked(image);
     }
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     return r;
 }
 
 struct image_file *engine_read_ready(struct image *image)
 {
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     struct image_file *file = image->file == NULL ? NULL : image_file_ref(image->file);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     return file;
 }
 
@@ -117,9 +118,9 @@ struct image_file *engine_read_ready(struct image *image)
 
 static void take_interrupted(struct image *image, void *context)
 {
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     waiters_take_interrupted(&image->waiters, context);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
 }
 
 /* On the fetch thread. Interrupts are rare, so that looking at everything costs less than keeping track would. */

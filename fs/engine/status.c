@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "engine/adopt.h"
+#include "engine/bootset/boots.h"
 #include "engine/engine.h"
 #include "engine/evict/space.h"
 #include "engine/images/images.h"
@@ -27,7 +28,7 @@ void engine_refresh(struct engine *e, struct image_row *row)
     struct image *image = image_find(e, row->row);
     if (image == NULL)
         return;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     row->bytes = image_present_locked(image);
     if (image->state == IMAGE_PARTIAL)
         row->last_modified = image->last_progress;
@@ -38,7 +39,7 @@ void engine_refresh(struct engine *e, struct image_row *row)
     if (row->meta.etag[0] == '\0')
         memcpy(row->meta.etag, image->meta.etag, sizeof(row->meta.etag));
     memcpy(row->error, image->error, sizeof(row->error));
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     image_put(image);
 }
 
@@ -90,19 +91,19 @@ static json_t *fetch_document_locked(const struct image *image)
     TAILQ_FOREACH(c, &image->claims, link) {
         streams += atomic_load(&c->connected);
     }
-    const char *why = image->queue_row > 0 ? "prefetch" : image->whole ? "whole" : "demand";
+    const char *why = !TAILQ_EMPTY(&image->wholes) ? "prefetch" : image->whole ? "whole" : "demand";
     return json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:b}", "image", json_text(image->name), "size", (json_int_t)image->meta.size,
                      "bytes_cached", (json_int_t)image_present_locked(image), "bytes_per_second",
                      (json_int_t)(took > 0.05 ? (double)image->fetched / took : 0), "streams", (json_int_t)streams, "for", why,
-                     "verifying", image->finishing);
+                     "verifying", image->hands == HANDS_FINISH);
 }
 
 static void add_fetch(struct image *image, void *context)
 {
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     if (image->fetch_began != 0 && image->state == IMAGE_PARTIAL)
         json_array_append_new(context, fetch_document_locked(image));
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
 }
 
 static json_t *fetches(struct engine *e)

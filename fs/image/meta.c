@@ -115,3 +115,18 @@ int image_label_read(const char *label, struct image_meta *ret)
     *ret = meta;
     return 0;
 }
+
+const char *image_state_name(enum image_state state)
+{
+    switch (state) {
+    case IMAGE_KNOWN:
+        return "known";
+    case IMAGE_PARTIAL:
+        return "partial";
+    case IMAGE_COMPLETE:
+        return "complete";
+    case IMAGE_RETIRED:
+        return "retired";
+    }
+    return "unknown";
+}

@@ -28,6 +28,16 @@ struct image_meta {
     bool id_is_version;   /* who tells it promises that the bytes of an id never change; not kept in the catalogue */
 };
 
+enum image_state {
+    IMAGE_KNOWN,    /* the backend has it; no bytes here */
+    IMAGE_PARTIAL,  /* some bytes in incomplete/<name>, as the chunk map says */
+    IMAGE_COMPLETE, /* whole and verified in <name> */
+    IMAGE_RETIRED,  /* evicted or replaced while open: the file is .retired/<row>, the name is free for a new row */
+};
+const char *image_state_name(enum image_state state);
+
+enum { IMAGE_ERROR_MAX = 255 };
+
 /* One image of a listing. */
 struct listed_image {
     const char *name;

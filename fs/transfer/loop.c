@@ -64,7 +64,8 @@ int transfers_post(struct transfers *t, void (*fn)(void *context), void *context
     post->context = context;
     pthread_mutex_lock(&t->lock);
     bool closed = t->closed;
-    bool first = STAILQ_EMPTY(&t->posts); /* else whoever came first has woken the loop */
+    /* Else whoever came first has woken the loop; and it looks at what is posted from its own thread before it waits. */
+    bool first = STAILQ_EMPTY(&t->posts) && !(t->running && pthread_equal(t->thread, pthread_self()));
     if (!closed) {
         STAILQ_INSERT_TAIL(&t->posts, post, link);
         if (first) {
@@ -259,14 +260,22 @@ static uint64_t time_until_due(const struct transfers *t)
     return (due - now + 999999) / 1000000;
 }
 
+static bool has_posts(struct transfers *t)
+{
+    pthread_mutex_lock(&t->lock);
+    bool any = !STAILQ_EMPTY(&t->posts);
+    pthread_mutex_unlock(&t->lock);
+    return any;
+}
+
 /* Milliseconds until there is something to do that libcurl does not know of. */
-static int time_to_wait(const struct transfers *t)
+static int time_to_wait(struct transfers *t)
 {
     enum { LONGEST = 60 * 1000 };
     if (!TAILQ_EMPTY(&t->at[TRANSFER_STARTING]) || !TAILQ_EMPTY(&t->at[TRANSFER_DEAD]) || atomic_load(&t->stop)) {
         return 0;
     }
-    if (t->performer && transfers_empty(t)) {
+    if ((t->performer && transfers_empty(t)) || has_posts(t)) {
         return 0;
     }
     uint64_t wait = time_until_due(t);
@@ -288,6 +297,7 @@ void transfers_round(struct transfers *t)
     for (size_t i = 0; i < DRIVERS; i++) {
         drivers[i]->step(t);
     }
+    run_posts(t); /* what the drivers' callbacks had to say */
     if (transfers_empty(t)) {
         free(t->buffer);
         t->buffer = NULL;
@@ -316,6 +326,10 @@ static void wind_up(struct transfers *t)
 
 int transfers_run(struct transfers *t)
 {
+    pthread_mutex_lock(&t->lock);
+    t->thread = pthread_self();
+    t->running = true;
+    pthread_mutex_unlock(&t->lock);
     while (!atomic_load(&t->stop)) {
         transfers_round(t);
     }

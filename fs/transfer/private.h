@@ -166,6 +166,8 @@ LIST_HEAD(transfer_performers, transfers);
 
 struct transfers {
     const struct config *config;
+    pthread_t thread; /* whose loop it is, once it runs; protected by lock */
+    bool running;     /* the same */
     CURLM *multi;
     CURLSH *share; /* of TLS sessions, among the handles of this loop */
     CURL *idle[TRANSFER_IDLE_HANDLES];

@@ -14,11 +14,8 @@
 #include "base/log.h"
 #include "engine/evict/claim.h"
 #include "engine/evict/remove.h"
-#include "engine/fetch/fetch.h"
-#include "engine/images/account.h"
 #include "engine/images/images.h"
 #include "engine/images/retired.h"
-#include "engine/queue.h"
 
 /*
  * In memory, too, the image is not the live one any more. One that is being published has all of its file; one that was loaded before its
@@ -30,11 +27,11 @@ static void mark_retired(struct engine *e, int64_t row)
     struct image *image = image_find(e, row);
     if (image == NULL)
         return;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     image->row_retired = true;
-    if (image->state == IMAGE_COMPLETE || image->finishing)
+    if (image->state == IMAGE_COMPLETE || image->hands == HANDS_FINISH)
         image->state = IMAGE_RETIRED;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     image_put(image);
 }
 
@@ -88,6 +85,7 @@ static void let_go(struct engine *e, int64_t row, struct image *held)
         image_put(held);
     if (!image_close(e, row))
         retired_reap(e, row);
+    retired_reap_unused(e);
 }
 
 /* An eviction under way: the row that goes, who held it. Begun by removal_begin(), ended by removal_end() once the file has moved. */
@@ -196,9 +194,9 @@ void evict_leftover(struct engine *e, const char *name)
     struct image *image = r == 0 && row.state == IMAGE_KNOWN ? image_find(e, row.row) : NULL;
     bool used = false;
     if (image != NULL) {
-        pthread_mutex_lock(&image->lock);
+        image_lock(image);
         used = image->state == IMAGE_PARTIAL && !image->through;
-        pthread_mutex_unlock(&image->lock);
+        image_unlock(image);
         image_put(image);
     }
     if (used)
@@ -214,184 +212,4 @@ int evict_forget_invalid(struct engine *e, const char *name)
     if (r == 0)
         r = store_remove(e->store, STORE_INVALID, name); /* as long as it cannot be, it counts */
     return r == 0 ? catalogue_invalid_remove(e->catalogue, name) : r;
-}
-
-/* ---- dropping a partial image */
-
-struct drop {
-    struct engine *engine;
-    struct image *image;
-    struct waiter *waiter;
-    bool either; /* complete or not; what is becoming so is not in the way, nor what begins */
-};
-
-static void wake_drop(struct drop *d, int status)
-{
-    struct waiter *w = d->waiter;
-    image_put(d->image);
-    free(d);
-    w->wake(w, status);
-}
-
-/* On the fetch thread: those who still read it have it fetched again. */
-static void drop_done(void *context)
-{
-    struct image *image = context;
-    image->stopping = false;
-    fetch_attend(image);
-    fetch_schedule(image->engine);
-    image_put(image);
-}
-
-/* What is shown of its name from now on may be of another version, and nobody could say so: whoever has some of it gets an error. */
-static int drop_version(struct image *image)
-{
-    struct waiters all = TAILQ_HEAD_INITIALIZER(all);
-    int r = evict_from_name(image);
-    if (r < 0)
-        return r;
-    pthread_mutex_lock(&image->lock);
-    image->dead = -EIO;
-    image_untrack_locked(image);
-    image_set_error_locked(image, "its bytes were dropped, and the backend does not tell versions apart");
-    image_take_ready_locked(image, -EIO, &all);
-    pthread_mutex_unlock(&image->lock);
-    wake_all(&all);
-    return store_remove(image->engine->store, STORE_PARTIAL, image->name);
-}
-
-static bool is_bare_and_shown(struct image *image)
-{
-    pthread_mutex_lock(&image->lock);
-    bool bare = !image->engine->ops->ids_are_versions && image_meta_is_bare(&image->meta);
-    bool shown = image->state == IMAGE_PARTIAL && (image->shown > 0 || image->shown_elsewhere);
-    pthread_mutex_unlock(&image->lock);
-    return bare && shown;
-}
-
-/* On the rows thread. */
-static void drop_bytes(void *context)
-{
-    struct drop *d = context;
-    struct image *image = d->image;
-    struct engine *e = d->engine;
-
-    catalogue_queue_remove(e->catalogue, image->name); /* or the queue would fetch it at once again */
-    if (is_bare_and_shown(image)) {
-        int r = drop_version(image);
-        log_info("%s: its fetch was stopped and its bytes dropped; handles to it get errors, as the backend does not tell versions apart", image->name);
-        prefetch_done(image, -ECANCELED);
-        wake_drop(d, r);
-        return;
-    }
-    int r = catalogue_reset(e->catalogue, image->row, IMAGE_PARTIAL);
-    bool dropped = r == 0; /* else its bytes stay, as the catalogue says */
-    if (dropped)
-        r = store_remove(e->store, STORE_PARTIAL, image->name);
-    pthread_mutex_lock(&image->lock);
-    struct image_file *file = image->file;
-    if (dropped && image->state == IMAGE_PARTIAL) {
-        space_count(image, -image->unwritten, 0);
-        image->state = IMAGE_KNOWN;
-        image->file = NULL;
-        image_forget_shown_locked(image);
-        image_untrack_locked(image);
-        chunkmap_free(image->map);
-        image->map = NULL;
-        chunkmap_free(image->ahead);
-        image->ahead = NULL;
-        image->hashed = 0;
-        image->verified = false;
-        image->asked = 0;
-        image->whole = false;
-    } else {
-        file = NULL;
-    }
-    pthread_mutex_unlock(&image->lock);
-    image_file_put(file);
-    if (dropped)
-        log_info("%s: its fetch was stopped and its bytes dropped", image->name);
-    else
-        log_errno(r, "%s: its fetch was stopped, but its bytes could not be dropped", image->name);
-    prefetch_done(image, -ECANCELED);
-    if (!transfers_tell(e->transfers, drop_done, image_ref(image)))
-        image_put(image);
-    wake_drop(d, r);
-}
-
-/* On the rows thread: it became complete since it was looked at. */
-static void drop_complete(void *context)
-{
-    struct drop *d = context;
-    int r = evict_by_name(d->engine, d->image->name);
-    wake_drop(d, r == -ENOENT ? 0 : r);
-}
-
-/* On the fetch thread. */
-static void drop_start(void *context)
-{
-    struct drop *d = context;
-    struct image *image = d->image;
-
-    pthread_mutex_lock(&image->lock);
-    int r = image->finishing || image->beginning ? -EBUSY : image->state != IMAGE_PARTIAL || image->dead != 0 || image->through ? -ENOENT : 0;
-    if (r == 0)
-        image->whole = false;
-    if (d->either && image->finishing)
-        image->unwanted = true;
-    bool complete = image->state == IMAGE_COMPLETE;
-    pthread_mutex_unlock(&image->lock);
-    if (d->either && complete) {
-        tasks_add(d->engine->rows, drop_complete, d);
-        return;
-    }
-    if (r < 0 || image->stopping) {
-        wake_drop(d, d->either ? 0 : r < 0 ? r : -EBUSY);
-        return;
-    }
-    image->stopping = true;
-    fetch_stop_ranges(image);
-    fetch_leave(image);
-    tasks_add(d->engine->rows, drop_bytes, d);
-}
-
-static int drop(struct engine *e, const char *name, bool either, struct waiter *w)
-{
-    struct image_row row;
-    struct image *image;
-    int r = catalogue_find(e->catalogue, name, &row);
-    if (r < 0 || row.state != IMAGE_PARTIAL)
-        return r < 0 ? r : -ENOENT;
-    r = image_load(e, row.row, &image);
-    if (r < 0)
-        return r == -ESTALE ? -ENOENT : r;
-    struct drop *d = malloc(sizeof(*d));
-    if (d == NULL) {
-        image_put(image);
-        return -ENOMEM;
-    }
-    *d = (struct drop){e, image, w, either};
-    if (!transfers_tell(e->transfers, drop_start, d)) {
-        image_put(image);
-        free(d);
-        return -ECANCELED;
-    }
-    return ENGINE_PARKED;
-}
-
-int evict_drop(struct engine *e, const char *name, struct waiter *w)
-{
-    return drop(e, name, false, w);
-}
-
-int evict_discard(struct engine *e, const char *name, struct waiter *w)
-{
-    struct image_row row;
-    int r = catalogue_find(e->catalogue, name, &row);
-    if (r < 0)
-        return r;
-    r = evict_by_name(e, name);
-    if (r == -ENOENT)
-        r = drop(e, name, true, w);
-    return r == -ENOENT ? 0 : r;
 }

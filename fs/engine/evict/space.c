@@ -17,24 +17,24 @@
 #include "base/log.h"
 #include "engine/evict/space.h"
 #include "engine/evict/victims.h"
-#include "engine/fetch/fetch.h"
-#include "engine/fetch/private.h"
-#include "engine/fetch/through.h"
 #include "engine/images/account.h"
 #include "engine/images/images.h"
+#include "engine/images/retired.h"
 
 enum { FREED_PAUSE_MS = 5, FREED_WITHIN_MS = 1000, DISK_SLACK = 1 << 20 };
 
 struct space {
+    void (*made)(void *engine, bool enough);
     bool making_room;                  /* the fetch thread's: the rows thread evicts */
     uint64_t room_length, room_needed; /* what was asked for, and how much of it must be freed; fixed while it does */
 };
 
-int space_new(struct space **ret)
+int space_new(void (*made)(void *engine, bool enough), struct space **ret)
 {
     struct space *s = calloc(1, sizeof(*s));
     if (s == NULL)
         return -ENOMEM;
+    s->made = made;
     *ret = s;
     return 0;
 }
@@ -83,23 +83,8 @@ static uint64_t shortage(struct engine *e, uint64_t length)
 static void room_made(void *context)
 {
     struct engine *e = context;
-    struct image *image, *next;
-    bool enough = shortage(e, e->space->room_length) == 0;
-
     e->space->making_room = false;
-    for (image = TAILQ_FIRST(&e->fetch->active); image != NULL; image = next) {
-        next = TAILQ_NEXT(image, active_link);
-        if (!image->wants_room)
-            continue;
-        image->wants_room = false;
-        if (!enough) { /* the others may want less: they ask again */
-            image_ref(image);
-            through_start(image, "no room can be made in the cache");
-            enough = image->through;
-            image_put(image);
-        }
-    }
-    fetch_schedule(e);
+    e->space->made(e, shortage(e, e->space->room_length) == 0);
 }
 
 /*
@@ -110,8 +95,12 @@ static void await_room(struct engine *e, uint64_t length)
 {
     const struct timespec pause = {.tv_nsec = FREED_PAUSE_MS * NS_PER_S / 1000};
     int64_t end = clock_monotonic() + FREED_WITHIN_MS * (NS_PER_S / 1000);
-    while (shortage(e, length) > 0 && clock_monotonic() < end && !atomic_load(&e->stopping))
+    for (;;) {
+        retired_reap_unused(e); /* this is the thread that would have to */
+        if (shortage(e, length) == 0 || clock_monotonic() >= end || atomic_load(&e->stopping))
+            return;
         nanosleep(&pause, NULL);
+    }
 }
 
 /* Evicts until LENGTH more bytes fit, NEED bytes at least. */
@@ -133,39 +122,36 @@ bool space_reserve_first(struct image *image, uint64_t length)
     struct engine *e = image->engine;
     uint64_t need;
 
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     space_count(image, (int64_t)length, (int64_t)length);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     if (!e->config->evict_inline || (need = shortage(e, 0)) == 0)
         return true;
     evict_for(e, 0, need);
     if (shortage(e, 0) == 0)
         return true;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     space_count(image, -(int64_t)length, -(int64_t)length);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     return false;
 }
 
-bool space_reserve(struct image *image, uint64_t length)
+enum room space_reserve(struct image *image, uint64_t length)
 {
     struct engine *e = image->engine;
     uint64_t need;
 
     if (image->through || !e->config->evict_inline || (need = shortage(e, length)) == 0)
-        return true;
-    if (length > e->config->image_cache_max_size) {
-        through_start(image, "it is larger than the cache");
-        return false;
-    }
-    image->wants_room = true;
+        return ROOM_THERE;
+    if (length > e->config->image_cache_max_size)
+        return ROOM_NEVER;
     if (!e->space->making_room) {
         e->space->making_room = true;
         e->space->room_length = length;
         e->space->room_needed = need;
         tasks_add(e->rows, make_room, e);
     }
-    return false;
+    return ROOM_BEING_MADE;
 }
 
 struct taking {

@@ -5,11 +5,12 @@
 
 #include "engine/images/image.h"
 
-int space_new(struct space **ret); /* -ENOMEM */
+/* MADE is called on the fetch thread when the rows thread has evicted: is there room now for what was asked for? -ENOMEM. */
+int space_new(void (*made)(void *engine, bool enough), struct space **ret);
 void space_free(struct space *s);  /* NULL is fine */
 
-/* May LENGTH more bytes of IMAGE be asked for? False: room is being made, or it goes through now. On the fetch thread. */
-bool space_reserve(struct image *image, uint64_t length);
+/* May LENGTH more bytes of IMAGE be asked for? On the fetch thread. NEVER: not so many; BEING_MADE: not before MADE is called. */
+enum room { ROOM_THERE, ROOM_BEING_MADE, ROOM_NEVER } space_reserve(struct image *image, uint64_t length);
 /* The same for the first LENGTH bytes, which are here already, on the rows thread; evicts itself. True: they are counted as under way. */
 bool space_reserve_first(struct image *image, uint64_t length);
 bool space_fits(struct engine *e, uint64_t length);   /* would LENGTH more bytes fit as it is? Reads the catalogue */

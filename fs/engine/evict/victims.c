@@ -13,6 +13,7 @@
 #include "engine/evict/victims.h"
 #include "engine/images/images.h"
 #include "engine/images/load.h"
+#include "engine/images/retired.h"
 
 enum { PAGE = 64 };
 
@@ -73,13 +74,13 @@ static uint64_t evict_complete(struct engine *e, uint64_t need)
 /* Somebody came to use the image just now: its row is what it was, and its map comes with the next checkpoint. */
 static void take_back(struct engine *e, const struct image_row *row, struct image *image)
 {
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     bool partial = image->state == IMAGE_PARTIAL && !image->through;
     if (partial) {
         image->written = 0;
         image_dirty_locked(image);
     }
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     int r = partial ? catalogue_begin(e->catalogue, row->row, row->tag, clock_now()) : 0;
     if (r < 0)
         log_errno(r, "%s: its row could not be written; its bytes would be fetched again after a restart", row->name);
@@ -124,6 +125,7 @@ static uint64_t drop_idle_partial(struct engine *e, uint64_t need)
 uint64_t victims_evict(struct engine *e, uint64_t need)
 {
     touches_flush(e->touches, e->catalogue); /* the order is by access */
+    retired_reap_unused(e);
     uint64_t freed = drop_invalid(e, need);
     if (freed < need)
         freed += evict_complete(e, need - freed);

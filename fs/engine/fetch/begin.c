@@ -14,7 +14,6 @@
 #include "engine/evict/space.h"
 #include "engine/fetch/begin.h"
 #include "engine/fetch/ends.h"
-#include "engine/fetch/fetch.h"
 #include "engine/fetch/through.h"
 #include "engine/fetch/version.h"
 #include "engine/images/account.h"
@@ -31,22 +30,21 @@ static void began(void *context)
 {
     struct beginning *b = context;
     struct image *image = b->image;
-    image->beginning = false;
+    image_lock(image);
+    image->hands = HANDS_NONE;
+    image_unlock(image);
     /* Where descriptors or memory end there is none to go straight through with either, and the disk is not to blame. */
     bool local = b->status == -ESTALE || transfer_error_is_local(b->status);
     if (b->no_room || (b->status < 0 && !local)) {
         char why[IMAGE_ERROR_MAX / 2];
         through_failed(b->no_room ? -ENOSPC : b->status, why, sizeof(why));
         through_start(image, b->no_room ? "no room can be made in the cache" : why);
-        fetch_schedule(image->engine);
     } else if (b->status < 0) {
         char why[IMAGE_ERROR_MAX + 1];
         snprintf(why, sizeof(why), "its file in the cache directory could not be made: %s", error_text(b->status));
         fetch_fail(image, -EIO, why);
-    } else {
-        fetch_attend(image);
-        fetch_schedule(image->engine);
     }
+    image_changed(image);
     image_put(image);
     free(b);
 }
@@ -89,7 +87,7 @@ static int make_file(struct image *image, uint64_t first)
     if (!image->unproven && image->version_known) /* the one stream brings them, too, and may have to go straight through */
         write_probe(image, fd, map);
     struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     image_file_put(image->file);
     image->file = file;
     image->map = map;
@@ -105,7 +103,7 @@ static int make_file(struct image *image, uint64_t first)
     space_count(image, (int64_t)chunkmap_present(map) - (int64_t)first, -(int64_t)first);
     image->last_progress = clock_now();
     image_take_ready_locked(image, 0, &ready);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     wake_all(&ready);
     return 0;
 }
@@ -125,9 +123,9 @@ static void begin(void *context)
     else if (b->status == -ESTALE)
         b->status = reloaded;
     if ((b->status < 0 || reloaded == 0) && !b->no_room) {
-        pthread_mutex_lock(&image->lock);
+        image_lock(image);
         space_count(image, -(int64_t)first, -(int64_t)first);
-        pthread_mutex_unlock(&image->lock);
+        image_unlock(image);
         if (b->status < 0 && b->status != -ESTALE)
             catalogue_reset(image->engine->catalogue, image->row, IMAGE_PARTIAL);
     }
@@ -146,6 +144,8 @@ void begin_file(struct image *image)
     }
     version_begin(image);
     b->image = image_ref(image);
-    image->beginning = true;
+    image_lock(image);
+    image->hands = HANDS_BEGIN;
+    image_unlock(image);
     tasks_add(image->engine->rows, begin, b);
 }

@@ -5,7 +5,7 @@
 
 #include "engine/images/image.h"
 
-/* On the fetch thread; IMAGE is known, and nobody begins it already. Has it made on the rows thread (image->beginning until then); the image is
+/* On the fetch thread; IMAGE is known, and nobody begins it already. Has it made on the rows thread (image->hands until then); the image is
  * attended to again when it is there, goes through when it cannot be, or fails. */
 void begin_file(struct image *image);
 

@@ -5,12 +5,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
+#include "engine/bootset/boots.h"
 #include "engine/fetch/ends.h"
 #include "engine/fetch/fetch.h"
 #include "engine/images/images.h"
-#include "engine/queue.h"
 
 struct verdict {
     struct image *image; /* in memory until its row says it: whoever asks why a read failed would find neither */
@@ -42,11 +43,10 @@ void fetch_fail(struct image *image, int status, const char *why)
     image_ref(image);
     fetch_stop_ranges(image);
     boot_give_up(image->boot);
-    pthread_mutex_lock(&image->lock);
-    image->whole = false;
+    image_lock(image);
     image_set_error_locked(image, "%s", why);
-    image_take_ready_locked(image, status, &all);
-    pthread_mutex_unlock(&image->lock);
+    image_failed_locked(image, status, &all);
+    image_unlock(image);
     image->fails = 0;
     image->tried = 0;
     if (image->parts == PARTS_BLAMELESS)
@@ -54,26 +54,19 @@ void fetch_fail(struct image *image, int status, const char *why)
     log_warning("%s: not fetched: %s; what is here is kept, the next read asks again", image->name, why);
     ledger_count(image->engine->ledger, COUNT_FETCHES_FAILED, 1);
     keep_error(image, why);
-    prefetch_done(image, status);
     fetch_leave(image);
     wake_all(&all);
     image_put(image);
 }
 
-/* On the rows thread: the partial file of a version that the backend does not have any more. */
-static void replace_row(void *context)
+void fetch_give_up(struct image *image)
 {
-    struct image *image = context;
-    struct engine *e = image->engine;
-
-    int r = catalogue_retire(e->catalogue, image->row, false, clock_now(), NULL);
-    if (r == 0)
-        store_remove(e->store, STORE_PARTIAL, image->name);
-    else if (r != -ESTALE && r != -ENOENT)
-        log_errno(r, "%s: the row of its old version could not be retired", image->name);
-    teller_name(e->teller, image->name);
-    prefetch_done(image, -ESTALE);
-    image_put(image);
+    char why[IMAGE_ERROR_MAX + 1];
+    image_lock(image);
+    int status = image->failure;
+    memcpy(why, image->error, sizeof(why));
+    image_unlock(image);
+    fetch_fail(image, status, why);
 }
 
 void fetch_changed(struct image *image, const char *what)
@@ -82,17 +75,14 @@ void fetch_changed(struct image *image, const char *what)
 
     image_ref(image);
     fetch_stop_ranges(image);
-    image->stopping = true;
-    pthread_mutex_lock(&image->lock);
-    image->whole = false;
-    image->dead = -EIO;
+    image_lock(image);
     image_untrack_locked(image);
     image_set_error_locked(image, "it changed at the backend while it was being fetched");
-    image_take_ready_locked(image, -EIO, &all);
-    pthread_mutex_unlock(&image->lock);
+    image_died_locked(image, DEATH_CHANGED, &all);
+    image_changed_locked(image);
+    image_unlock(image);
     log_warning("%s: changed at the backend (%s); the bytes of the old version are dropped, handles to it get errors, a new open gets the new one",
                 image->name, what);
-    tasks_add(image->engine->rows, replace_row, image_ref(image));
     fetch_leave(image);
     wake_all(&all);
     image_put(image);

@@ -6,6 +6,7 @@
 #include "engine/images/image.h"
 
 void fetch_fail(struct image *image, int status, const char *why); /* give up for now; readers get STATUS */
+void fetch_give_up(struct image *image); /* the same, with image->failure, for image->error */
 void fetch_changed(struct image *image, const char *what);         /* another version at the backend */
 
 #endif

@@ -8,11 +8,11 @@
 int fetch_new(struct fetch **ret); /* with the thread of prefault. -EAGAIN, -ENOMEM */
 void fetch_free(struct fetch *f);  /* when the fetch thread has ended. NULL is fine */
 
-void fetch_visit(void *image); /* looks what there is to do for it, and gives its reference back: engine->changed */
-void fetch_on_well(void *engine); /* the backend answers again */
-void fetch_attend(struct image *image);
+void fetch_enter(struct image *image);        /* on the active list: something may be asked for of it */
+void fetch_leave(struct image *image);        /* off it */
+void fetch_stop_ranges(struct image *image);  /* cancels all its requests */
 void fetch_schedule(struct engine *e);        /* start what may start */
-void fetch_stop_ranges(struct image *image);  /* cancels them all */
-void fetch_leave(struct image *image);        /* off the active list */
+void fetch_on_well(void *engine);             /* the backend answers again */
+void fetch_room_made(void *engine, bool enough); /* the rows thread has evicted: there is room for what was asked for last, or not */
 
 #endif

@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-#include "engine/fetch/fetch.h"
 #include "engine/fetch/lanes.h"
 #include "engine/fetch/pace.h"
 
@@ -24,12 +23,12 @@ static void look(void *context)
     struct image *image = context;
 
     image->lanes->timer = NULL;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     uint64_t present = image->map == NULL ? 0 : chunkmap_present(image->map), fetched = image->fetched;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     pace_look(&image->lanes->pace, clock_monotonic(), fetched, image->meta.size - present, (unsigned)image->engine->config->streams);
     lanes_begin(image);
-    fetch_schedule(image->engine);
+    image_changed(image);
 }
 
 void lanes_begin(struct image *image)

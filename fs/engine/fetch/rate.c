@@ -12,12 +12,12 @@ bool range_is_awaited(const struct range *range)
     struct image *image = range->image;
     const struct waiter *w;
     bool awaited = false;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     TAILQ_FOREACH(w, &image->waiters, link) {
         awaited = awaited || (w->offset < range->claim.end && w->offset + w->length > range->claim.pos) ||
                   image_available_locked(image, w->offset, w->length);
     }
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     return awaited;
 }
 
@@ -43,7 +43,7 @@ void range_waited(struct image *image, int64_t waited)
     origin_waited(image->engine->origin, waited);
     reach_waited(&image->engine->fetch->reach, waited);
     late_note(&image->engine->fetch->late, waited);
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     image->wait = pace_wait(image->wait, waited);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
 }

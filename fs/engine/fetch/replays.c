@@ -6,6 +6,7 @@
 #include "config-auto.h"
 
 #include "base/clock.h"
+#include "engine/bootset/boots.h"
 #include "engine/fetch/replays.h"
 
 enum { ROOM_FIRST = 1 << 20, ROOM_LEAST = 128 << 10, CONNECTIONS = 8, REQUEST = 2 << 20, WINDOW_LEAST = 4 << 20, WINDOW_MOST = 64 << 20, GAP_MOST = 64 << 10 };

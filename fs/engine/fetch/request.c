@@ -18,35 +18,19 @@
 #include "backends/abilities.h"
 #include "base/log.h"
 #include "engine/evict/space.h"
-#include "engine/fetch/fetch.h"
 #include "engine/fetch/hedge.h"
 #include "engine/fetch/pace.h"
 #include "engine/fetch/private.h"
 #include "engine/fetch/request.h"
-#include "engine/fetch/through.h"
 #include "engine/fetch/version.h"
 #include "engine/fetch/whole.h"
+#include "engine/fetch/window.h"
 #include "engine/images/account.h"
-#include "engine/images/ahead.h"
+#include "image/ahead.h"
 #include "engine/images/images.h"
 #include "engine/lookup/lookup.h"
-#include "engine/publish/publish.h"
+#include "image/due.h"
 #include "origin/room.h"
-
-struct range *range_of(struct claim *claim)
-{
-    return claim == NULL ? NULL : (struct range *)((char *)claim - offsetof(struct range, claim));
-}
-
-struct range *range_first(const struct image *image)
-{
-    return range_of(TAILQ_FIRST(&image->claims));
-}
-
-struct range *range_next(const struct range *range)
-{
-    return range_of(TAILQ_NEXT(&range->claim, link));
-}
 
 /*
  * Was RANGE made before its image came to be one stream? It is about to be stopped, and until then it brings nothing: what the stream is
@@ -74,19 +58,19 @@ static int take_whole_body(struct range *range)
         snprintf(range->why, sizeof(range->why), "the server sends whole images only, and room has to be made for this one");
         return -ENOTSUP;
     }
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     space_count(image, (int64_t)(image->meta.size - range->claim.end), (int64_t)(image->meta.size - range->claim.end));
     range->claim.end = image->meta.size;
     range->skip = range->claim.pos;
     image->whole = true;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     return 0;
 }
 
 static void write_version(void *context)
 {
     struct image *image = context;
-    checkpoint_version(image);
+    image_write_version(image);
     image_put(image);
 }
 
@@ -154,7 +138,7 @@ static void arrived(void *context, uint64_t length)
     struct image *image = range->image;
     struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
 
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     uint64_t from = range->claim.pos;
     range->claim.pos += length;
     image->shown = range->claim.pos > image->shown ? range->claim.pos : image->shown;
@@ -167,12 +151,13 @@ static void arrived(void *context, uint64_t length)
     image->fetched += length;
     image->last_progress = clock_now();
     image_take_ready_locked(image, 0, &ready);
-    hasher_follow_locked(image);
-    pthread_mutex_unlock(&image->lock);
+    if (image_hash_due_locked(image))
+        image_changed_locked(image);
+    image_unlock(image);
     ledger_count(image->engine->ledger, COUNT_BYTES_FETCHED, length);
     wake_all(&ready);
     if (image->through)
-        through_trim(image);
+        window_trim(image);
 }
 
 /* How many of the gathered bytes a reader waits for who would have all of his with them; to the end of a block, if that is here. */
@@ -181,12 +166,12 @@ static size_t awaited(const struct range *range)
     struct image *image = range->image;
     uint64_t from = range->claim.pos, to = range->claim.pos + range->writer.gathered, end = from;
     const struct waiter *w;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     TAILQ_FOREACH(w, &image->waiters, link) {
         if (w->offset < to && w->offset + w->length > end && w->offset + w->length <= to)
             end = w->offset + w->length;
     }
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     uint64_t block = (end + BLOCK - 1) / BLOCK * BLOCK;
     return (size_t)((end > from && block <= to ? block : end) - from);
 }
@@ -263,14 +248,13 @@ static void range_complete(struct range *range)
     image->fails = 0;
     image->tried = 0;
     image->stranger = false;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     reach_got(&image->engine->fetch->reach, range->claim.pos - range->asked_pos, took, image->engine->fetch->connections + 1);
     image->rate = pace_rate(image->rate, range->claim.pos - range->asked_pos, took);
     if (image->dead == 0 && !image->through)
         image->error[0] = '\0';
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     range_free(range);
-    fetch_attend(image);
 }
 
 static void on_done(void *context, int error, const struct transfer_result *result)
@@ -301,7 +285,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
         error = -ESTALE;
     }
     if (error != 0) {
-        range_failed(range, error, result);
+        range->ended(range, error, result);
     } else {
         origin_ok(e->origin, range->endpoint);
         origin_otherwise(e->origin, range->endpoint, range->extras, result, &range->others);
@@ -312,7 +296,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     }
     if (room_has_guests(e->origin)) /* it is their turn */
         lookup_retry_early(e);
-    fetch_schedule(e);
+    image_changed(image);
     image_put(image);
 }
 
@@ -356,17 +340,18 @@ static int ask_endpoint(struct range *range)
     return 0;
 }
 
+static const struct transfer_result no_credential = {.message = "no credential could be had for the backend"};
+
 /* There is a credential now, or there is none to be had. */
 static void authorised(void *context, int status)
 {
-    static const struct transfer_result none = {.message = "no credential could be had for the backend"};
     struct range *range = context;
     struct image *image = image_ref(range->image);
     if (status == -EHOSTUNREACH)
-        range_pause_for_credential(image);
+        range->ended(range, RANGE_NO_CREDENTIAL, &no_credential);
     else if (status < 0 || (status = ask_endpoint(range)) < 0)
-        range_failed(range, status, &none);
-    fetch_schedule(image->engine);
+        range->ended(range, status, &no_credential);
+    image_changed(image);
     image_put(image);
 }
 
@@ -386,23 +371,23 @@ int range_again(struct range *range)
     return r == AUTH_PARKED ? 0 : r < 0 ? r : ask_endpoint(range);
 }
 
-int range_start(struct image *image, enum fetch_class class, struct span span)
+int range_start(struct image *image, enum fetch_class class, struct span span, range_ended_fn *ended)
 {
     struct range *range = calloc(1, sizeof(*range));
     if (range == NULL)
         return -ENOMEM;
-    *range = (struct range){.image = image, .claim = {.start = span.first, .pos = span.first, .end = span.end}, .class = class};
-    pthread_mutex_lock(&image->lock);
+    *range = (struct range){.image = image, .ended = ended, .claim = {.start = span.first, .pos = span.first, .end = span.end}, .class = class};
+    image_lock(image);
     range->file = image_file_ref(image->file);
     version_place_locked(range);
-    TAILQ_INSERT_TAIL(&image->claims, &range->claim, link);
+    image_claim_locked(image, &range->claim);
     space_count(image, (int64_t)(range->claim.end - range->claim.pos), (int64_t)(range->claim.end - range->claim.pos));
     image->reach = reach_of(&image->engine->fetch->reach);
-    if ((class == FETCH_CLASS_DEMAND || class == FETCH_CLASS_AHEAD) && !image->whole)
+    if ((class == FETCH_CLASS_DEMAND || class == FETCH_CLASS_AHEAD) && !image_wants_all_locked(image))
         image_ahead_mark_locked(image, span.first, span.end);
     if (image->fetch_began == 0)
         image->fetch_began = clock_monotonic();
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     range->capped = class >= FETCH_CLASS_WHOLE_IMAGE && image->engine->config->background_rate > 0;
     image->engine->fetch->capped += range->capped;
     range->writer = (struct writer){.fd = range->file->fd, .written = arrived, .context = range};
@@ -413,7 +398,7 @@ int range_start(struct image *image, enum fetch_class class, struct span span)
     image->tried = image->fails ? image->tried : 0;
     int r = range_again(range);
     if (r == -EHOSTUNREACH) {
-        range_pause_for_credential(image); /* the range keeps its place */
+        ended(range, RANGE_NO_CREDENTIAL, &no_credential); /* the range keeps its place */
         return 0;
     }
     if (r < 0)
@@ -434,10 +419,10 @@ void range_free(struct range *range)
         room_left(e->origin);
     }
     e->fetch->capped -= range->capped;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     TAILQ_REMOVE(&image->claims, &range->claim, link);
     space_count(image, -(int64_t)(range->claim.end - range->claim.pos), -(int64_t)(range->claim.end - range->claim.pos));
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     if (range->writer.buffer != NULL)
         e->fetch->buffers--;
     free(range->writer.buffer);

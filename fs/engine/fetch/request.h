@@ -3,6 +3,9 @@
 #ifndef GCFS_ENGINE_FETCH_REQUEST_H
 #define GCFS_ENGINE_FETCH_REQUEST_H
 
+#include <errno.h>
+#include <stddef.h>
+
 #include "engine/images/image.h"
 #include "image/span.h"
 #include "origin/login.h"
@@ -11,6 +14,10 @@
 /* What a request is for; a lower value is served first. */
 enum fetch_class { FETCH_CLASS_DEMAND, FETCH_CLASS_REPLAY, FETCH_CLASS_AHEAD, FETCH_CLASS_WHOLE_IMAGE, FETCH_CLASS_PREFETCH, FETCH_CLASSES };
 
+struct range;
+/* The request of RANGE, which has no transfer any more, ended with ERROR (negative errno, or VERSION_STRANGER), answered as RESULT says. */
+typedef void range_ended_fn(struct range *range, int error, const struct transfer_result *result);
+
 /*
  * A request for bytes of an image. Under way while it has a transfer; without one it keeps its place and what it received, and is
  * asked again for the rest when the image's retry is due. Made, changed and freed on the fetch thread only.
@@ -18,6 +25,7 @@ enum fetch_class { FETCH_CLASS_DEMAND, FETCH_CLASS_REPLAY, FETCH_CLASS_AHEAD, FE
 struct range {
     struct claim claim; /* image->claims; protected by image->lock */
     struct image *image;
+    range_ended_fn *ended;
     enum fetch_class class;
     unsigned endpoint;
     struct transfer *transfer;
@@ -40,22 +48,33 @@ struct range {
 };
 
 /* The range whose claim CLAIM is; NULL of NULL. */
-struct range *range_of(struct claim *claim);
-struct range *range_first(const struct image *image); /* NULL: it has none */
-struct range *range_next(const struct range *range);
+static inline struct range *range_of(struct claim *claim)
+{
+    return claim == NULL ? NULL : (struct range *)((char *)claim - offsetof(struct range, claim));
+}
 
-int range_start(struct image *image, enum fetch_class class, struct span span);
+static inline struct range *range_first(const struct image *image) /* NULL: it has none */
+{
+    return range_of(TAILQ_FIRST(&image->claims));
+}
+
+static inline struct range *range_next(const struct range *range)
+{
+    return range_of(TAILQ_NEXT(&range->claim, link));
+}
+
+/* Asks for SPAN of IMAGE. ENDED is called when its request failed, or no credential is to be had. Negative errno: it is gone again. */
+int range_start(struct image *image, enum fetch_class class, struct span span, range_ended_fn *ended);
 int range_again(struct range *range);
-void range_retry_early(struct image *image); /* it waits for its next try, and the backend is well again */
 void range_free(struct range *range); /* cancels its transfer */
 void range_hurry(struct image *image); /* somebody may wait for bytes of a range that is held to a rate */
 void range_serve(struct image *image); /* somebody new may wait for bytes that arrived and are not in the file yet */
 
-/* The request of RANGE, which has no transfer any more, ended with ERROR (negative errno, or VERSION_STRANGER), answered as RESULT says. Asks again, at once or
- * later, or ends the fetch: RANGE, all of its image and the image itself may be gone then, unless the caller has a reference. */
-void range_failed(struct range *range, int error, const struct transfer_result *result);
-/* Who gives out credentials cannot be reached: a failed try of IMAGE as any other, and the next is when it is asked again. */
-void range_pause_for_credential(struct image *image);
+/* retry.c: asks again, at once or later, or ends the fetch: RANGE, all of its image and the image itself may be gone then, unless the caller has
+ * a reference. */
+enum { RANGE_NO_CREDENTIAL = -ENOKEY }; /* for ERROR: who gives them out cannot be reached */
+range_ended_fn range_ended;
+void range_retry_early(struct image *image); /* it waits for its next try, and the backend is well again */
 
 /* Does somebody wait for bytes of RANGE? All of an image are waited for by who waits for its digest. Takes image->lock. */
 bool range_is_awaited(const struct range *range);

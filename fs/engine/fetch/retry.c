@@ -52,7 +52,7 @@ static void pause_image(struct image *image, uint64_t pause, int error, const ch
 }
 
 /* Who gives out credentials cannot be reached: a failed try as any other, and the next is when it is asked again. */
-void range_pause_for_credential(struct image *image)
+static void pause_for_credential(struct image *image)
 {
     pause_image(image, auth_pause(image->engine->origin), -EHOSTUNREACH, "no credential could be had for the backend");
 }
@@ -73,10 +73,8 @@ static void retry_due(void *context)
             range_free(range);
     }
     if (unauthorised)
-        range_pause_for_credential(image);
-    else
-        fetch_attend(image);
-    fetch_schedule(image->engine);
+        pause_for_credential(image);
+    image_changed(image);
     image_put(image);
 }
 
@@ -102,7 +100,6 @@ static bool waits_for_room(struct range *range, int error, const struct transfer
         !room_refused(image->engine->origin, result->status, error, range->retry_after))
         return false;
     range_free(range);
-    fetch_attend(image);
     return true;
 }
 
@@ -111,11 +108,11 @@ static void give_up(struct range *range, const char *what)
 {
     struct image *image = range->image;
     struct waiters mine = TAILQ_HEAD_INITIALIZER(mine);
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     image_take_those_locked(image, range->claim.pos, range->claim.end, -EIO, &mine);
     image_set_error_locked(image, "bytes %llu to %llu: %s (tried %u times)", (unsigned long long)range->claim.pos,
                            (unsigned long long)range->claim.end - 1, what, range->fails);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     range_free(range);
     wake_all(&mine);
 }
@@ -183,7 +180,7 @@ static bool asked_at_once(struct range *range, const struct transfer_result *res
     return false;
 }
 
-void range_failed(struct range *range, int error, const struct transfer_result *result)
+static void failed(struct range *range, int error, const struct transfer_result *result)
 {
     struct image *image = range->image;
     struct engine *e = image->engine;
@@ -206,7 +203,6 @@ void range_failed(struct range *range, int error, const struct transfer_result *
         return;
     case -ENOTSUP: /* no Range support */
         fetch_stop_ranges(image);
-        fetch_attend(image);
         return;
     case -ESTALE:
         version_changed(e, image->name);
@@ -242,4 +238,12 @@ void range_failed(struct range *range, int error, const struct transfer_result *
             origin_failed(e->origin, range->endpoint, error, what, range->retry_after);
         try_again(range, error, what);
     }
+}
+
+void range_ended(struct range *range, int error, const struct transfer_result *result)
+{
+    if (error == RANGE_NO_CREDENTIAL)
+        pause_for_credential(range->image);
+    else
+        failed(range, error, result);
 }

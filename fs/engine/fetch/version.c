@@ -63,7 +63,7 @@ int version_adopt(struct range *range, const struct transfer_head *head)
         meta.size = image->meta.size;
     if (meta.size != image->meta.size)
         return say(range, -ESTALE, "its size is not what it was said to be");
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     bool settled = image->meta.digest.algorithm != DIGEST_NONE || image->hashing || image->hashed > 0;
     if (settled || meta.digest.algorithm == DIGEST_NONE)
         meta.digest = image->meta.digest;
@@ -71,7 +71,7 @@ int version_adopt(struct range *range, const struct transfer_head *head)
         image->tail_shown = image->tail_shown || image->digest_settled; /* until now nothing held it back */
     image->meta = meta;
     image->described = 0; /* not in the catalogue yet */
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     image->version_known = image->version_told = true;
     return 0;
 }
@@ -124,7 +124,7 @@ static bool can_compare(struct image *image)
 {
     if (image->shown_elsewhere || (image->through && image->shown > 0))
         return false;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     uint64_t here = chunkmap_prefix(image->map);
     const struct claim *c = TAILQ_FIRST(&image->claims);
     while (c != NULL) {
@@ -133,7 +133,7 @@ static bool can_compare(struct image *image)
         c = longer ? TAILQ_FIRST(&image->claims) : TAILQ_NEXT(c, link);
     }
     bool all = here >= image->shown;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     return all;
 }
 
@@ -199,10 +199,10 @@ void version_place_locked(struct range *range)
 static enum version_verdict judge(struct range *range, const struct transfer_head *head)
 {
     struct image *image = range->image;
-    pthread_mutex_lock(&image->lock); /* the lister settles the digest */
+    image_lock(image); /* the lister settles the digest */
     struct image_meta known = image->meta;
     bool verified = image->digest_settled && known.digest.algorithm != DIGEST_NONE && !image->through;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     if (image->unproven) /* its bytes are compared; but a digest may say otherwise at once */
         known.etag[0] = known.modified[0] = '\0';
     enum version_verdict verdict = backend_version(head, &known, range->endpoint);

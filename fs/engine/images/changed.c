@@ -19,7 +19,16 @@ void image_changed_locked(struct image *image)
 
 void image_changed(struct image *image)
 {
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     image_changed_locked(image);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
+}
+
+void image_give_up(struct image *image, int status, const char *why)
+{
+    image_lock(image);
+    image_set_error_locked(image, "%s", why);
+    image->failure = status;
+    image_changed_locked(image);
+    image_unlock(image);
 }

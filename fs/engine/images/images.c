@@ -14,24 +14,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/bootset/boots.h"
 #include "engine/images/account.h"
-#include "engine/images/ahead.h"
 #include "engine/images/images.h"
 #include "engine/images/retired.h"
 #include "engine/images/load.h"
 
-enum { FINISH_PAUSE_S = 5 }; /* after publishing failed */
-
 struct image_table {
     pthread_mutex_t lock;
     struct image *by_row; /* protected by lock */
+    void (*unused)(void *engine);
+    struct graves unused_rows; /* protected by lock */
 };
 
-int images_new(struct image_table **ret)
+int images_new(void (*unused)(void *engine), struct image_table **ret)
 {
     struct image_table *t = calloc(1, sizeof(*t));
     if (t == NULL)
         return -ENOMEM;
+    t->unused = unused;
+    SLIST_INIT(&t->unused_rows);
     pthread_mutex_init(&t->lock, NULL);
     *ret = t;
     return 0;
@@ -39,8 +41,14 @@ int images_new(struct image_table **ret)
 
 void images_free(struct image_table *t)
 {
-    if (t != NULL)
-        pthread_mutex_destroy(&t->lock);
+    struct grave *grave;
+    if (t == NULL)
+        return;
+    while ((grave = SLIST_FIRST(&t->unused_rows)) != NULL) { /* the next start reaps them */
+        SLIST_REMOVE_HEAD(&t->unused_rows, link);
+        free(grave);
+    }
+    pthread_mutex_destroy(&t->lock);
     free(t);
 }
 
@@ -185,20 +193,14 @@ int image_reload(struct image *image)
     struct image_file *file = r == 0 ? image_file_new(fd) : NULL;
     if (file == NULL)
         return r == 0 ? -ENOMEM : r == -ENOENT || r == -EBADMSG ? -ESTALE : r;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     image->file = file;
     image->meta = row.meta;
     image->state = row.state == IMAGE_COMPLETE && !image->row_retired ? IMAGE_COMPLETE : IMAGE_RETIRED;
     image_take_ready_locked(image, 0, &ready);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     wake_all(&ready);
     return 0;
-}
-
-struct image *image_ref(struct image *image)
-{
-    atomic_fetch_add(&image->refs, 1);
-    return image;
 }
 
 void image_track_locked(struct image *image)
@@ -230,12 +232,6 @@ void image_take_over(struct engine *e)
     }
 }
 
-void image_forget_shown_locked(struct image *image)
-{
-    image->shown_elsewhere = image->shown_elsewhere || image->shown > 0;
-    image->shown = 0;
-}
-
 void image_dirty_locked(struct image *image)
 {
     if (!image->dirty)
@@ -249,19 +245,37 @@ void image_put(struct image *image)
     pthread_mutex_lock(&e->images->lock);
     assert(image->refs > 0);
     bool last = atomic_fetch_sub(&image->refs, 1) == 1;
+    bool retired = last && (image->state == IMAGE_RETIRED || image->row_retired || image->dead != 0);
     if (last) {
         HASH_DEL(e->images->by_row, image);
         image_untrack_locked(image); /* before another can be loaded from the same row */
     }
+    if (retired) {
+        image->grave->row = image->row;
+        SLIST_INSERT_HEAD(&e->images->unused_rows, image->grave, link);
+        image->grave = NULL;
+    }
     pthread_mutex_unlock(&e->images->lock);
     if (!last)
         return;
-    bool retired = image->state == IMAGE_RETIRED || image->row_retired || image->dead != 0;
-    int64_t row = image->row;
     space_count(image, -image->unwritten, 0);
     image_free(image);
     if (retired)
-        retired_reap(e, row);
+        e->images->unused(e);
+}
+
+bool images_take_unused(struct engine *e, int64_t *ret_row)
+{
+    pthread_mutex_lock(&e->images->lock);
+    struct grave *grave = SLIST_FIRST(&e->images->unused_rows);
+    if (grave != NULL)
+        SLIST_REMOVE_HEAD(&e->images->unused_rows, link);
+    pthread_mutex_unlock(&e->images->lock);
+    if (grave == NULL)
+        return false;
+    *ret_row = grave->row;
+    free(grave);
+    return true;
 }
 
 void image_keep_open(struct image *image)
@@ -288,124 +302,11 @@ bool image_close(struct engine *e, int64_t row)
     pthread_mutex_unlock(&e->images->lock);
     if (image == NULL)
         return false;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     boot_closed(image->boot, true);
     if (image->through) /* what is under way for it waits for its readers */
         image_changed_locked(image);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     image_put(image);
     return true;
-}
-
-/* ---- what is here */
-
-/* On the fetch thread: the tail is not in the kernel's cache any more. */
-static void tail_is_hidden(void *context)
-{
-    struct hiding *h = context;
-    struct image *image = image_find(h->engine, h->row);
-    if (image != NULL) {
-        pthread_mutex_lock(&image->lock);
-        if (image->hiding == h) { /* and not one that was loaded since */
-            image->hiding = NULL;
-            chunkmap_free(image->given);
-            image->given = NULL;
-            image_changed_locked(image);
-        }
-        pthread_mutex_unlock(&image->lock);
-        image_put(image);
-    }
-    free(h);
-}
-
-void image_tail_hidden(void *context)
-{
-    struct hiding *h = context;
-    if (!transfers_tell(h->engine->transfers, tail_is_hidden, h))
-        free(h);
-}
-
-static const struct claim *claim_with(const struct image *image, uint64_t offset)
-{
-    const struct claim *r;
-    TAILQ_FOREACH(r, &image->claims, link) {
-        if (r->start <= offset && offset < r->pos)
-            return r;
-    }
-    return NULL;
-}
-
-bool image_available_locked(const struct image *image, uint64_t offset, uint64_t length)
-{
-    if (image->map == NULL)
-        return image->state == IMAGE_COMPLETE || image->state == IMAGE_RETIRED;
-    uint64_t chunk = chunkmap_chunk_size(image->map), end = offset + length;
-    while (offset < end) {
-        const struct claim *r;
-        if (chunkmap_test(image->map, offset / chunk))
-            offset = (offset / chunk + 1) * chunk;
-        else if ((r = claim_with(image, offset)) != NULL)
-            offset = r->pos;
-        else
-            return false;
-    }
-    return true;
-}
-
-uint64_t image_present_locked(const struct image *image)
-{
-    if (image->state == IMAGE_COMPLETE || (image->state == IMAGE_RETIRED && image->file != NULL))
-        return image->meta.size;
-    if (image->through)
-        return 0;
-    return image->map == NULL ? 0 : chunkmap_present(image->map);
-}
-
-bool image_may_finish_locked(const struct image *image)
-{
-    if (image->state != IMAGE_PARTIAL || image->dead != 0 || image->through || image->finishing)
-        return false;
-    if (!image->digest_settled || !chunkmap_full(image->map) || !TAILQ_EMPTY(&image->claims))
-        return false;
-    bool failed = image->unfinished_at != 0 && clock_monotonic() - image->unfinished_at < FINISH_PAUSE_S * NS_PER_S;
-    return !failed || image->queue_row != 0 || !TAILQ_EMPTY(&image->waiters);
-}
-
-static void take_waiter_locked(struct image *image, struct waiter *w, int status, struct waiters *out)
-{
-    w->status = status;
-    TAILQ_REMOVE(&image->waiters, w, link);
-    TAILQ_INSERT_TAIL(out, w, link);
-}
-
-void image_take_ready_locked(struct image *image, int status, struct waiters *out)
-{
-    struct waiter *w, *next;
-    for (w = TAILQ_FIRST(&image->waiters); w != NULL; w = next) {
-        next = TAILQ_NEXT(w, link);
-        if (status == 0) {
-            if (!image_available_locked(image, w->offset, w->length) || image_held_locked(image, w->offset, w->length))
-                continue;
-        }
-        image_ahead_read_locked(image, w->offset, w->length);
-        take_waiter_locked(image, w, status, out);
-    }
-}
-
-void image_take_those_locked(struct image *image, uint64_t first, uint64_t end, int status, struct waiters *out)
-{
-    struct waiter *w, *next;
-    for (w = TAILQ_FIRST(&image->waiters); w != NULL; w = next) {
-        next = TAILQ_NEXT(w, link);
-        if (w->offset < end && w->offset + w->length > first)
-            take_waiter_locked(image, w, status, out);
-    }
-}
-
-void image_set_error_locked(struct image *image, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(image->error, sizeof(image->error), format, args);
-    va_end(args);
 }

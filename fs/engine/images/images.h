@@ -5,7 +5,8 @@
 
 #include "engine/images/image.h"
 
-int images_new(struct image_table **ret); /* -ENOMEM */
+/* UNUSED is told, on any thread, that images_take_unused() has something. -ENOMEM. */
+int images_new(void (*unused)(void *engine), struct image_table **ret);
 void images_free(struct image_table *t);  /* when it is empty. NULL is fine */
 
 /* Loads the image of ROW or finds it, with one reference more. -ESTALE when there is no such row. Blocks on the disk. */
@@ -14,8 +15,8 @@ int image_load(struct engine *e, int64_t row, struct image **ret);
 int image_reload(struct image *image);
 struct image *image_find(struct engine *e, int64_t row); /* with one reference more; NULL when it is not in memory */
 bool image_is_loaded(struct engine *e, int64_t row);
-struct image *image_ref(struct image *image);
-void image_put(struct image *image); /* any thread; the last one frees it, and reaps a retired image nobody has open */
+void image_put(struct image *image); /* any thread; the last one frees it. Waits for nothing: what is to be done about its row is for others */
+bool images_take_unused(struct engine *e, int64_t *ret_row); /* a retired row of which nobody has a reference any more */
 
 void image_keep_open(struct image *image); /* in memory from here on, for the handles in the ledger */
 /* The last handle of ROW is gone, unless another came meanwhile. False: it is not in memory for any. */

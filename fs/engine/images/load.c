@@ -10,11 +10,12 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "engine/bootset/boots.h"
 #include "engine/images/load.h"
 
 void image_free(struct image *image)
 {
-    assert(TAILQ_EMPTY(&image->claims) && TAILQ_EMPTY(&image->waiters) && image->track == NULL);
+    assert(TAILQ_EMPTY(&image->claims) && TAILQ_EMPTY(&image->waiters) && TAILQ_EMPTY(&image->wholes) && image->track == NULL);
     image_file_put(image->file);
     chunkmap_free(image->map);
     chunkmap_free(image->given);
@@ -22,6 +23,7 @@ void image_free(struct image *image)
     boot_put(image->boot);
     digest_stream_free(image->digest);
     pthread_mutex_destroy(&image->lock);
+    free(image->grave);
     free(image);
 }
 
@@ -136,11 +138,17 @@ static int load_file(struct engine *e, struct image_row *row, struct image *imag
 int image_new(struct engine *e, struct image_row *row, struct image **ret)
 {
     struct image *image = calloc(1, sizeof(*image));
-    if (image == NULL)
+    struct grave *grave = calloc(1, sizeof(*grave));
+    if (image == NULL || grave == NULL) {
+        free(image);
+        free(grave);
         return -ENOMEM;
+    }
+    image->grave = grave;
     pthread_mutex_init(&image->lock, NULL);
     TAILQ_INIT(&image->claims);
     TAILQ_INIT(&image->waiters);
+    TAILQ_INIT(&image->wholes);
     image->engine = e;
     image->row = row->row;
     image->version_known = row->described != 0 || !image_meta_is_bare(&row->meta) || !e->ops->describe_has_bytes;
@@ -152,6 +160,7 @@ int image_new(struct engine *e, struct image_row *row, struct image **ret)
         return r;
     }
     image->state = row->state;
+    image->row_retired = row->state == IMAGE_RETIRED;
     image->meta = row->meta;
     image->tail_shown = row->state != IMAGE_COMPLETE && row->meta.size > HOLD_SLACK; /* a smaller one never is */
     image->described = row->described;

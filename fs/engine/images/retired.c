@@ -50,16 +50,20 @@ bool retired_is_left_behind(struct engine *e, const struct image_row *row)
 void retired_reap(struct engine *e, int64_t row)
 {
     struct image_row r;
-    struct image *image;
     int error = ledger_handles(e->ledger, row) > 0 ? -EBUSY : catalogue_get(e->catalogue, row, &r);
     if (error == -ENOENT) /* forgotten already, maybe before its file came here; a row's number is never given again */
         store_remove_retired(e->store, row);
     if (error < 0 || r.state != IMAGE_RETIRED)
         return;
-    if ((image = image_find(e, row)) != NULL) { /* somebody reads it just now: the last reference comes here again */
-        image_put(image);
+    if (image_is_loaded(e, row)) /* somebody reads it just now: its last reference has it come here again */
         return;
-    }
     if (store_remove_retired(e->store, row) == 0 && !retired_is_left_behind(e, &r))
         catalogue_forget(e->catalogue, row);
+}
+
+void retired_reap_unused(struct engine *e)
+{
+    int64_t row;
+    while (images_take_unused(e, &row))
+        retired_reap(e, row);
 }

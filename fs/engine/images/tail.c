@@ -10,7 +10,8 @@
 
 #include <stdlib.h>
 
-#include "engine/images/image.h"
+#include "engine/images/tail.h"
+#include "image/ahead.h"
 
 enum { FOLIO_MAX = 2 << 20 }; /* bytes the kernel keeps, and locks, as one */
 
@@ -70,4 +71,35 @@ bool image_held_locked(struct image *image, uint64_t offset, uint64_t length)
     if (end > tail / FOLIO_MAX * FOLIO_MAX)
         image->whole = true;
     return true;
+}
+
+static void take_waiter_locked(struct image *image, struct waiter *w, int status, struct waiters *out)
+{
+    w->status = status;
+    TAILQ_REMOVE(&image->waiters, w, link);
+    TAILQ_INSERT_TAIL(out, w, link);
+}
+
+void image_take_ready_locked(struct image *image, int status, struct waiters *out)
+{
+    struct waiter *w, *next;
+    for (w = TAILQ_FIRST(&image->waiters); w != NULL; w = next) {
+        next = TAILQ_NEXT(w, link);
+        if (status == 0) {
+            if (!image_available_locked(image, w->offset, w->length) || image_held_locked(image, w->offset, w->length))
+                continue;
+        }
+        image_ahead_read_locked(image, w->offset, w->length);
+        take_waiter_locked(image, w, status, out);
+    }
+}
+
+void image_take_those_locked(struct image *image, uint64_t first, uint64_t end, int status, struct waiters *out)
+{
+    struct waiter *w, *next;
+    for (w = TAILQ_FIRST(&image->waiters); w != NULL; w = next) {
+        next = TAILQ_NEXT(w, link);
+        if (w->offset < end && w->offset + w->length > first)
+            take_waiter_locked(image, w, status, out);
+    }
 }

@@ -19,7 +19,6 @@
 #include "backends/refusal.h"
 #include "base/backoff.h"
 #include "base/log.h"
-#include "engine/fetch/ends.h"
 #include "engine/images/images.h"
 #include "engine/lookup/digests.h"
 #include "engine/lookup/listing.h"
@@ -66,12 +65,12 @@ static void settle_with(struct image *image, const struct digest *digest)
 {
     if (digest->algorithm != DIGEST_NONE)
         catalogue_set_digest(image->engine->catalogue, image->row, digest);
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     if (digest->algorithm != DIGEST_NONE)
         image->meta.digest = *digest;
     image->digest_settled = true;
     image_changed_locked(image);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
 }
 
 /* False: it was answered. */
@@ -371,14 +370,12 @@ static int refresh_digests(struct engine *e)
     return atomic_load(&e->stopping) ? -ECANCELED : r;
 }
 
-static void give_up(void *context)
+static void give_up(struct image *image)
 {
-    struct image *image = context;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     image->digest_asked = false;
-    pthread_mutex_unlock(&image->lock);
-    fetch_fail(image, -EIO, "the digests published beside it cannot be read, so that it cannot be verified");
-    image_put(image);
+    image_unlock(image);
+    image_give_up(image, -EIO, "the digests published beside it cannot be read, so that it cannot be verified");
 }
 
 static void settle(void *context)
@@ -389,8 +386,8 @@ static void settle(void *context)
 
     int r = refresh_digests(e);
     bool wished = take_wish(image);
-    if (wished && r < 0 && r != -ECANCELED && transfers_tell(e->transfers, give_up, image))
-        return;
+    if (wished && r < 0 && r != -ECANCELED)
+        give_up(image);
     if (wished && r == 0) {
         catalogue_digest_of(e->catalogue, image->name, &digest);
         settle_with(image, &digest);

@@ -21,9 +21,9 @@ static void confirm(struct engine *e, int64_t row)
     struct image *image = image_find(e, row);
     if (image == NULL)
         return;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     image->described = image->described != 0 ? clock_now() : 0; /* 0: what an answer told of its bytes is still to be written */
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     image_put(image);
 }
 

@@ -22,46 +22,7 @@
 
 enum { LOOKUP_RETRIES = 2 };
 
-int lookups_new(struct lookups **ret)
-{
-    struct lookups *t = calloc(1, sizeof(*t));
-    if (t == NULL)
-        return -ENOMEM;
-    pthread_mutex_init(&t->lock, NULL);
-    TAILQ_INIT(&t->turns.users);
-    *ret = t;
-    return 0;
-}
-
-void lookups_free(struct lookups *t)
-{
-    if (t != NULL)
-        pthread_mutex_destroy(&t->lock);
-    free(t);
-}
-
 /* ---- the end of a look-up */
-
-/* Off the table, with everybody who waits for it. */
-static void take_waiters(struct lookup *l, int status, struct waiters *out)
-{
-    struct engine *e = l->engine;
-    struct waiter *w;
-    pthread_mutex_lock(&e->lookups->lock);
-    HASH_DEL(e->lookups->by_name, l);
-    while ((w = TAILQ_FIRST(&l->waiters)) != NULL) {
-        TAILQ_REMOVE(&l->waiters, w, link);
-        w->status = status;
-        TAILQ_INSERT_TAIL(out, w, link);
-    }
-    pthread_mutex_unlock(&e->lookups->lock);
-}
-
-static void lookup_free(struct lookup *l)
-{
-    free(l->body);
-    free(l);
-}
 
 /* On the rows thread. */
 static void settle(void *context)
@@ -74,7 +35,7 @@ static void settle(void *context)
         status = learn_found(l);
     else if (status == -ENOENT)
         learn_gone(l);
-    take_waiters(l, status, &waiters);
+    lookup_take_waiters(l, status, &waiters);
     wake_all(&waiters);
     lookup_free(l);
 }
@@ -82,7 +43,7 @@ static void settle(void *context)
 static void ask(struct lookup *l);
 
 /* Makes those whose turn it is. */
-static void make_next(void *context)
+void lookup_make_next(void *context)
 {
     struct engine *e = context;
     struct lookup *l;
@@ -94,7 +55,7 @@ static void give_turn_on(struct lookup *l)
 {
     struct engine *e = l->engine;
     turns_end(&e->lookups->turns, l);
-    if (e->lookups->turns.waiting > 0 && !transfers_tell(e->transfers, make_next, e)) /* not from here: one that fails at once gives its turn on, too */
+    if (e->lookups->turns.waiting > 0 && !transfers_tell(e->transfers, lookup_make_next, e)) /* not from here: one that fails at once gives its turn on, too */
         log_debug("%s: the look-ups that wait end with the loop", l->name);
 }
 
@@ -112,7 +73,7 @@ static void leave_as_guest(struct lookup *l)
     l->guest = false;
 }
 
-static void finish(struct lookup *l, int status)
+void lookup_finish(struct lookup *l, int status)
 {
     give_turn_on(l);
     leave_as_guest(l);
@@ -160,20 +121,20 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
     unsigned all = origin_all(e->origin);
 
     if (error == -ECANCELED) {
-        finish(l, -ECANCELED);
+        lookup_finish(l, -ECANCELED);
         return;
     }
     bool refused = error == -EPROTO && status >= 400 && status < 500; /* as any other try would be; the backend is well */
     if (refused && l->tried_endpoints == all && !l->known) {
         log_warning("%s: looked up in vain: %s", l->name, what);
-        finish(l, -EIO);
+        lookup_finish(l, -EIO);
         return;
     }
     if (error == -ENOENT || error == -EACCES || (refused && !l->known)) {
         if (error == -EACCES && status != 0)
             origin_denied(e->origin, l->endpoint, l->name, what);
         if ((l->tried_endpoints & all) == all)
-            finish(l, error);
+            lookup_finish(l, error);
         else
             ask(l);
         return;
@@ -191,7 +152,7 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
     /* What is known or cached is served without the backend: nobody waits for it to come back. */
     if (l->known && !guest) {
         log_info("%s: it cannot be looked up (%s); what is known of it is served", l->name, what);
-        finish(l, -EHOSTUNREACH);
+        lookup_finish(l, -EHOSTUNREACH);
         return;
     }
     /* A server that answers, if badly, is worth more patience than one that cannot be reached: people wait for `ls` and `stat`. */
@@ -199,7 +160,7 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
     if (l->head.retry_after > PAUSE_MAX_S || (!answers && l->tries >= LOOKUP_RETRIES) || ++l->tries > e->config->retries ||
         error == -EINVAL || error == -ENOMEM) {
         log_warning("%s: looked up in vain: %s", l->name, what);
-        finish(l, local ? error : -EHOSTUNREACH);
+        lookup_finish(l, local ? error : -EHOSTUNREACH);
         return;
     }
     uint64_t own = backoff_ms(e->config->retry_delay, l->tries, (uint32_t)random());
@@ -208,7 +169,7 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
     if (guest)
         enter_as_guest(l);
     if (transfers_timer(e->transfers, ms, ask_later, l, &l->pause) < 0)
-        finish(l, -ENOMEM);
+        lookup_finish(l, -ENOMEM);
 }
 
 enum { ENOUGH = -ESHUTDOWN }; /* on_data ends the transfer: nothing more of it is wanted */
@@ -264,7 +225,7 @@ static void ask_again(struct lookup *l)
 
     if (l->again || e->ops->describe_again == NULL) {
         log_warning("%s: the backend does not tell its size; it cannot be shown as a file", l->name);
-        finish(l, -EIO);
+        lookup_finish(l, -EIO);
         return;
     }
     l->again = true;
@@ -302,7 +263,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
         if (l->meta.size == IMAGE_SIZE_UNKNOWN)
             ask_again(l);
         else
-            finish(l, 0);
+            lookup_finish(l, 0);
         return;
     }
     struct refusal refusal;
@@ -351,7 +312,7 @@ static void ask_it(struct lookup *l)
     l->asked_at = clock_monotonic();
     transfer_request_clear(&request);
     if (r < 0)
-        finish(l, r == -ENOMEM || r == -ENOENT ? r : -EIO);
+        lookup_finish(l, r == -ENOMEM || r == -ENOENT ? r : -EIO);
 }
 
 static void ask_endpoint(struct lookup *l)
@@ -368,31 +329,18 @@ static void authorised(void *context, int status)
     if (status == 0)
         ask_endpoint(l);
     else
-        finish(l, status);
-}
-
-/* Who waited may have been interrupted meanwhile: then it goes, before anybody else joins. */
-static bool abandon(struct lookup *l)
-{
-    struct engine *e = l->engine;
-    pthread_mutex_lock(&e->lookups->lock);
-    bool wanted = !TAILQ_EMPTY(&l->waiters);
-    if (!wanted)
-        HASH_DEL(e->lookups->by_name, l);
-    pthread_mutex_unlock(&e->lookups->lock);
-    if (!wanted) {
-        give_turn_on(l);
-        lookup_free(l);
-    }
-    return !wanted;
+        lookup_finish(l, status);
 }
 
 static void ask(struct lookup *l)
 {
-    if (abandon(l))
+    if (lookup_is_abandoned(l)) { /* who waited was interrupted meanwhile: it goes before anybody else joins */
+        give_turn_on(l);
+        lookup_free(l);
         return;
+    }
     if (atomic_load(&l->engine->stopping)) {
-        finish(l, -ECANCELED);
+        lookup_finish(l, -ECANCELED);
         return;
     }
     l->auth.ready = authorised;
@@ -400,110 +348,4 @@ static void ask(struct lookup *l)
     int r = auth_wait(l->engine->origin, &l->auth);
     if (r != AUTH_PARKED)
         authorised(l, r);
-}
-
-/* NAME is to be looked up for USER, who may be another than the one whose turn it waits for. */
-struct wish {
-    struct engine *engine;
-    uint32_t user;
-    char name[IMAGE_ID_MAX + 1];
-};
-
-static void take_wish(void *context)
-{
-    struct wish *wish = context;
-    struct engine *e = wish->engine;
-    struct lookup *l;
-    pthread_mutex_lock(&e->lookups->lock);
-    HASH_FIND_STR(e->lookups->by_name, wish->name, l);
-    bool open = l != NULL && !l->settling;
-    pthread_mutex_unlock(&e->lookups->lock);
-    if (open && turns_wait(&e->lookups->turns, l, wish->user) < 0 && l->turn == TURN_NONE)
-        finish(l, -ENOMEM);
-    make_next(e);
-    free(wish);
-}
-
-/* ---- who waits */
-
-int lookup_park(struct engine *e, const char *name, size_t probe, bool known, struct waiter *w)
-{
-    struct lookup *l, *new = calloc(1, sizeof(*new));
-    struct wish *wish = calloc(1, sizeof(*wish));
-    bool started = false, parked = false;
-    int r = ENGINE_PARKED;
-
-    if (new == NULL || wish == NULL) {
-        free(new);
-        free(wish);
-        return -ENOMEM;
-    }
-    *wish = (struct wish){.engine = e, .user = w->user};
-    snprintf(wish->name, sizeof(wish->name), "%s", name);
-    new->engine = e;
-    new->probe = probe;
-    new->known = known;
-    new->began = clock_monotonic();
-    snprintf(new->name, sizeof(new->name), "%s", name);
-    TAILQ_INIT(&new->waiters);
-    pthread_mutex_lock(&e->lookups->lock);
-    HASH_FIND_STR(e->lookups->by_name, name, l);
-    if (atomic_load(&w->interrupted) || atomic_load(&e->stopping)) {
-        r = atomic_load(&e->stopping) ? -ECANCELED : -EINTR;
-    } else {
-        if (l == NULL) {
-            l = new;
-            HASH_ADD_STR(e->lookups->by_name, name, l);
-            started = true;
-        }
-        TAILQ_INSERT_TAIL(&l->waiters, w, link);
-        parked = true;
-    }
-    pthread_mutex_unlock(&e->lookups->lock);
-    if (!started)
-        free(new);
-    if (!parked || !transfers_tell(e->transfers, take_wish, wish)) /* when the loop has ended: lookup_stop() ends it */
-        free(wish);
-    return r;
-}
-
-bool lookup_waits(struct engine *e, const char *name)
-{
-    struct lookup *l;
-    pthread_mutex_lock(&e->lookups->lock);
-    HASH_FIND_STR(e->lookups->by_name, name, l);
-    pthread_mutex_unlock(&e->lookups->lock);
-    return l != NULL;
-}
-
-void lookup_take_interrupted(struct engine *e, struct waiters *out)
-{
-    struct lookup *l, *next;
-    pthread_mutex_lock(&e->lookups->lock);
-    HASH_ITER(hh, e->lookups->by_name, l, next) {
-        waiters_take_interrupted(&l->waiters, out);
-    }
-    pthread_mutex_unlock(&e->lookups->lock);
-}
-
-void lookup_stop(struct engine *e)
-{
-    struct waiters all = TAILQ_HEAD_INITIALIZER(all);
-    struct lookup *l, *next;
-    struct waiter *w;
-    pthread_mutex_lock(&e->lookups->lock);
-    HASH_ITER(hh, e->lookups->by_name, l, next) {
-        if (l->settling)
-            continue;
-        HASH_DEL(e->lookups->by_name, l);
-        while ((w = TAILQ_FIRST(&l->waiters)) != NULL) {
-            TAILQ_REMOVE(&l->waiters, w, link);
-            w->status = -ECANCELED;
-            TAILQ_INSERT_TAIL(&all, w, link);
-        }
-        lookup_free(l);
-    }
-    pthread_mutex_unlock(&e->lookups->lock);
-    turns_free(&e->lookups->turns);
-    wake_all(&all);
 }

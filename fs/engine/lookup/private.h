@@ -71,6 +71,17 @@ struct lookup *turns_next(struct turns *t);               /* the one to be made 
 void turns_end(struct turns *t, struct lookup *l);        /* it is done with, or does not wait any more; fine when it never did */
 void turns_free(struct turns *t);                         /* at the end, when the look-ups are gone */
 
+/* ---- table.c */
+
+void lookup_take_waiters(struct lookup *l, int status, struct waiters *out); /* off the table, with everybody who waits for it */
+bool lookup_is_abandoned(struct lookup *l); /* nobody waits for it any more: it is off the table */
+void lookup_free(struct lookup *l);
+
+/* ---- lookup.c: asking, on the fetch thread */
+
+void lookup_make_next(void *engine); /* those whose turn it is */
+void lookup_finish(struct lookup *l, int status); /* it is over: the rows thread settles it */
+
 /* ---- learn.c: what a look-up brought, into the catalogue. On the rows thread; blocks on the disk */
 
 int learn_found(struct lookup *l); /* the backend has it, as l->meta says; l->body may become a probe. 0, or what the catalogue said */

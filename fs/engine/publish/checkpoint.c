@@ -12,72 +12,33 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "engine/fetch/fetch.h"
-#include "engine/fetch/through.h"
 #include "engine/images/account.h"
 #include "engine/images/images.h"
 #include "engine/publish/private.h"
 
-/* ---- the version */
-
-/* Learned from the first answer for bytes: which version this is. */
-int checkpoint_version(struct image *image)
-{
-    pthread_mutex_lock(&image->lock);
-    bool needed = image->described == 0 && (image->meta.etag[0] != '\0' || image->meta.modified[0] != '\0');
-    struct image_meta meta = image->meta;
-    pthread_mutex_unlock(&image->lock);
-    if (!needed)
-        return 0;
-    int64_t now = clock_now();
-    int r = catalogue_describe(image->engine->catalogue, image->row, &meta, now);
-    if (r < 0)
-        return r == -ESTALE ? 0 : log_errno(r, "%s: which version it is could not be written to the catalogue", image->name);
-    pthread_mutex_lock(&image->lock);
-    /* What an answer told meanwhile is still to be written. */
-    if (strcmp(image->meta.etag, meta.etag) == 0 && strcmp(image->meta.modified, meta.modified) == 0)
-        image->described = now;
-    pthread_mutex_unlock(&image->lock);
-    return 0;
-}
-
 /* ---- what the disk did not take */
-
-/* On the fetch thread: what the disk did not take may read back as anything. It is served without the disk then. */
-static void leave_disk(void *context)
-{
-    struct image *image = context;
-    pthread_mutex_lock(&image->lock);
-    bool failed = image->disk_failed && !image->finishing && image->state == IMAGE_PARTIAL && image->dead == 0;
-    pthread_mutex_unlock(&image->lock);
-    if (failed && !image->stopping)
-        through_start(image, "the disk did not take its bytes");
-    fetch_schedule(image->engine);
-    image_put(image);
-}
 
 int checkpoint_sync_data(struct image *image, int fd)
 {
     int r = fdatasync(fd) < 0 ? -errno : 0;
     if (r < 0)
         log_errno(r, "%s: its bytes could not be written to the disk; they are dropped", image->name);
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     image->disk_failed = image->disk_failed || r < 0;
     if (r < 0)
         image_untrack_locked(image); /* nor does the next worker believe it */
     r = image->disk_failed ? -EIO : 0;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     return r;
 }
 
 void checkpoint_forsake_disk(struct image *image, bool done)
 {
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     if (done)
-        image->finishing = false;
-    pthread_mutex_unlock(&image->lock);
-    if (!transfers_tell(image->engine->transfers, leave_disk, image_ref(image)))
-        image_put(image);
+        image->hands = HANDS_NONE;
+    image_changed_locked(image);
+    image_unlock(image);
 }
 
 /* ---- maps */
@@ -101,24 +62,24 @@ static void commit_map(void *context)
     const void *bits = chunkmap_bits(w->map, &length);
     int r = 0;
 
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     bool same = image->file == w->file && image->state == IMAGE_PARTIAL;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     if (same) {
-        r = checkpoint_version(image); /* a map of bytes of which nobody knows the version is worth nothing */
+        r = image_write_version(image); /* a map of bytes of which nobody knows the version is worth nothing */
         if (r == 0)
             r = catalogue_checkpoint(image->engine->catalogue, image->row, bits, length, chunkmap_present(w->map), clock_now());
     }
     if (r < 0 && r != -ESTALE)
         log_errno(r, "%s: a checkpoint failed; what arrived since the last one would be fetched again after a restart", image->name);
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     if (same && r == 0 && image->file == w->file && image->state == IMAGE_PARTIAL) { /* else it counts as cached by now */
         space_count(image, -(int64_t)(chunkmap_present(w->map) - image->written), 0);
         image->written = chunkmap_present(w->map);
     } else if (r < 0 && r != -ESTALE) {
         image_dirty_locked(image);
     }
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     image_file_put(w->file);
     chunkmap_free(w->map);
     image_put(image);
@@ -130,14 +91,14 @@ static void checkpoint(struct image *image)
 {
     struct map_write w = {.image = image};
 
-    pthread_mutex_lock(&image->lock);
-    bool dirty = image->dirty && !image->finishing;
+    image_lock(image);
+    bool dirty = image->dirty && image->hands != HANDS_FINISH;
     bool partial = image->state == IMAGE_PARTIAL && !image->through && image->dead == 0;
     if (dirty && partial && chunkmap_copy(image->map, &w.map) == 0)
         w.file = image_file_ref(image->file);
     if (dirty)
         image->dirty = false;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     if (!dirty)
         return;
     int r = w.map == NULL ? -ENOMEM : checkpoint_sync_data(image, w.file->fd);
@@ -177,9 +138,10 @@ void checkpoint_last(struct engine *e)
     size_t n;
     struct image **list = images_all(e, &n);
     for (size_t i = 0; i < n; i++) {
-        pthread_mutex_lock(&list[i]->lock);
-        list[i]->finishing = false;
-        pthread_mutex_unlock(&list[i]->lock);
+        image_lock(list[i]);
+        if (list[i]->hands == HANDS_FINISH)
+            list[i]->hands = HANDS_NONE;
+        image_unlock(list[i]);
         image_put(list[i]);
     }
     free(list);

@@ -8,8 +8,9 @@
 #include "base/log.h"
 #include "engine/images/images.h"
 #include "engine/publish/private.h"
+#include "image/due.h"
 
-enum { HASH_STEP = 1 << 20, HASH_TURN = 64 << 20, HASH_BUFFER = 256 << 10 };
+enum { HASH_TURN = 64 << 20, HASH_BUFFER = 256 << 10 };
 
 /* Starts over when the image does. */
 static int open_digest(struct image *image, uint64_t hashed, enum digest_algorithm algorithm)
@@ -44,12 +45,12 @@ static int hash_bytes(struct image *image, int fd, uint64_t from, uint64_t to)
 /* A turn of the hash thread: up to HASH_TURN bytes. 1: there is more at once; 0: no more for now; negative errno. */
 int hasher_turn(struct image *image)
 {
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     bool partial = image->state == IMAGE_PARTIAL && image->dead == 0 && !image->through;
     uint64_t from = image->hashed, prefix = partial ? chunkmap_prefix(image->map) : 0;
     struct image_file *file = partial ? image_file_ref(image->file) : NULL;
     enum digest_algorithm algorithm = image->meta.digest.algorithm;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     if (!partial)
         return 0;
 
@@ -57,11 +58,11 @@ int hasher_turn(struct image *image)
     int r = open_digest(image, from, algorithm);
     if (r == 0)
         r = hash_bytes(image, file->fd, from, to);
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     bool same = image->file == file; /* else it was dropped meanwhile and begins anew */
     if (r == 0 && same)
         image->hashed = to;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     image_file_put(file);
     return r < 0 ? r : to < prefix;
 }
@@ -72,22 +73,18 @@ static void hash_task(void *context)
     int r = hasher_turn(image);
     if (r < 0 && r != -ECANCELED)
         log_errno(r, "%s: hashing what arrived failed; it starts over at the end", image->name);
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     if (r < 0)
         image->hashed = 0;
-    image->hashing = false;
-    if (r == 1)
-        hasher_follow_locked(image);
-    pthread_mutex_unlock(&image->lock);
+    image->hashing = r == 1 && image_hash_due_locked(image);
+    bool more = image->hashing;
+    image_unlock(image);
+    if (more)
+        hasher_follow(image);
     image_put(image);
 }
 
-void hasher_follow_locked(struct image *image)
+void hasher_follow(struct image *image)
 {
-    if (image->hashing || image->finishing || image->through || !image->digest_settled || image->meta.digest.algorithm == DIGEST_NONE)
-        return;
-    if (image->state != IMAGE_PARTIAL || chunkmap_prefix(image->map) - image->hashed < HASH_STEP)
-        return;
-    image->hashing = true;
     tasks_add(image->engine->hash, hash_task, image_ref(image));
 }

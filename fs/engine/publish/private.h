@@ -8,9 +8,8 @@
 /* A turn of the hash thread: up to 64 MiB of IMAGE. 1: there is more at once; 0: no more for now; negative errno. Blocks on the disk. */
 int hasher_turn(struct image *image);
 
-/* As tasks of the sync and the fetch thread. Both take a reference of their image. */
-void publish_image(void *image);  /* it is whole, and verified where there is a digest */
-void publish_failed(void *image); /* it could not be: it stays partial, and is tried again after a pause */
+void publish_image(void *image); /* a task of the sync thread, takes its reference: it is whole, and verified where there is a digest */
+void publish_failed(struct image *image); /* any thread: it could not be: it stays partial, and is tried again after a pause */
 
 /*
  * Bytes of IMAGE on the disk; FD is its file. -EIO: the disk did not take some of them, now or before. Linux tells of a failure once, drops

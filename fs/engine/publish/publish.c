@@ -10,23 +10,17 @@
 
 #include "base/log.h"
 #include "engine/evict/claim.h"
-#include "engine/evict/remove.h"
-#include "engine/fetch/ends.h"
-#include "engine/fetch/fetch.h"
 #include "engine/images/account.h"
 #include "engine/images/images.h"
 #include "engine/publish/private.h"
-#include "engine/queue.h"
 
-void publish_failed(void *context)
+void publish_failed(struct image *image)
 {
-    struct image *image = context;
-    pthread_mutex_lock(&image->lock);
-    image->finishing = false;
+    image_lock(image);
+    image->hands = HANDS_NONE;
     image->unfinished_at = clock_monotonic();
-    pthread_mutex_unlock(&image->lock);
-    fetch_fail(image, -EIO, "it could not be moved into place in the cache directory");
-    image_put(image);
+    image_unlock(image);
+    image_give_up(image, -EIO, "it could not be moved into place in the cache directory");
 }
 
 /* What the file itself says it is, for the day the catalogue is lost. */
@@ -60,7 +54,7 @@ static int place_file(struct image *image, int fd)
 static int publish_file(struct image *image, int fd)
 {
     struct engine *e = image->engine;
-    int r = checkpoint_version(image);
+    int r = image_write_version(image);
     if (r < 0)
         return r;
     label_file(image, fd);
@@ -92,19 +86,18 @@ void publish_image(void *context)
 
     int r = publish_file(image, image->file->fd); /* nobody takes the file away while it is finishing */
     if (r < 0) {
-        if (r == -ECANCELED || /* leave_disk() goes on */ !transfers_tell(e->transfers, publish_failed, image))
-            image_put(image);
+        if (r != -ECANCELED) /* else the attendant goes on: the disk did not take it */
+            publish_failed(image);
+        image_put(image);
         return;
     }
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     space_count(image, -image->unwritten, 0);
     if (image->state == IMAGE_PARTIAL) /* else it was evicted since the commit */
         image->state = IMAGE_COMPLETE;
-    bool unwanted = image->unwanted;
-    image->unwanted = false;
     bool dirty = image->dirty; /* there is nothing left to checkpoint: evicting it must not wait for that */
     image->dirty = false;
-    image->finishing = false;
+    image->hands = HANDS_NONE;
     image->whole = false;
     image->error[0] = '\0';
     image_untrack_locked(image);
@@ -113,16 +106,14 @@ void publish_image(void *context)
     uint64_t fetched = image->fetched;
     int64_t began = image->fetch_began;
     image_take_ready_locked(image, 0, &ready);
-    pthread_mutex_unlock(&image->lock);
-    wake_all(&ready);
+    image_take_wholes_locked(image, 0, &ready);
+    image_unlock(image);
     ledger_count(e->ledger, COUNT_FETCHES_DONE, 1);
     tell_done(image, fetched, began);
     if (began != 0)
         ledger_measure(e->ledger, DURATION_FETCH, clock_monotonic() - began);
-    prefetch_done(image, 0);
+    wake_all(&ready);
     image_changed(image);
-    if (unwanted)
-        evict_by_name(e, image->name);
     if (dirty)
         image_put(image); /* the reference that came with being dirty */
     image_put(image);

@@ -8,58 +8,27 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "engine/fetch/fetch.h"
 #include "engine/images/images.h"
 #include "engine/lookup/digests.h"
 #include "engine/publish/private.h"
-#include "engine/queue.h"
-
-/* On the rows thread: the file to invalid/, a new row for the name, and one fresh try. */
-static void set_invalid(void *context)
-{
-    struct image *image = context;
-    struct engine *e = image->engine;
-    struct invalid_row before;
-    bool again = catalogue_invalid_find(e->catalogue, image->name, &before) == -ENOENT;
-
-    int r = catalogue_retire(e->catalogue, image->row, false, clock_now(), NULL);
-    if (r == 0)
-        r = store_quarantine(e->store, STORE_PARTIAL, image->name);
-    if (r == 0 && !again && strcmp(before.reason, image->error) == 0) /* it stands there since the first time */
-        r = catalogue_invalid_set_bytes(e->catalogue, image->name, image->meta.size);
-    else if (r == 0)
-        r = catalogue_invalid_put(e->catalogue, image->name, image->error, image->meta.size, clock_now());
-    if (r < 0)
-        log_errno(r, "%s: the image that failed verification could not be put into invalid/", image->name);
-    teller_name(e->teller, image->name);
-    prefetch_done(image, -EBADMSG);
-    if (again && !atomic_load(&e->stopping) && !prefetch_is_under_way(e, image->name)) {
-        log_notice("%s: fetching it once more from the start", image->name);
-        prefetch_start(e, image->name, 0, 0);
-    }
-    image_put(image);
-}
 
 static void mismatch(struct image *image, const struct digest *seen)
 {
     struct engine *e = image->engine;
     struct waiters all = TAILQ_HEAD_INITIALIZER(all);
 
-    pthread_mutex_lock(&image->lock);
-    image->dead = -EIO;
+    image_lock(image);
     image_untrack_locked(image);
-    image->finishing = false;
-    image->whole = false;
+    image->hands = HANDS_NONE;
     image_set_error_locked(image, "verification failed: %s is %.24s…, expected %.24s…",
                            digest_algorithm_name(seen->algorithm), seen->hex, image->meta.digest.hex);
-    image_take_ready_locked(image, -EIO, &all);
-    pthread_mutex_unlock(&image->lock);
+    image_died_locked(image, DEATH_ROTTEN, &all);
+    image_changed_locked(image);
+    image_unlock(image);
     log_error("%s: %s; it goes to invalid/ and its readers get an error", image->name, image->error);
     ledger_count(e->ledger, COUNT_VERIFY_FAILED, 1);
     published_distrust(e);
-    tasks_add(e->rows, set_invalid, image_ref(image));
     wake_all(&all);
-    image_changed(image);
 }
 
 static bool is_guess(const struct image *image)
@@ -76,12 +45,12 @@ static int forget_guess(struct image *image)
     if (r < 0 && r != -ENOENT)
         return log_errno(r, "%s: that its etag is no MD5 could not be written to the catalogue", image->name);
     log_notice("%s: its etag %.40s looks like the MD5 of its bytes and is not; it is not verified by that", image->name, image->meta.etag);
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     image->meta.digest = none;
     image->digest_settled = true; /* what is published had been asked for before */
-    image->finishing = false;
+    image->hands = HANDS_NONE;
     image_changed_locked(image);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     return 0;
 }
 
@@ -101,31 +70,31 @@ static void verify(void *context)
         r = image->digest == NULL ? -EIO : digest_stream_finish(image->digest, &seen);
     digest_stream_free(image->digest);
     image->digest = NULL;
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     image->hashed = 0;
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     if (r == -ECANCELED) { /* we end; the next worker verifies it, and its readers wait for that */
         image_put(image);
         return;
     }
     if (r < 0) {
         log_errno(r, "%s: reading it back to verify it", image->name);
-        if (!transfers_tell(image->engine->transfers, publish_failed, image))
-            image_put(image);
+        publish_failed(image);
+        image_put(image);
         return;
     }
     if (!digest_equal(&seen, &image->meta.digest)) {
         if (!is_guess(image))
             mismatch(image, &seen);
-        else if (forget_guess(image) < 0 && !transfers_tell(image->engine->transfers, publish_failed, image_ref(image)))
-            image_put(image);
+        else if (forget_guess(image) < 0)
+            publish_failed(image);
         image_put(image);
         return;
     }
-    pthread_mutex_lock(&image->lock);
+    image_lock(image);
     image->verified = true;
     image_take_ready_locked(image, 0, &ready);
-    pthread_mutex_unlock(&image->lock);
+    image_unlock(image);
     wake_all(&ready);
     tasks_add(image->engine->sync, publish_image, image);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What was asked for ahead of readers and is not read yet: read-ahead has to earn what it goes on with. image->lock is held. */
-#ifndef GCFS_ENGINE_IMAGES_AHEAD_H
-#define GCFS_ENGINE_IMAGES_AHEAD_H
+#ifndef GCFS_IMAGE_AHEAD_H
+#define GCFS_IMAGE_AHEAD_H
 
-#include "engine/images/image.h"
+#include "image/image.h"
 
 /* What need not be earned: some bytes, or what comes in the time of so many answers. Of what was read, one part may be unread beside. */
 enum { AHEAD_FREE = 8 << 20, AHEAD_ANSWERS = 32, AHEAD_SHARE = 4 };

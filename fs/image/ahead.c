@@ -2,7 +2,7 @@
 /* What read-ahead brought and nobody has read: a bit a chunk. Protected by image->lock. */
 #include "config-auto.h"
 
-#include "engine/images/ahead.h"
+#include "image/ahead.h"
 
 void image_ahead_mark_locked(struct image *image, uint64_t first, uint64_t end)
 {
