@@ -298,7 +298,7 @@ static const struct config_option options[] = {
      .text = "How much memory what Glance answered may take, for document_ttl and stale_if_error. What was used longest ago goes first."},
     {API(direct_url), .type = CONFIG_ENUM, .choices = direct_urls, .fallback = "none",
      .text = "file: programs of this host who may download an image are told where it is in the mount, as direct_url and locations of Glance's "
-             "records have it; cinder (allowed_direct_url_schemes = file) and ironic then read it there. With upstream it needs "
+             "records have it; cinder (allowed_direct_url_schemes = file) then reads it there. With upstream it needs "
              "auth = keystone; proxies on this host belong into trusted_proxies, or their clients count as programs of this host."},
     {API(auth_ca_file), .type = CONFIG_PATH, .example = "/etc/ssl/certs/ca-certificates.crt",
      .text = "The certificates (PEM) of the authorities to trust for auth_url, image_url and upstream, instead "

@@ -69,6 +69,10 @@ static void answer_ready(struct parked *p, int status)
 
 void names_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
+    if (!view_lookup_prepares(parent)) {
+        look_up(request, parent, name);
+        return;
+    }
     struct parked *p = park_name(request, name, answer_ready);
     if (p == NULL)
         return;

@@ -43,7 +43,9 @@ struct view_entry {
 
 /* ---- looking */
 
-/* Before NAME is looked up in PARENT: 0, or ENGINE_PARKED: any status of the wake means go on. */
+/* Is there something to be done before a name is looked up in PARENT? */
+static inline bool view_lookup_prepares(uint64_t parent) { return parent == NODE_NOVA; }
+/* Where there is, before NAME is looked up: 0, or ENGINE_PARKED: any status of the wake means go on. */
 int view_lookup_ready(const struct view *v, uint64_t parent, const char *name, struct waiter *w);
 /* NAME in the folder PARENT. -ENOENT, -EACCES, -EHOSTUNREACH; ENGINE_PARKED: then view_lookup_result() with the wake's status. */
 int view_lookup(const struct view *v, uint64_t parent, const char *name, struct waiter *w, struct view_entry *ret);

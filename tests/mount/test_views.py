@@ -68,6 +68,25 @@ def test_an_unknown_one_is_refused(cache, origin):
     assert done.returncode != 0 and "views" in done.stderr and "one of glance, nova" in done.stderr
 
 
+def test_switched_on_and_off(cache, origin):
+    """By a new configuration of a mount that stands; what was written there is there again when it comes back."""
+    origin.put(IDS[0], blob(SIZE, 0))
+    for i, views in enumerate(("none", "glance", "nova", "glance nova")):
+        cache.configure(origin, views=views)
+        if i == 0:
+            cache.mount()
+        else:
+            os.kill(cache.process.pid, signal.SIGHUP)
+            wait_served(cache, i)
+        for folder in ("glance", "nova"):
+            wait_until(lambda folder=folder, views=views: cache.has("", folder) == (folder in views), what=f"{folder}/ to be there, or not")
+        if views == "glance":
+            with open(cache.path("glance/kept"), "w") as f:
+                f.write("text")
+    assert open(cache.path("glance/kept")).read() == "text"
+    same(open(cache.path("nova", hashed(IDS[0])), "rb").read(), blob(SIZE, 0))
+
+
 def test_what_the_folders_hold(views):
     assert views.ls("glance") == sorted([*IDS, "incomplete", "invalid", "queue"])
     assert views.ls("nova") == sorted(map(hashed, IDS))
