@@ -45,6 +45,6 @@ bool crowd_has_room(const struct crowd *c, unsigned open, int64_t now)
 bool crowd_is_refusal(int status, int error)
 {
     if (status != 0)
-        return status == 429 || status == 503 || status == 509;
+        return status == 429 || status == 502 || status == 503 || status == 509; /* 502: of a proxy, when who stands behind it hangs up */
     return error == -ECONNREFUSED || error == -ECONNRESET || error == -ETIMEDOUT;
 }

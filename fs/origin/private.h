@@ -33,6 +33,7 @@ struct origin {
     bool crowd_told;    /* it was logged that there is a limit; protected by lock */
     atomic_uint most;   /* crowd.most */
     atomic_uint open, asides; /* requests under way: for bytes, others */
+    atomic_int_least64_t served_at; /* the last one for bytes ended that was not refused; monotonic ns */
     atomic_uint guests;       /* those others that wait for them to be fewer */
     atomic_int_least64_t wait; /* written by the fetch thread */
 

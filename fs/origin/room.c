@@ -14,8 +14,10 @@ void room_taken(struct origin *o)
     atomic_fetch_add(&o->open, 1);
 }
 
-void room_left(struct origin *o)
+void room_left(struct origin *o, bool refused)
 {
+    if (!refused)
+        atomic_store(&o->served_at, clock_monotonic());
     atomic_fetch_sub(&o->open, 1);
 }
 
@@ -75,12 +77,14 @@ static void set_timer(void *context)
         log_debug("one more request is tried when another ends");
 }
 
-bool room_refused(struct origin *o, int status, int error, unsigned retry_after)
+bool room_refused(struct origin *o, int status, int error, unsigned retry_after, int64_t began)
 {
     unsigned others = atomic_load(&o->open) + atomic_load(&o->asides), most;
     bool new = false;
     if (o->ops->endpoints(o->backend) != 1 || !crowd_is_refusal(status, error))
         return false;
+    if (others == 0 && began != 0 && atomic_load(&o->served_at) >= began)
+        others = 1; /* it was under way when this one was refused */
     pthread_mutex_lock(&o->lock);
     if (others == 0)
         crowd_alone(&o->crowd);

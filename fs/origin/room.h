@@ -9,7 +9,7 @@
 #include "origin/origin.h"
 
 void room_taken(struct origin *o); /* a request for bytes is under way, */
-void room_left(struct origin *o);  /* and over */
+void room_left(struct origin *o, bool refused); /* and over; REFUSED: it may have been, see room_refused() */
 void room_aside_begins(struct origin *o); /* the same of another one */
 void room_aside_ends(struct origin *o);
 /* May there be one more for bytes? When that was denied, on_room of origin_parts is called in time, or one that is under way ends. */
@@ -18,10 +18,11 @@ bool room_is_short(const struct origin *o); /* the backend refused a request for
 bool room_is_free(const struct origin *o); /* for a guest: those for bytes are fewer than the backend takes */
 
 /*
- * A request, which is over, was refused by STATUS, 0: none, and ERROR. True: others are under way, so there may be too many: it may wait
- * for one of them to end, and nothing is said against the server. When the last of them is refused as well, it was not that.
+ * A request, which began at BEGAN (monotonic ns; 0: just now) and is over, was refused by STATUS, 0: none, and ERROR. True: others are under way,
+ * or were meanwhile, so there may be too many: it may wait for one of them to end, and nothing is said against the server. When the last of them
+ * is refused as well, it was not that.
  */
-bool room_refused(struct origin *o, int status, int error, unsigned retry_after);
+bool room_refused(struct origin *o, int status, int error, unsigned retry_after, int64_t began);
 void room_answered(struct origin *o); /* a request for bytes was, as it should be */
 
 /* Somebody else was refused like that: until he leaves, room is kept for him. */

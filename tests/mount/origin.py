@@ -94,6 +94,7 @@ class Request:
         self.at = time.monotonic()
         self.status = 0
         self.sent = 0  # bytes of body handed to the socket
+        self.all_sent = False  # all of its body goes to the socket, or has gone: the client may know before we do
         self.finished = False
         self.range = None
         m = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
@@ -373,6 +374,7 @@ class Origin:
                 break
             end = min([len(body), done + step] + stops)
             piece = body[done:end]
+            request.all_sent = end == len(body)
             if fault.length == "chunked":
                 connection.sendall(b"%x\r\n" % len(piece) + bytes(piece) + b"\r\n")
             else:

@@ -88,7 +88,7 @@ static void they_become_more_again(void **state)
 static void what_is_such_a_refusal(void **state)
 {
     (void)state;
-    assert_true(crowd_is_refusal(503, -EAGAIN) && crowd_is_refusal(429, -EAGAIN) && crowd_is_refusal(509, -EAGAIN));
+    assert_true(crowd_is_refusal(503, -EAGAIN) && crowd_is_refusal(429, -EAGAIN) && crowd_is_refusal(502, -EAGAIN) && crowd_is_refusal(509, -EAGAIN));
     assert_true(crowd_is_refusal(0, -ECONNREFUSED) && crowd_is_refusal(0, -ECONNRESET) && crowd_is_refusal(0, -ETIMEDOUT));
     assert_false(crowd_is_refusal(500, -EAGAIN) || crowd_is_refusal(404, -ENOENT) || crowd_is_refusal(206, -ECONNRESET) ||
                  crowd_is_refusal(0, -EKEYREJECTED) || crowd_is_refusal(403, -EACCES));

@@ -51,7 +51,7 @@ static void forget(struct hedge *h)
     struct engine *e = h->range->image->engine;
     h->transfer = NULL;
     e->fetch->connections--;
-    room_left(e->origin);
+    room_left(e->origin, false);
 }
 
 static void end_second(struct hedge *h)
@@ -86,7 +86,7 @@ static int on_head(void *context, const struct transfer_head *head)
         late_spare(&e->fetch->late);
     transfer_cancel(range->transfer);
     e->fetch->connections--;
-    room_left(e->origin);
+    room_left(e->origin, false);
     h->won = true;
     range->writer.gathered = 0;
     range->transfer = h->transfer;

@@ -266,7 +266,7 @@ static void on_done(void *context, int error, const struct transfer_result *resu
     hedge_drop(range);
     atomic_store(&range->claim.connected, false);
     e->fetch->connections--;
-    room_left(e->origin);
+    room_left(e->origin, error < 0);
     int flushed = range->broken < 0 ? range->broken : error == -ECANCELED ? 0 : flush(range, range->writer.gathered);
     if (error == 0)
         error = flushed;
@@ -416,7 +416,7 @@ void range_free(struct range *range)
     if (range->transfer != NULL) {
         transfer_cancel(range->transfer);
         e->fetch->connections--;
-        room_left(e->origin);
+        room_left(e->origin, false);
     }
     e->fetch->capped -= range->capped;
     image_lock(image);

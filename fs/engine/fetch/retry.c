@@ -97,7 +97,7 @@ static bool waits_for_room(struct range *range, int error, const struct transfer
 {
     struct image *image = range->image;
     if (image->fails > 0 || image->no_range || image->unproven || range->claim.pos > range->asked_pos ||
-        !room_refused(image->engine->origin, result->status, error, range->retry_after))
+        !room_refused(image->engine->origin, result->status, error, range->retry_after, range->asked_at))
         return false;
     range_free(range);
     return true;

@@ -32,7 +32,7 @@ static int ask_with_credential(struct engine *e, int (*ask)(void *context), void
  */
 static bool wait_as_guest(struct engine *e, const struct refusal *refusal, int error, unsigned *tries)
 {
-    if (*tries > e->config->retries || !room_refused(e->origin, refusal->status, error, 0))
+    if (*tries > e->config->retries || !room_refused(e->origin, refusal->status, error, 0, 0))
         return false;
     if ((*tries)++ == 0)
         room_guest_enters(e->origin);

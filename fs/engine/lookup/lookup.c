@@ -140,7 +140,7 @@ static void lookup_failed(struct lookup *l, int error, int status, const char *w
         return;
     }
     bool local = transfer_error_is_local(error);
-    bool guest = !refused && !local && room_refused(e->origin, status, error, l->head.retry_after);
+    bool guest = !refused && !local && room_refused(e->origin, status, error, l->head.retry_after, 0);
     if (!refused && !local && !guest)
         origin_failed(e->origin, l->endpoint, error, what, l->head.retry_after);
     l->again = false;
