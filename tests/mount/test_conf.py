@@ -407,6 +407,44 @@ def complete(bin_dir, *words):
     return done.stdout.splitlines()
 
 
+def zsh(bin_dir, *words):
+    """What zsh offers for the last word."""
+    script = f"""
+        PATH={bin_dir}:$PATH
+        compadd() {{ while [[ $1 != -- ]]; do shift; done; shift; print -rl -- "$@" }}
+        _files() {{ print FILES }}
+        _hosts() {{ print HOSTS }}
+        words=("$@") CURRENT=$#
+        source {CONF}/completion/glance-cache.zsh
+    """
+    done = run("zsh", "-f", "-c", script, "zsh", *words)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return [line for line in done.stdout.splitlines() if line.startswith(words[-1])]
+
+
+def fish(bin_dir, *words):
+    """What fish offers for the last word."""
+    line = " ".join(words)
+    done = run("fish", "-N", "-c", f"set PATH {bin_dir} $PATH; source {CONF}/completion/glance-cache.fish; complete -C '{line}'",
+               env={**os.environ, "HOME": bin_dir, "XDG_CONFIG_HOME": bin_dir})
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return [line.split("\t")[0] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("offers", [zsh, fish])
+def test_other_shells_offer_the_same(cache, bin_dir, offers):
+    """Options, mounts, images, commands: as bash does."""
+    needs(offers.__name__)
+    folder_of_images(cache, 2)
+    for name in PROGRAMS:
+        assert {o for o in offers(bin_dir, name, "--") if o.startswith("--")} == options_of(name), name
+    assert offers(bin_dir, "glance-cache-pruner", "--vers") == ["--version"]
+    assert os.path.realpath(cache.mnt) in [m.rstrip("/") for m in offers(bin_dir, "glance-cache-pruner", "--mount", cache.mnt)]
+    assert offers(bin_dir, "glance-cache-prefetcher", "--mount", cache.mnt, "image-") == ["image-00", "image-01"]
+    assert set(offers(bin_dir, "glance-cache-manage", "l")) == set(complete(bin_dir, "glance-cache-manage", "l")) >= {"list-cached", "list-invalid"}
+    assert offers(bin_dir, "glance-cache-pruner", "--interval", "") == []
+
+
 def test_completion_is_registered(bin_dir):
     done = run("bash", "-c", f"source {CONF}/completion/glance-cache && complete -p")
     for name in PROGRAMS:
@@ -438,12 +476,14 @@ def test_install(tmp_path):
         pytest.skip("the programs were not built in a tree with a Makefile")
     units, completions = tmp_path / "units", tmp_path / "completions"
     command = ["make", "-s", "-C", os.path.join(tree, "conf"), "install", f"prefix={tmp_path}/usr", f"sysconfdir={tmp_path}/etc",
-               f"systemdsystemunitdir={units}", f"bashcompletiondir={completions}", f"docdir={tmp_path}/doc"]
+               f"systemdsystemunitdir={units}", f"bashcompletiondir={completions}", f"zshcompletiondir={tmp_path}/zsh",
+               f"fishcompletiondir={tmp_path}/fish", f"docdir={tmp_path}/doc"]
     done = run(*command)
     assert done.returncode == 0, done.stderr
     assert sorted(os.listdir(units)) == UNITS
     assert not any("@" in line for name in UNITS for line in open(units / name) if not line.startswith("SystemCallFilter"))
     assert set(PROGRAMS) <= set(os.listdir(completions))
+    assert os.listdir(tmp_path / "zsh") == ["_glance-cache"] and {name + ".fish" for name in PROGRAMS} == set(os.listdir(tmp_path / "fish"))
     examples = set(os.listdir(tmp_path / "doc" / "examples"))
     assert {"glance-cache.cron", "glance-cache.fstab", "glance-cache.nginx", "glance-cache-api.nginx"} <= examples
     conf = tmp_path / "etc" / "glance-cache" / "glance-cache.conf"
