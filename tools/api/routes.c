@@ -182,12 +182,11 @@ static const char *refusal(const struct request *r)
 bool routes_pass_on(struct request *r)
 {
     char allow[64];
-    if (request_split(r) != NULL)
-        return false;
+    request_split(r); /* a path that we cannot read is not ours; Glance may say what it thinks of it */
     /* A page from elsewhere cannot send a token, or ask whether it may, unless Glance lets it. */
     if (request_header(r, "X-Auth-Token") == NULL && !request_is(r, "OPTIONS") && refusal(r) != NULL)
         return false; /* so that it is refused */
-    const struct route *route = find(r, allow, sizeof(allow));
+    const struct route *route = r->wrong == NULL ? find(r, allow, sizeof(allow)) : NULL;
     r->id = NULL;
     return route != NULL ? is_glances(r, route) : !is_own_path(r);
 }

@@ -52,7 +52,7 @@ static bool is_version_2(const char *segment)
 
 static const struct effect *find(const struct request *r)
 {
-    if (r->segment_count < 3 || !is_version_2(r->segments[0]) || strcmp(r->segments[1], "images") != 0)
+    if (r->wrong != NULL || r->segment_count < 3 || !is_version_2(r->segments[0]) || strcmp(r->segments[1], "images") != 0)
         return NULL;
     for (size_t i = 0; i < sizeof(EFFECTS) / sizeof(EFFECTS[0]); i++) {
         if (request_is(r, EFFECTS[i].method) && fits(r, EFFECTS[i].rest))

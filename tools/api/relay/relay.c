@@ -49,17 +49,17 @@ static enum MHD_Result add_one(void *context, enum MHD_ValueKind kind, const cha
     return a->error == 0 ? MHD_YES : MHD_NO;
 }
 
-/* The lists of versions, whose URLs are rewritten. */
-static bool is_discovery(const struct request *r)
+/* The lists of versions, whose URLs are rewritten: what Glance answers to paths that it does not know, too. STATUS: 0 before it answers. */
+static bool is_discovery(const struct request *r, unsigned status)
 {
-    return request_is(r, "GET") && (r->segment_count == 0 || (r->segment_count == 1 && (strcmp(r->segments[0], "versions") == 0 ||
-                                                                                       strcmp(r->segments[0], "v2") == 0)));
+    bool asked = r->segment_count == 0 || (r->segment_count == 1 && (strcmp(r->segments[0], "versions") == 0 || strcmp(r->segments[0], "v2") == 0));
+    return !request_is(r, "HEAD") && (status == 300 || (asked && (status == 0 || status == 200)));
 }
 
 static int add_headers(struct request *r, struct exchange *x)
 {
     char base[512], list[HEADERS_MAX], via[HEADERS_MAX + 64], *host;
-    struct adding adding = {.to = x, .connection = request_header(r, "Connection"), .plain = is_discovery(r) || r->relayed->memory.on};
+    struct adding adding = {.to = x, .connection = request_header(r, "Connection"), .plain = is_discovery(r, 0) || r->relayed->memory.on};
     MHD_get_connection_values(r->connection, MHD_HEADER_KIND, add_one, &adding);
     request_base_url(r, base, sizeof(base));
     request_forwarded_for(r, list, sizeof(list));
@@ -292,7 +292,7 @@ static enum MHD_Result answer_discovery(struct request *r)
 static enum MHD_Result answer_kept(struct request *r)
 {
     struct document *kept = &r->relayed->kept;
-    if (is_discovery(r))
+    if (is_discovery(r, kept->status))
         kept->body = rewritten_or_same(r, kept->body, &kept->length);
     enum MHD_Result result = document_reply(r, kept, r->stale);
     kept->body = NULL; /* it is taken */
@@ -336,7 +336,7 @@ enum MHD_Result relay_answer(struct request *r)
     if (error < 0)
         return fail(r, error);
     remember_answer(r, status);
-    if (is_discovery(r) && (status == 200 || status == 300))
+    if (is_discovery(r, status))
         return answer_discovery(r);
     if (has_no_body(r, status) || request_is(r, "HEAD")) /* its end is here, too, so that the connection is good for more */
         exchange_read(relayed->exchange, nothing, sizeof(nothing));
