@@ -127,3 +127,52 @@ def test_versions_are_told_apart(tiers, origin, origin_says, changes):
     same(near.stored("image"), content)
     etag = api.ask("HEAD", "/images/image").headers["ETag"]
     assert (etag == first["ETag"]) != changes
+
+
+def sets_of(cache):
+    return cache.ls("bootsets")
+
+
+def test_a_boot_set_goes_to_the_next_tier(tiers, origin):
+    """Taught by what another host read: the first boot here is as the second there."""
+    content = origin.put("image", blob(SIZE, 176))
+    far, api, near = tiers()
+    far.xattr("image", "state")
+    taught = f"bootset 1 {SIZE} 3 3\n100,4,0,3\n300,2,1,3\n370,1,2,2\n"
+    with open(far.path("bootsets", "image"), "w") as f:
+        f.write(taught)
+    answer = api.get("/v2/cache/image/bootset")
+    assert answer.status == 200 and answer.body.decode() == taught
+    with open(near.image("image"), "rb", buffering=0) as image:
+        same(image.read(4096), content[:4096])
+        places = [100, 101, 102, 103, 300, 301, 370]
+        wait_until(lambda: sets_of(near) == ["image"], what="the set to come")
+        wait_until(lambda: near.bytes_cached("image") >= len(places) * 65536, what="the replay")
+        assert near.path("bootsets", "image") and open(near.path("bootsets", "image")).read() == taught
+        for place in places:
+            same(pread(image.fileno(), 4096, place * 65536), content[place * 65536:place * 65536 + 4096])
+    assert api.delete("/v2/cache/image/bootset").status == 204 and sets_of(far) == []
+    assert api.get("/v2/cache/image/bootset").status == 404 and api.delete("/v2/cache/image/bootset").status == 404
+    assert sets_of(near) == ["image"]
+
+
+def test_what_another_node_says_is_a_boot_set_is_not_believed(make_cache, origin):
+    """Headers are anybody's: nothing but a set that parses is kept, and reads go on."""
+    content = origin.put("image", blob(SIZE, 177), headers={"X-Glance-Cache-Bootset": "yes"})
+    wants = []
+
+    def answer(kind, body, **more):
+        return origin.fault("image", when=lambda r: "x-glance-cache-want" in r.headers and (wants.append(kind) or True), times=1, status=200,
+                            headers={"Content-Type": kind}, body=body, **more)
+    wrong = [("application/octet-stream", b"bootset 1 10 1 0\n"), ("text/x-glance-cache-bootset", b"nonsense\n"),
+             ("text/x-glance-cache-bootset", b"#" * 100000)]
+    for n, (kind, body) in enumerate(wrong):
+        answer(kind, body)
+        cache = make_cache().configure(origin, list_ttl=1).mount()
+        same(cache.read("image", 4096, 65536), content[65536:65536 + 4096])
+        wait_until(lambda: len(wants) == n + 1, what="the set to be asked for")
+        origin.settle()
+        cache.unmount()
+        cache.mount()
+        assert sets_of(cache) == [] and cache.status()["bootsets"]["sets"] == 0
+        cache.unmount()

@@ -95,7 +95,7 @@ CALL(images_show, MAY_READ, true) CALL(images_schema, MAY_ALL, false) CALL(cache
 CALL(cache_queue, MAY_MANAGE, true) CALL(cache_delete, MAY_MANAGE, true) CALL(cache_clear, MAY_MANAGE, false)
 CALL(cache_show, MAY_MANAGE, true) CALL(cache_nodes, MAY_MANAGE, true) CALL(cache_clean, MAY_MANAGE, false)
 CALL(cache_prune, MAY_MANAGE, false) CALL(cache_pin, MAY_MANAGE, true) CALL(cache_unpin, MAY_MANAGE, true)
-CALL(cache_stop, MAY_MANAGE, true) CALL(cache_forget, MAY_MANAGE, true) CALL(legacy_list_cached, MAY_MANAGE, false)
+CALL(cache_stop, MAY_MANAGE, true) CALL(cache_forget, MAY_MANAGE, true) CALL(bootset_show, MAY_MANAGE, false) CALL(bootset_forget, MAY_MANAGE, true) CALL(legacy_list_cached, MAY_MANAGE, false)
 CALL(legacy_list_queued, MAY_MANAGE, false) CALL(legacy_queue, MAY_MANAGE, true) CALL(legacy_delete_cached, MAY_MANAGE, true)
 CALL(legacy_delete_queued, MAY_MANAGE, true) CALL(legacy_clear_cached, MAY_MANAGE, false)
 CALL(legacy_clear_queued, MAY_MANAGE, false) CALL(discovery_versions, MAY_ALL, false) CALL(discovery_root, MAY_ALL, false)

@@ -54,6 +54,8 @@ static const struct route {
     {"DELETE", "v2/cache/{id}/pin", MAY_MANAGE, cache_unpin, "unpin"},
     {"DELETE", "v2/cache/{id}/incomplete", MAY_MANAGE, cache_stop, "stop"},
     {"DELETE", "v2/cache/{id}/invalid", MAY_MANAGE, cache_forget, "forget"},
+    {"GET", "v2/cache/{id}/bootset", MAY_MANAGE, bootset_show, NULL},
+    {"DELETE", "v2/cache/{id}/bootset", MAY_MANAGE, bootset_forget, "forget bootset"},
 
     {"GET", "cached_images", MAY_MANAGE, legacy_list_cached, NULL},
     {"DELETE", "cached_images", MAY_MANAGE, legacy_clear_cached, "clear cached"},

@@ -28,7 +28,7 @@ struct boot {
     TAILQ_ENTRY(boot) link; /* protected by boots->lock */
     int64_t row;
     char name[IMAGE_ID_MAX + 1];
-    uint64_t limit;
+    uint64_t size, limit;
     pthread_mutex_t lock;
     struct trace *trace;       /* NULL: ended; protected by lock */
     struct replay *replay;     /* NULL: nothing is left of it, or never was; protected by lock */
@@ -113,15 +113,15 @@ static struct boot *find_locked(struct boots *b, int64_t row)
 }
 
 /* The set of an earlier boot, if there is one that can be used. */
-static void load_replay(struct boots *b, struct boot *boot, uint64_t size)
+static void load_replay(struct boots *b, const struct boot *boot, struct replay **ret, struct chunkmap **ret_replayed)
 {
     struct replay *replay = calloc(1, sizeof(*replay));
     struct bootset *set = malloc(sizeof(*set));
-    if (set != NULL && replay != NULL && boots_get(b, boot->name, set) == 0 && chunkmap_new(size, &boot->replayed) == 0) {
-        bootset_fit(set, size);
+    if (set != NULL && replay != NULL && boots_get(b, boot->name, set) == 0 && chunkmap_new(boot->size, ret_replayed) == 0) {
+        bootset_fit(set, boot->size);
         bootset_cut(set, boot->limit);
         replay_begin(replay, set);
-        boot->replay = replay;
+        *ret = replay;
         replay = NULL;
     }
     free(set);
@@ -135,6 +135,7 @@ static struct boot *make(struct boots *b, int64_t row, const char *name, uint64_
         return NULL;
     uint64_t share = size / SHARE < SHARE_LEAST ? SHARE_LEAST : size / SHARE;
     boot->row = row;
+    boot->size = size;
     boot->limit = share < b->limit ? share : b->limit;
     memcpy(boot->name, name, strlen(name) + 1);
     pthread_mutex_init(&boot->lock, NULL);
@@ -143,7 +144,7 @@ static struct boot *make(struct boots *b, int64_t row, const char *name, uint64_
         boot_put(boot);
         return NULL;
     }
-    load_replay(b, boot, size);
+    load_replay(b, boot, &boot->replay, &boot->replayed);
     return boot;
 }
 
@@ -341,6 +342,38 @@ int boots_put(struct boots *b, const char *name, const char *text, size_t length
     if (r == 0)
         count_sets(b);
     return r;
+}
+
+int64_t boots_offer(struct boots *b, const char *name)
+{
+    struct boot *boot;
+    pthread_mutex_lock(&b->lock);
+    TAILQ_FOREACH(boot, &b->list, link) {
+        if (strcmp(boot->name, name) == 0) {
+            atomic_fetch_add(&boot->refs, 1);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&b->lock);
+    if (boot == NULL)
+        return 0;
+    struct replay *replay = NULL;
+    struct chunkmap *replayed = NULL;
+    load_replay(b, boot, &replay, &replayed);
+    pthread_mutex_lock(&boot->lock);
+    bool taken = boot->trace != NULL && boot->replayed == NULL && replay != NULL;
+    if (taken) {
+        boot->replay = replay;
+        boot->replayed = replayed;
+    }
+    pthread_mutex_unlock(&boot->lock);
+    if (!taken) {
+        free(replay);
+        chunkmap_free(replayed);
+    }
+    int64_t row = taken ? boot->row : 0;
+    boot_put(boot);
+    return row;
 }
 
 int boots_remove(struct boots *b, const char *name)

@@ -48,6 +48,8 @@ void boot_give_up(struct boot *boot); /* its fetch failed: nothing more of it is
 int boots_get(struct boots *b, const char *name, struct bootset *ret); /* -ENOENT; -EBADMSG */
 /* From outside. -EBADMSG, *RET_LINE says where; -EFBIG. What is longer than LIMIT is cut. */
 int boots_put(struct boots *b, const char *name, const char *text, size_t length, unsigned *ret_line);
+/* NAME has a set by now: a boot of it that had none goes on with it. Its row; 0: there is none. */
+int64_t boots_offer(struct boots *b, const char *name);
 int boots_remove(struct boots *b, const char *name); /* -ENOENT */
 unsigned boots_count(struct boots *b);
 

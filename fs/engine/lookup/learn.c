@@ -13,6 +13,7 @@
 #include "engine/images/images.h"
 #include "engine/lookup/private.h"
 #include "engine/lookup/probes.h"
+#include "engine/lookup/taught.h"
 #include "image/format.h"
 
 /* In memory, too, it was described just now. */
@@ -65,6 +66,8 @@ int learn_found(struct lookup *l)
     if (old != 0 && old != row.row)
         teller_name(e->teller, l->name);
     confirm(e, row.row);
+    if (l->teaches)
+        taught_ask(e, l->name, l->endpoint);
     bool worth = l->probe == PROBE_BYTES && l->length > 0 && !l->again;
     if (row.state == IMAGE_KNOWN && e->ops->describe_has_bytes && worth && row.meta.size > 0) {
         probe_keep(e->probes, row.row, &row.meta, l->body, l->length);

@@ -18,6 +18,7 @@
 #include "engine/lookup/lookup.h"
 #include "engine/lookup/private.h"
 #include "engine/lookup/probes.h"
+#include "engine/lookup/taught.h"
 #include "origin/room.h"
 
 enum { LOOKUP_RETRIES = 2 };
@@ -181,6 +182,7 @@ static int on_head(void *context, const struct transfer_head *head)
 
     l->head = *head;
     l->head.transfer = NULL;
+    l->teaches = transfer_head_get(head, TAUGHT_HEADER) != NULL;
     if (!l->again)
         origin_waited(e->origin, clock_monotonic() - l->asked_at);
     if (!e->ops->describe_has_bytes)

@@ -37,6 +37,7 @@ struct lookup {
     unsigned endpoint, tries, tried_endpoints;
     int64_t began; /* monotonic */
     int64_t asked_at; /* monotonic */
+    bool teaches; /* who answered has a boot set of it */
     bool guest; /* room is kept for it, see origin/room.h */
     bool known; /* there is a row to go on with when the backend cannot be asked; set before it is asked */
     bool again; /* asked by describe_again() */

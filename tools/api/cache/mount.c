@@ -18,11 +18,12 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "image/bootset.h"
 #include "image/id.h"
 
 enum { DOCUMENT_MAX = 16 * 1024 * 1024, NAME_SIZE = IMAGE_ID_MAX + 16 };
 
-static const char *const FOLDERS[] = {"images", "cached", "queued", "incomplete", "invalid"};
+static const char *const FOLDERS[] = {"images", "cached", "queued", "incomplete", "invalid", "bootsets"};
 
 static int path_of(char path[PATH_MAX], const char *mount, enum mount_folder folder, const char *id)
 {
@@ -344,4 +345,35 @@ int mount_pin(const char *mount, const char *id, bool pinned)
     r = lsetxattr(path, "user.glance.pinned", pinned ? "1" : "0", 1, 0) < 0 ? -errno : 0;
     close(root);
     return r;
+}
+
+/* ---- boot sets */
+
+int mount_bootset(const char *mount, const char *id, char **ret_text, size_t *ret_length)
+{
+    char path[PATH_MAX];
+    int r = path_of(path, mount, FOLDER_BOOTSETS, id);
+    if (r < 0)
+        return r;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return told(mount, -errno);
+    char *text = malloc(BOOTSET_TEXT_MAX);
+    ssize_t n = text == NULL ? -1 : pread(fd, text, BOOTSET_TEXT_MAX, 0);
+    r = text == NULL ? -ENOMEM : n < 0 ? -errno : check_fd(mount, fd);
+    close(fd);
+    if (r < 0) {
+        free(text);
+        return r;
+    }
+    *ret_text = text;
+    *ret_length = (size_t)n;
+    return 0;
+}
+
+bool mount_has_bootset(const char *mount, const char *id)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    return path_of(path, mount, FOLDER_BOOTSETS, id) == 0 && lstat(path, &st) == 0 && S_ISREG(st.st_mode);
 }

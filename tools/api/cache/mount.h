@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum mount_folder { FOLDER_IMAGES, FOLDER_CACHED, FOLDER_QUEUED, FOLDER_INCOMPLETE, FOLDER_INVALID };
+enum mount_folder { FOLDER_IMAGES, FOLDER_CACHED, FOLDER_QUEUED, FOLDER_INCOMPLETE, FOLDER_INVALID, FOLDER_BOOTSETS };
 
 /* What an image's file and its attributes tell; texts are empty where nothing is known. */
 struct facts {
@@ -52,6 +52,10 @@ int mount_each(const char *mount, enum mount_folder folder, mount_each_fn *each,
 /* The JSON of .status; of queued/ID and invalid/ID. The caller owns *ret. */
 int mount_status(const char *mount, json_t **ret);
 int mount_document(const char *mount, enum mount_folder folder, const char *id, json_t **ret);
+
+/* The text of bootsets/ID; free(*ret_text). -ENOENT. Is there one? */
+int mount_bootset(const char *mount, const char *id, char **ret_text, size_t *ret_length);
+bool mount_has_bootset(const char *mount, const char *id);
 
 /* May this user do what follows? Says nothing of a mount that is not there. */
 bool mount_may_change(const char *mount);

@@ -160,6 +160,8 @@ static enum MHD_Result answer(struct request *r, const struct facts *f, int fd)
     if (fd >= 0)
         r->download = part.length;
     add_headers(response, f, etag, &part);
+    if (part.first == 0 && mount_has_bootset(r->api->mount, r->id)) /* told once, with what is asked for first */
+        MHD_add_response_header(response, "X-Glance-Cache-Bootset", "yes");
     return reply_queue(r, part.whole ? 200 : 206, response);
 }
 
@@ -215,12 +217,24 @@ static bool answer_closed(struct request *r, enum MHD_Result *ret)
     return true;
 }
 
+/* Who fetches from here has no boot set of it yet: ours, in place of bytes. */
+static enum MHD_Result send_bootset(struct request *r)
+{
+    char *text;
+    size_t length;
+    int error = mount_bootset(r->api->mount, r->id, &text, &length);
+    return error < 0 ? reply_errno(r, error, "read the boot set of image") : reply_text(r, 200, "text/x-glance-cache-bootset", text, length);
+}
+
 /* The caller may have it. */
 static enum MHD_Result send_image(struct request *r)
 {
     struct facts f;
     int fd = -1;
     enum MHD_Result result;
+    const char *want = request_header(r, "X-Glance-Cache-Want");
+    if (want != NULL && strcmp(want, "bootset") == 0)
+        return send_bootset(r);
     if (answer_closed(r, &result))
         return result;
     int error = mount_open(r->api->mount, r->id, &fd);

@@ -168,6 +168,7 @@ call_fn download_image, download_signed, download_auth;
 call_fn images_list, images_show, images_locations, images_schema;
 call_fn cache_list, cache_queue, cache_delete, cache_clear, cache_show, cache_nodes, cache_clean, cache_prune, cache_pin, cache_unpin,
     cache_stop, cache_forget;
+call_fn bootset_show, bootset_forget;
 call_fn legacy_list_cached, legacy_list_queued, legacy_queue, legacy_delete_cached, legacy_delete_queued, legacy_clear_cached,
     legacy_clear_queued;
 call_fn discovery_versions, discovery_root, page_file, status_show, metrics_show, healthcheck_show;
