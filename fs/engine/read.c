@@ -22,7 +22,7 @@ static bool wants_ahead_locked(const struct image *image, const struct cursor *p
     size_t count = 0;
     const struct claim *c;
 
-    struct choice how = {.through = image->through, .reach = image->reach, .unread = image_ahead_unread_locked(image),
+    struct choice how = {.through = image->through, .worth = image->worth, .unread = image_ahead_unread_locked(image),
                          .unread_most = image_ahead_most_locked(image)};
     uint64_t window = choose_window(&how, p);
     if (image_wants_all_locked(image) || window == 0)

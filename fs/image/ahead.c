@@ -29,6 +29,6 @@ uint64_t image_ahead_unread_locked(const struct image *image)
 
 uint64_t image_ahead_most_locked(const struct image *image)
 {
-    uint64_t near = image->reach * AHEAD_ANSWERS;
+    uint64_t near = image->worth * AHEAD_ANSWERS;
     return (near > AHEAD_FREE ? near : AHEAD_FREE) + image->asked / AHEAD_SHARE;
 }

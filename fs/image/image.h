@@ -96,6 +96,7 @@ struct image {
     uint64_t parked;         /* reads that ever were among them */
     struct cursors cursors;
     struct chunkmap *ahead;  /* asked for ahead, and not read yet; NULL: nothing, see ahead.h */
+    uint64_t worth;          /* bytes that read-ahead may bring at no cost; 0: not known, see fetch/reach.h */
     uint64_t reach;          /* bytes that come in the time of an answer; 0: not known, see fetch/reach.h */
     struct boot *boot;       /* it is recorded and replayed; NULL: it is not */
     uint64_t rate;           /* bytes a second of one connection, smoothed; 0: not known yet */

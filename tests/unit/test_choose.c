@@ -231,14 +231,14 @@ static void a_window_is_what_an_answer_is_worth(void **state)
     (void)state;
     const struct cursor *p = read_in_order(20 * MIB, 20 * MIB + (512 << 10));
     assert_int_equal(choose_window(&c, p), 8 * MIB); /* nothing is known yet */
-    c.reach = 16 * MIB;
+    c.worth = 16 * MIB;
     assert_int_equal(choose_window(&c, p), 8 * MIB);
-    c.reach = 3 * MIB; /* who began in the middle gets what is as dear as an answer */
+    c.worth = 3 * MIB; /* who began in the middle gets what is as dear as an answer */
     assert_int_equal(choose_window(&c, p), 3 * MIB);
-    c.reach = 100 << 10;
+    c.worth = 100 << 10;
     assert_int_equal(choose_window(&c, p), 256 << 10);
     p = read_in_order(0, 2 * MIB);
-    c.reach = 3 * MIB; /* and who began at the start twice that */
+    c.worth = 3 * MIB; /* and who began at the start twice that */
     assert_int_equal(choose_window(&c, p), 6 * MIB);
     c.unread_most = 4 * MIB;
     c.unread = 1 * MIB;
@@ -264,6 +264,7 @@ static void the_reach_is_the_rate_of_all_and_the_shortest_wait(void **state)
         reach_waited(&r, NS_PER_S / 50);
     }
     assert_in_range(reach_of(&r), MIB / 5 - MIB / 20, MIB / 5 + MIB / 20);
+    assert_true(reach_worth(&r) > reach_of(&r)); /* 25 ms, not 20 */
     reach_got(&r, 1000, 1, 4); /* says nothing */
     assert_in_range(reach_of(&r), MIB / 5 - MIB / 20, MIB / 5 + MIB / 20);
     for (int i = 0; i < 200; i++)

@@ -67,10 +67,10 @@ static uint64_t most(uint64_t a, uint64_t b)
 uint64_t choose_window(const struct choice *c, const struct cursor *p)
 {
     uint64_t window = c->told ? 0 : c->through ? least(p->window, THROUGH_AHEAD) : p->window;
-    if (c->reach > 0)
-        window = least(window, most(2 * c->reach, WINDOW_LEAST));
-    if (c->reach > 0 && p->start > 0)
-        window = least(window, most(2 * (p->next - p->start), c->reach));
+    if (c->worth > 0)
+        window = least(window, most(2 * c->worth, WINDOW_LEAST));
+    if (c->worth > 0 && p->start > 0)
+        window = least(window, most(2 * (p->next - p->start), c->worth));
     if (c->unread_most > 0)
         window = least(window, c->unread < c->unread_most ? c->unread_most - c->unread : 0);
     return window;

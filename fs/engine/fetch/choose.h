@@ -22,6 +22,7 @@ struct choice {
     bool whole, through;           /* all of it is wanted; it is not kept */
     bool told;                     /* a boot set says what is read next: that is not guessed */
     uint64_t reach;                /* bytes that come in the time of an answer; 0: not known */
+    uint64_t worth;                /* bytes that may as well come, as reach_worth() says; 0: not known */
     uint64_t unread, unread_most;  /* bytes asked for ahead that nobody has read; how many there may be, 0: any number */
     /* by choose_around() and choose_lengths(): */
     struct span busy[CHOOSE_BUSY_MAX];
@@ -45,7 +46,7 @@ void choose_lengths(struct choice *c, uint64_t rate, int64_t wait, uint64_t fetc
  */
 bool choose_demand(const struct choice *c, uint64_t *outlook, struct span *ret);
 /*
- * How far ahead of reader P bytes are asked for. What comes while an answer takes its time costs no more than another answer: twice that
+ * How far ahead of reader P bytes are asked for. What is worth no more than another answer may as well come: twice that
  * is enough, and who began in the middle of an image, as who looks at a file in it does, gets that or twice what he has read. What nobody read is not
  * to become more than so much.
  */

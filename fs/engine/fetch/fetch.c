@@ -36,7 +36,7 @@ enum { CUT_REACHES = 4 };
 static struct choice look_at_locked(const struct image *image)
 {
     struct choice c = {.map = image->map, .cursors = &image->cursors, .waiters = &image->waiters, .parked = image->parked,
-                       .whole = image_wants_all_locked(image), .through = image->through, .told = replays_wants(image), .reach = image->reach,
+                       .whole = image_wants_all_locked(image), .through = image->through, .told = replays_wants(image), .reach = image->reach, .worth = image->worth,
                        .unread = image_ahead_unread_locked(image), .unread_most = image_ahead_most_locked(image)};
     for (const struct range *r = range_first(image); r != NULL; r = range_next(r))
         choose_around(&c, r->claim.start, r->claim.pos, r->claim.end, r->class == FETCH_CLASS_DEMAND);

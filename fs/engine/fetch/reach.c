@@ -25,9 +25,18 @@ void reach_got(struct reach *r, uint64_t bytes, int64_t ns, unsigned connections
     r->ns += ns - r->ns / FORGOTTEN;
 }
 
+/* What comes in NS. */
+static uint64_t in(const struct reach *r, int64_t ns)
+{
+    return r->ns == 0 || r->wait == 0 ? 0 : (uint64_t)((double)r->bytes / (double)r->ns * (double)ns) + 1;
+}
+
 uint64_t reach_of(const struct reach *r)
 {
-    if (r->ns == 0 || r->wait == 0)
-        return 0;
-    return (uint64_t)((double)r->bytes / (double)r->ns * (double)r->wait) + 1;
+    return in(r, r->wait);
+}
+
+uint64_t reach_worth(const struct reach *r)
+{
+    return in(r, r->wait > REACH_NEAR_MS * NS_PER_MS ? r->wait : REACH_NEAR_MS * NS_PER_MS);
 }

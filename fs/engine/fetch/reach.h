@@ -18,5 +18,8 @@ void reach_waited(struct reach *r, int64_t ns); /* for a first byte */
 /* A request's BYTES came in NS, first to last, while CONNECTIONS shared the way. */
 void reach_got(struct reach *r, uint64_t bytes, int64_t ns, unsigned connections);
 uint64_t reach_of(const struct reach *r); /* bytes; 0: not known yet */
+/* The same of a backend that is near for what a reader in order is to have: nobody notices REACH_NEAR_MS. */
+uint64_t reach_worth(const struct reach *r);
+enum { REACH_NEAR_MS = 25 };
 
 #endif

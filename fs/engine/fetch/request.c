@@ -383,6 +383,7 @@ int range_start(struct image *image, enum fetch_class class, struct span span, r
     image_claim_locked(image, &range->claim);
     space_count(image, (int64_t)(range->claim.end - range->claim.pos), (int64_t)(range->claim.end - range->claim.pos));
     image->reach = reach_of(&image->engine->fetch->reach);
+    image->worth = reach_worth(&image->engine->fetch->reach);
     if ((class == FETCH_CLASS_DEMAND || class == FETCH_CLASS_AHEAD) && !image_wants_all_locked(image))
         image_ahead_mark_locked(image, span.first, span.end);
     if (image->fetch_began == 0)
