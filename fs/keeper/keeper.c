@@ -243,6 +243,8 @@ static int time_out(const struct keeper *k)
         return milliseconds_to(gone->gone_at + REAP_MS * NS_PER_MS);
     if (k->current.kill_at != 0)
         return milliseconds_to(k->current.kill_at);
+    if (k->absent_at != 0)
+        return milliseconds_to(k->absent_at);
     if (!k->ending && k->current.state == CHILD_NONE && k->next.state == CHILD_NONE)
         return milliseconds_to(k->restart_at);
     return -1;
@@ -276,7 +278,7 @@ static void serve_requests(struct keeper *k)
         replace(k, program);
 }
 
-enum { EVENT_SIGNAL, EVENT_CURRENT, EVENT_NEXT, EVENT_BACKING, EVENT_KERNEL, EVENT_REQUEST, EVENTS };
+enum { EVENT_SIGNAL, EVENT_CURRENT, EVENT_NEXT, EVENT_BACKING, EVENT_KERNEL, EVENT_REQUEST, EVENT_MOUNTS, EVENTS };
 
 static void wait_for_events(struct keeper *k)
 {
@@ -286,6 +288,7 @@ static void wait_for_events(struct keeper *k)
         [EVENT_NEXT] = {.fd = k->next.state != CHILD_NONE ? k->next.control_fd : -1, .events = POLLIN},
         [EVENT_BACKING] = {.fd = k->current.backing_fd, .events = POLLIN},
         [EVENT_REQUEST] = {.fd = control_fd(k->control), .events = POLLIN},
+        [EVENT_MOUNTS] = {.fd = k->mounts_fd, .events = POLLPRI},
         [EVENT_KERNEL] = {.fd = k->unmounted || k->ending ? -1 : k->fuse_fd, .events = 0}, /* POLLERR: unmounted */
     };
     if (poll(fds, EVENTS, time_out(k)) < 0) {
@@ -308,6 +311,9 @@ static void wait_for_events(struct keeper *k)
         take_signals(k);
     if (fds[EVENT_REQUEST].revents != 0)
         serve_requests(k);
+    if (fds[EVENT_MOUNTS].revents != 0)
+        absence_look(k);
+    absence_say(k);
 }
 
 static bool is_over(const struct keeper *k)
@@ -355,6 +361,8 @@ static void tear_down(struct keeper *k)
         close(k->lock_fd);
     if (k->signal_fd >= 0)
         close(k->signal_fd);
+    if (k->mounts_fd >= 0)
+        close(k->mounts_fd);
     free(k->program_path);
     free(k->config_path);
     free(k->path);
@@ -362,7 +370,7 @@ static void tear_down(struct keeper *k)
 
 int keeper_run(const struct command_line *line, int ready_fd)
 {
-    struct keeper k = {.line = line, .ready_fd = ready_fd, .signal_fd = -1, .lock_fd = -1, .fuse_fd = -1, .ledger_fd = -1, .arrivals_fd = -1};
+    struct keeper k = {.line = line, .ready_fd = ready_fd, .signal_fd = -1, .lock_fd = -1, .fuse_fd = -1, .ledger_fd = -1, .arrivals_fd = -1, .mounts_fd = -1};
     k.current.control_fd = k.current.backing_fd = k.next.control_fd = k.next.backing_fd = -1;
     int r = keeper_set_up(&k);
     if (r == 0)

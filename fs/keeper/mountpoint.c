@@ -85,17 +85,19 @@ static int check_answering(const char *given, char *path, const struct mountinfo
 int mountpoint_find(const char *given, char **ret_path, struct mountinfo *ret)
 {
     char *path;
+    struct stat st;
     int r = absolute(given, &path);
     if (r < 0)
         return log_errno(r, "the mount point %s cannot be used", given);
-    struct stat st;
-    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) { /* nothing is mounted on a symbolic link itself */
+    find_mounted(path, ret);
+    /* Nothing is mounted on a symbolic link itself. What is mounted is not looked at: who serves it may be who asks here. */
+    if (*ret->type == '\0' && lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
         free(path);
         path = realpath(given, NULL);
         if (path == NULL)
             return log_errno(-errno, "the mount point %s cannot be used", given);
+        find_mounted(path, ret);
     }
-    find_mounted(path, ret);
     *ret_path = path;
     return 0;
 }

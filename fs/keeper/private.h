@@ -57,6 +57,10 @@ struct keeper {
     char oom_score[16];                      /* of who started us: the workers' */
     int ready_fd;                            /* -1: nobody waits for us */
     int signal_fd, lock_fd;
+    int mounts_fd;                           /* changes of what is mounted; -1: nobody tells */
+    char device[32];                         /* the mount's; "": not known */
+    int64_t absent_at;                       /* monotonic; when it is said that the mount is not there; 0: it is */
+    bool absent_said;
 
     struct mount *mount;
     int fuse_fd, ledger_fd, arrivals_fd;
@@ -103,6 +107,12 @@ void keeper_now_serving(struct keeper *k); /* the current one began to */
 void keeper_not_replaced(struct keeper *k, const char *why);
 /* Ends all; the mount goes, and keeper_run() returns EXIT_CODE. */
 void keeper_give_up(struct keeper *k, int exit_code);
+
+/* ---- absence.c */
+
+void absence_watch(struct keeper *k);
+void absence_look(struct keeper *k); /* something was mounted or unmounted */
+void absence_say(struct keeper *k);  /* when k->absent_at has come */
 
 /* ---- edition.c */
 

@@ -115,6 +115,7 @@ int keeper_set_up(struct keeper *k)
         r = take_signal_fd(k);
     if (r == 0 && control_new(&k->control) < 0)
         log_warning("--reload and --upgrade will not find this mount: there is no memory or descriptor");
+    absence_watch(k);
     prefer_to_live(k);
     return r;
 }

@@ -121,10 +121,9 @@ static void detach(struct keeper *k)
 
 static void listen_for_requests(struct keeper *k)
 {
-    char device[32];
-    int r = mount_device(k->mount, device);
+    int r = mount_device(k->mount, k->device);
     if (r == 0)
-        r = control_listen(k->control, device);
+        r = control_listen(k->control, k->device);
     if (r < 0)
         log_warning("--reload and --upgrade will not find this mount, SIGHUP and SIGUSR2 do: %s", error_text(r));
 }

@@ -13,7 +13,7 @@ import tempfile
 import pytest
 
 from harness import MIB, binary, blob, descendants, error_of, for_everybody, is_mounted, same
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 from workers import hand_over, status_of, worker_of
 
 
@@ -189,3 +189,37 @@ def test_the_connection_is_aborted(cache, origin):
     process, cache.process = cache.process, None
     assert process.wait(30) == 0
     assert not is_mounted(cache.mnt)
+
+
+ELSEWHERE = """
+import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(0x20000) == 0 and libc.mount(None, b"/", None, 0x44000, None) == 0  # CLONE_NEWNS; MS_REC | MS_PRIVATE
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.http1
+@pytest.mark.parametrize("why", ["another mount namespace", "an open file"])
+def test_unmounted_and_in_use(cache, origin, why):
+    """It is served on, and said why the program does not end; it ends with the last who uses it."""
+    origin.put("image", blob(MIB, 1))
+    cache.configure(origin).mount()
+    fd = os.open(cache.image("image"), os.O_RDONLY)
+    elsewhere = cache.python(ELSEWHERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE) if why != "an open file" else None
+    if elsewhere is not None:
+        elsewhere.stdout.readline()
+        os.close(fd)
+        subprocess.run(["umount", cache.mnt], check=True)
+    else:
+        subprocess.run(["umount", "-l", cache.mnt], check=True)
+    wait_until(lambda: "is unmounted, and served on" in cache.logged(), what="it to be said")
+    if elsewhere is None:
+        assert os.pread(fd, 100, MIB - 50) == blob(MIB, 1)[-50:]
+        os.close(fd)
+    else:
+        elsewhere.stdin.close()
+    assert cache.process.wait(60 * PATIENCE) == 0
+    cache.process = None
+    assert cache.logged().count("is unmounted, and served on") == 1
