@@ -18,6 +18,7 @@
 #ifndef GCFS_CATALOGUE_H
 #define GCFS_CATALOGUE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -73,10 +74,11 @@ int catalogue_find(struct catalogue *c, const char *name, struct image_row *ret)
 int catalogue_get(struct catalogue *c, int64_t row, struct image_row *ret);       /* any state; -ENOENT */
 
 /*
- * The live row whose name has the SHA-1 value HEX. -ENOENT. Names are indexed when somebody asks first: those that came since are
- * before this answers, in transactions of some hundred each. Blocks.
+ * The live row whose name has the SHA-1 value HEX. -ENOENT. Names that are not indexed yet are before this answers. Blocks.
  */
 int catalogue_find_hash(struct catalogue *c, const char *hex, struct image_row *ret);
+/* Indexes the names of rows that came since this was asked last, until STOP (NULL: to the end). Some seconds for a million. */
+int catalogue_hash_names(struct catalogue *c, const atomic_bool *stop);
 
 enum catalogue_view {
     CATALOGUE_IMAGES,     /* live rows: those of the newest complete listing, partial and complete ones always;

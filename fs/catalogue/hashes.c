@@ -7,13 +7,20 @@
 #include "config-auto.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "catalogue/images.h"
 #include "image/digest.h"
 
-enum { BATCH = 256, HEX = 15 }; /* digits of a hash that an integer of SQLite's holds */
+enum { HEX = 15 }; /* digits of a hash that an integer of SQLite's holds */
+
+/*
+ * Hashes lie all over their index: each transaction writes most of its pages once, so that a million rows want few of them, and those pages in
+ * memory meanwhile. Others who write wait for one of them, some tenths of a second.
+ */
+enum { BATCH = 16384, CACHE_KIB = 32768 };
 
 static int64_t first_bits(const char *hex)
 {
@@ -71,15 +78,39 @@ static int hash_batch(struct cat_connection *k, struct gone_row *rows)
     return r < 0 ? r : n;
 }
 
-static int hash_names(struct catalogue *c)
+static int set_cache(struct cat_connection *k, int kib)
+{
+    char sql[64];
+    snprintf(sql, sizeof(sql), "PRAGMA cache_size = -%d", kib);
+    return cat_execute(k->db, sql);
+}
+
+static void shrink(struct catalogue *c)
+{
+    struct cat_connection *k;
+    if (cat_write_begin(c, &k) < 0)
+        return;
+    set_cache(k, CAT_CACHE_KIB);
+    sqlite3_db_release_memory(k->db);
+    cat_write_end(c, 0);
+}
+
+int catalogue_hash_names(struct catalogue *c, const atomic_bool *stop)
 {
     struct gone_row *rows = malloc(BATCH * sizeof(*rows));
     struct cat_connection *k;
+    bool large = false;
     int r = rows == NULL ? -ENOMEM : 1;
-    while (r > 0 && (r = cat_write_begin(c, &k)) >= 0)
+    while (r > 0 && (stop == NULL || !atomic_load(stop)) && (r = cat_write_begin(c, &k)) >= 0) {
+        if (large)
+            set_cache(k, CACHE_KIB);
         r = cat_write_end(c, hash_batch(k, rows));
+        large = large || r == BATCH;
+    }
     free(rows);
-    return r;
+    if (large)
+        shrink(c);
+    return r < 0 ? r : 0;
 }
 
 static int all_hashed(struct catalogue *c)
@@ -129,6 +160,6 @@ int catalogue_find_hash(struct catalogue *c, const char *hex, struct image_row *
     int r = find(c, digest.hex, ret);
     if (r != -ENOENT || (r = all_hashed(c)) != 0)
         return r > 0 ? -ENOENT : r;
-    r = hash_names(c);
+    r = catalogue_hash_names(c, NULL);
     return r < 0 ? r : find(c, digest.hex, ret);
 }

@@ -59,6 +59,15 @@ static void look_for_store(struct engine *e)
         catalogue_give_up(e->catalogue, r);
 }
 
+/* Ahead of the first who asks; the rows of a listing that comes later are fewer. */
+static void hash_names(void *context)
+{
+    struct engine *e = context;
+    int r = catalogue_hash_names(e->catalogue, &e->stopping);
+    if (r < 0)
+        log_errno(r, "the names of images cannot be indexed for nova/: they are when somebody asks for one");
+}
+
 static void rows_tick(void *context)
 {
     look_for_store(context);
@@ -91,6 +100,8 @@ static int start_threads(struct engine *e, const struct engine_parts *parts)
     e->fetching = true;
     tasks_every(e->sync, TICK_MS, sync_tick, e);
     tasks_every(e->rows, TICK_MS, rows_tick, e);
+    if (config_views(e->config) & VIEW_NOVA)
+        tasks_add(e->lister, hash_names, e);
     return adopt_start(e);
 }
 

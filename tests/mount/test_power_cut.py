@@ -128,3 +128,27 @@ def test_the_whole_file_was_replaced(disk, origin):
     cache.wait_cached("x")
     same(cache.stored("x"), content)
     assert cache.xattr("x", "etag") == '"two"'
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_what_glance_committed_is_there(disk, origin, mode):
+    """Its index in glance/ is an SQLite database like any other: what was committed, durably, outlives the power; what was not leaves no trace."""
+    cache = disk.cache
+    cache.configure(origin, views="glance").mount()
+    db = sqlite3.connect(cache.path("glance", "cache.db"), isolation_level=None)
+    db.execute(f"PRAGMA journal_mode = {mode}")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("CREATE TABLE t (x INTEGER PRIMARY KEY, y BLOB)")
+    for i in range(5):
+        db.execute("INSERT INTO t VALUES (?, randomblob(5000))", (i,))
+    db.execute("BEGIN")
+    db.execute("INSERT INTO t VALUES (100, randomblob(3000000))")
+    cut(disk)  # while a transaction is under way
+    try:
+        db.close()
+    except sqlite3.Error:
+        pass  # its files are of a mount that is gone
+    db = sqlite3.connect(cache.path("glance", "cache.db"))
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert db.execute("SELECT x FROM t ORDER BY x").fetchall() == [(i,) for i in range(5)]
+    db.close()

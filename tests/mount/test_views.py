@@ -404,9 +404,26 @@ def test_a_hash_is_found_before_anything_was_listed(views, origin):
 
 def test_hashes_are_in_an_index(views):
     os.stat(views.path("nova", hashed(IDS[0])))
-    assert views.sql("SELECT count(*) FROM images WHERE hash IS NULL") == [(0,)]
+    wait_until(lambda: views.sql("SELECT count(*) FROM images WHERE hash IS NULL") == [(0,)], what="all names to be indexed")
     plan = views.sql("EXPLAIN QUERY PLAN SELECT id FROM images WHERE hash = 7 AND state < 3")
     assert "images_hash" in plan[0][3]
+
+
+def test_many_names_of_a_catalogue_of_before(cache, origin):
+    """Rows that were made without the view are indexed when it is asked for, some thousands in a transaction; and new ones of a name that is known."""
+    origin.put(IDS[0], blob(SIZE, 0))
+    cache.configure(origin).mount()
+    same(cache.read(IDS[0]), blob(SIZE, 0))
+    cache.wait_cached(IDS[0])
+    cache.unmount()
+    cache.sql("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 40000) INSERT INTO images (name, state, size, created, described)"
+              " SELECT 'image-' || x, 0, 10, 1, 1 FROM c")
+    cache.configure(origin, views="nova").mount()
+    same(open(cache.path("nova", hashed(IDS[0])), "rb").read(), blob(SIZE, 0))
+    wait_until(lambda: cache.sql("SELECT count(*) FROM images WHERE hash IS NULL") == [(0,)], what="all names to be indexed")
+    os.unlink(cache.path("cached", IDS[0]))
+    assert cache.sql("SELECT count(*) FROM images WHERE hash IS NULL") != [(0,)]
+    same(open(cache.path("nova", hashed(IDS[0])), "rb").read(), blob(SIZE, 0))
 
 
 def test_an_image_of_a_size_that_no_listing_tells(cache, nginx):

@@ -110,7 +110,7 @@ static const struct { const char *statement, *reason; } scans[] = {
     { "SELECT digest FROM digest_sources", "as many sources as files of digests were ever named" },
     { "FROM images INDEXED BY images_place WHERE place > ?1 AND state < 3", "one row of the listing; of images/, a page" },
     { "SELECT id, name FROM images NOT INDEXED", "after a listing, which wrote as many" },
-    { "SELECT id, name FROM images WHERE id > ?1", "each row once, when somebody asks for the hash of a name" },
+    { "SELECT id, name FROM images WHERE id > ?1", "each row once, for who finds names by their hash" },
     { "UPDATE images INDEXED BY images_here SET last_accessed", "when the clock was set" },
 };
 

@@ -232,6 +232,8 @@ static int read_endpoint(struct engine *e, unsigned endpoint, struct outcome *re
         error = write_batch(r);
     if (error == 0)
         error = catalogue_listing_end(e->catalogue, r->generation, clock_now());
+    if (error == 0 && config_views(e->config) & VIEW_NOVA)
+        error = catalogue_hash_names(e->catalogue, &e->stopping);
     judge(r, error, ret);
     ret->endpoint = endpoint;
     ret->images = r->images;
