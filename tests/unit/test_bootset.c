@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "engine/bootset/replay.h"
 #include "image/bootset.h"
 #include "image/trace.h"
 
@@ -281,12 +282,61 @@ static void a_copy_is_no_boot(void **state)
     assert_false(bootset_is_copy(&set));
 }
 
+/* All of the set is given, in about its order; what lies near by within a window is one span. */
+static void a_replay_goes_through_all_of_it_once(void **state)
+{
+    (void)state;
+    static bool read[BLOCKS], given[BLOCKS];
+    static struct bootset set;
+    static struct replay r;
+    for (unsigned round = 0; round < 100; round++) {
+        uint64_t window = (1 + any(200)) * BOOT_BLOCK, gap = any(3) * BOOT_BLOCK, spans = 0;
+        struct bootspan s;
+        boot((unsigned)any(250), &set, read);
+        memset(given, 0, sizeof(given));
+        replay_begin(&r, &set);
+        while (replay_next(&r, window, gap, &s)) {
+            uint64_t end = any(2) ? s.end : s.first + BOOT_BLOCK; /* as far as a request goes */
+            for (uint64_t b = s.first / BOOT_BLOCK; b < end / BOOT_BLOCK; b++)
+                given[b] = true;
+            replay_pass(&r, end);
+            spans++;
+        }
+        for (unsigned b = 0; b < BLOCKS; b++)
+            assert_true(given[b] || !read[b]);
+        assert_false(replay_next(&r, window, gap, &s));
+        assert_true(spans > 0 || set.count == 0);
+    }
+}
+
+static void what_lies_near_by_is_asked_for_together(void **state)
+{
+    (void)state;
+    static struct bootset set;
+    static struct replay r;
+    struct bootspan s, spans[] = {
+        {.first = 9 * BOOT_BLOCK, .end = 10 * BOOT_BLOCK, .at = 0}, {.first = 500 * BOOT_BLOCK, .end = 501 * BOOT_BLOCK, .at = 1},
+        {.first = 7 * BOOT_BLOCK, .end = 8 * BOOT_BLOCK, .at = 2}, {.first = 0, .end = BOOT_BLOCK, .at = 3},
+    };
+    assert_int_equal(bootset_of(BLOCKS * (uint64_t)BOOT_BLOCK, spans, 4, &set), 0);
+    replay_begin(&r, &set);
+    assert_true(replay_next(&r, 3 * BOOT_BLOCK, BOOT_BLOCK, &s)); /* a window of three */
+    assert_true(s.first == 7 * BOOT_BLOCK && s.end == 10 * BOOT_BLOCK);
+    replay_pass(&r, s.end);
+    assert_true(replay_next(&r, 3 * BOOT_BLOCK, BOOT_BLOCK, &s) && s.first == 500 * BOOT_BLOCK);
+    replay_pass(&r, s.end);
+    assert_true(replay_next(&r, 3 * BOOT_BLOCK, BOOT_BLOCK, &s) && s.first == 0);
+    replay_pass(&r, s.end);
+    assert_false(replay_next(&r, 3 * BOOT_BLOCK, BOOT_BLOCK, &s));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_recorded_is_what_was_read), cmocka_unit_test(order_is_that_of_the_reads), cmocka_unit_test(a_trace_holds_so_much),
         cmocka_unit_test(merging_counts_block_by_block), cmocka_unit_test(what_most_boots_read_comes_first), cmocka_unit_test(texts_are_read_back),
         cmocka_unit_test(the_longest_text_fits), cmocka_unit_test(what_is_no_text), cmocka_unit_test(fit_and_cut), cmocka_unit_test(a_copy_is_no_boot),
+        cmocka_unit_test(a_replay_goes_through_all_of_it_once), cmocka_unit_test(what_lies_near_by_is_asked_for_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
