@@ -176,3 +176,16 @@ def test_what_lies_below_the_mount(folder, make_api):
     for method, path in (("GET", "/images/image"), ("DELETE", "/v2/cache/image")):
         assert api.ask(method, path).status == 503
     assert os.listdir(os.path.join(folder.mnt, "cached")) == ["image"]
+
+
+def test_a_cache_that_is_not_mounted_is_said_once(folder, make_api):
+    """A restart under load would be a flood of lines."""
+    folder.mount()
+    api = make_api(folder)
+    api.debug = False
+    folder.unmount()
+    for path in ("/images/x", "/v2/cache", "/v2/images/y/file", "/healthcheck") * 5:
+        assert api.get(path).status == 503
+    assert api.logged().count("no cache is mounted at") == 1
+    folder.mount()
+    assert api.get("/healthcheck").status == 200

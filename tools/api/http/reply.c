@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api/http/api.h"
+#include "base/clock.h"
 #include "base/json_text.h"
 #include "base/log.h"
 
@@ -157,8 +158,16 @@ static enum MHD_Result refused(struct request *r, const char *what)
                                      : "cannot %s: the mount does not let this server change anything", what);
 }
 
+/* Was it said within a minute? WHEN: when it was, last. */
+static bool is_news(atomic_llong *when)
+{
+    long long now = clock_monotonic(), before = atomic_load(when);
+    return (before == 0 || now - before > 60 * NS_PER_S) && atomic_compare_exchange_strong(when, &before, now);
+}
+
 enum MHD_Result reply_errno(struct request *r, int error, const char *what)
 {
+    static atomic_llong told_not_mounted;
     char full[MESSAGE_MAX];
     snprintf(full, sizeof(full), "%s%s%s", what, r->id != NULL ? " " : "", r->id != NULL ? r->id : "");
     switch (-error) {
@@ -172,7 +181,8 @@ enum MHD_Result reply_errno(struct request *r, int error, const char *what)
     case ENOSPC:
         return reply_error(r, 507, "cannot %s: no space is left", full);
     case ENOTCONN:
-        log_warning("cannot %s: no cache is mounted at %s; clients get 503 until glance-cache-fs is started", full, r->api->mount);
+        if (is_news(&told_not_mounted)) /* a restart under load would be a flood */
+            log_warning("cannot %s: no cache is mounted at %s; clients get 503 until glance-cache-fs is started", full, r->api->mount);
         return reply_error(r, 503, "the cache is not mounted");
     case ENOMEM:
     case EBADMSG:
