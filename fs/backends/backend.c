@@ -13,8 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "backends/head_digest.h"
+#include "backends/listing/sums.h"
 int backend_status_error(int status)
 {
     if (status >= 200 && status < 300)
@@ -240,6 +242,12 @@ static bool is_of_another_kind(const char *name)
 
 int backend_check_sums_names(const struct config *config, char message[CONFIG_MESSAGE_MAX])
 {
+    const char *keyring = config->checksum_keyring;
+    if (keyring && access(keyring, R_OK) < 0) {
+        snprintf(message, CONFIG_MESSAGE_MAX, "%s: checksum_keyring: %.200s cannot be read: %s", config_where(config, "backend", "checksum_keyring"),
+                 keyring, strerror(errno));
+        return -EINVAL;
+    }
     for (size_t i = 0; i < config->checksum_file_count; i++) {
         const char *name = config->checksum_files[i];
         if (*name && !strchr(name, '/') && !is_of_another_kind(name))
@@ -254,9 +262,5 @@ int backend_check_sums_names(const struct config *config, char message[CONFIG_ME
 
 bool backend_is_sums(const struct config *config, const char *id)
 {
-    for (size_t i = 0; i < config->checksum_file_count; i++) {
-        if (strcmp(config->checksum_files[i], id) == 0)
-            return true;
-    }
-    return false;
+    return sums_named(config->checksum_files, id);
 }

@@ -59,6 +59,8 @@ struct backend_ops {
     /* Optional, instead of list(): lists on the calling thread; may block. */
     int (*list_here)(struct backend *b, listing_fn *fn, void *context);
 
+    /* With digests(): fills REQUEST for the document NAME beside the images. */
+    int (*document)(struct backend *b, unsigned endpoint, const char *name, struct transfer_request *request);
     /* Optional: fills REQUEST for the Nth document of published digests (SHA256SUMS) and its name; -ENOENT: no more. */
     int (*digests)(struct backend *b, unsigned endpoint, unsigned n, struct transfer_request *request, const char **ret_name,
                    enum digest_algorithm *ret_algorithm);
@@ -147,6 +149,6 @@ struct digest backend_etag_md5(const char *etag);
 /* The `checksum_files`: is each a plain name? -EINVAL with MESSAGE. For open(). */
 int backend_check_sums_names(const struct config *config, char message[CONFIG_MESSAGE_MAX]);
 enum digest_algorithm backend_sums_algorithm(const char *name); /* SHA256SUMS → DIGEST_SHA256; DIGEST_NONE: its lines tell */
-bool backend_is_sums(const struct config *config, const char *id); /* one of checksum_files: not an image */
+bool backend_is_sums(const struct config *config, const char *id); /* one of checksum_files, or the signature of one: not an image */
 
 #endif

@@ -160,6 +160,12 @@ static int file_list_here(struct backend *b, listing_fn *fn, void *context)
     return r;
 }
 
+static int file_document(struct backend *b, unsigned endpoint, const char *name, struct transfer_request *request)
+{
+    (void) endpoint;
+    return ask(b, name, request);
+}
+
 static int file_digests(struct backend *b, unsigned endpoint, unsigned n, struct transfer_request *request,
                         const char **ret_name, enum digest_algorithm *ret_algorithm)
 {
@@ -186,5 +192,6 @@ const struct backend_ops backend_file = {
     .described = file_described,
     .bytes = file_bytes,
     .list_here = file_list_here,
+    .document = file_document,
     .digests = file_digests,
 };

@@ -301,6 +301,11 @@ static int http_listing(struct backend *b, const struct transfer_head *head, lis
     }
 }
 
+static int http_document(struct backend *b, unsigned endpoint, const char *name, struct transfer_request *request)
+{
+    return ask_for(b, endpoint, name, request);
+}
+
 static int http_digests(struct backend *b, unsigned endpoint, unsigned n, struct transfer_request *request,
                         const char **ret_name, enum digest_algorithm *ret_algorithm)
 {
@@ -342,5 +347,6 @@ const struct backend_ops backend_http = {
     .bytes = http_bytes,
     .list = http_list,
     .listing = http_listing,
+    .document = http_document,
     .digests = http_digests,
 };

@@ -338,6 +338,11 @@ static int s3_listing(struct backend *b, const struct transfer_head *head, listi
     return listing_new_s3(b->prefix, b->config->checksum_files, fn, context, ret);
 }
 
+static int s3_document(struct backend *b, unsigned endpoint, const char *name, struct transfer_request *request)
+{
+    return ask_for(b, endpoint, name, request);
+}
+
 static int s3_digests(struct backend *b, unsigned endpoint, unsigned n, struct transfer_request *request,
                       const char **ret_name, enum digest_algorithm *ret_algorithm)
 {
@@ -423,6 +428,7 @@ const struct backend_ops backend_s3 = {
     .bytes = s3_bytes,
     .list = s3_list,
     .listing = s3_listing,
+    .document = s3_document,
     .digests = s3_digests,
     .auth_needed = s3_auth_needed,
     .auth_name = s3_auth_name,

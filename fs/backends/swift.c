@@ -158,6 +158,11 @@ static int swift_listing(struct backend *b, const struct transfer_head *head, li
     return listing_new_swift(b->prefix, head->status == 204, b->config->checksum_files, fn, context, ret);
 }
 
+static int swift_document(struct backend *b, unsigned endpoint, const char *name, struct transfer_request *request)
+{
+    return ask_for(b, endpoint, name, request);
+}
+
 static int swift_digests(struct backend *b, unsigned endpoint, unsigned n, struct transfer_request *request,
                          const char **ret_name, enum digest_algorithm *ret_algorithm)
 {
@@ -237,6 +242,7 @@ const struct backend_ops backend_swift = {
     .bytes = swift_bytes,
     .list = swift_list,
     .listing = swift_listing,
+    .document = swift_document,
     .digests = swift_digests,
     .auth_needed = swift_auth_needed,
     .auth_name = swift_auth_name,

@@ -114,6 +114,7 @@ struct config {
     char *list_url;          /* default: the url up to "{id}", when {id} ends it; "none": the backend cannot list */
     char **checksum_files;   /* beside the images; default "SHA512SUMS SHA256SUMS"; "none": none; NULL-terminated */
     size_t checksum_file_count;
+    char *checksum_keyring;  /* the keys that such files must be signed by; NULL: signatures are not looked at */
     char *user_file;         /* file with one line "user:password" for basic authentication */
     char *token_file;        /* file with one line: a bearer token */
     char **endpoints;        /* glance, swift, s3: where the service is, instead of what the login or the region tells */

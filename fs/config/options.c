@@ -141,8 +141,11 @@ static const struct config_option options[] = {
     {BACKEND_AS("checksums", checksum_files), .type = CONFIG_WORDS, .fallback = "SHA512SUMS SHA256SUMS",
      .count_offset = offsetof(struct config, checksum_file_count),
      .text = "The names of files of digests beside the images, in the order they are asked for. An image that one of "
-             "them names is verified. Lines as of sha256sum or BSD's, signed in clear or not (the signature is not "
-             "verified); a name such as CHECKSUM will do. none: do not ask."},
+             "them names is verified. Lines as of sha256sum or BSD's, signed in clear or not (see "
+             "checksum_keyring); a name such as CHECKSUM will do. none: do not ask."},
+    {BACKEND(checksum_keyring), .type = CONFIG_PATH, .example = "/etc/glance-cache/keyring.gpg",
+     .text = "A keyring, as gpg --export writes it. Files of digests then count only when gpgv(1) says that a key in it signed them: in "
+             "clear, or in a file beside them that ends in .gpg, .asc, .sign or .sig. Without it, signatures are not looked at."},
     {BACKEND(user_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/user",
      .text = "A file with one line, user:password, for basic authentication."},
     {BACKEND(token_file), .type = CONFIG_PATH, .example = "/etc/glance-cache/token",

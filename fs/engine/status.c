@@ -14,6 +14,7 @@
 #include "engine/engine.h"
 #include "engine/evict/space.h"
 #include "engine/images/images.h"
+#include "engine/lookup/digests.h"
 #include "engine/lookup/listing.h"
 #include "engine/queue.h"
 
@@ -195,14 +196,16 @@ json_t *engine_status(struct engine *e)
         engine_space(e, &space);
     struct adopted_count left = adopted_count(e);
     int64_t listed_at;
+    char distrust[SIGNED_WHY_MAX];
+    published_why(e, distrust);
     int list_status = listing_status(e, &listed_at);
-    return json_pack("{s:s, s:s, s:f, s:o, s:o, s:f, s:I, s:o, s:o, s:o, s:{s:s, s:o, s:f, s:s}, s:b, s:s, s:{s:I, s:I}}",
+    return json_pack("{s:s, s:s, s:f, s:o, s:o, s:f, s:I, s:o, s:o, s:o, s:{s:s, s:o, s:f, s:s, s:s}, s:b, s:s, s:{s:I, s:I}}",
                      "version", PACKAGE_VERSION, "commit", version_commit(), "mounted_at", seconds(ledger_mounted_at(e->ledger)),
                      "space", space_document(e, &t, &space), "images", images_document(&t), "oldest_queued_at", oldest_queued(e),
                      "open_handles", (json_int_t)ledger_all_handles(e->ledger),
                      "counters", counters(e), "fetches", fetches(e), "bootsets", bootsets(e),
                      "backend", "type", e->ops->type, "endpoints", origin_status(e->origin), "listed_at", seconds(listed_at), "listing",
-                     list_status == 0 ? "ok" : error_text(list_status), "adopting", left.under_way, "disk",
+                     list_status == 0 ? "ok" : error_text(list_status), "checksums", distrust[0] ? distrust : "ok", "adopting", left.under_way, "disk",
                      catalogue_is_memory(e->catalogue) ? "not usable: nothing is kept" : "ok", "left_alone", "files", (json_int_t)left.files,
                      "bytes", (json_int_t)left.bytes);
 }

@@ -142,11 +142,22 @@ static void test_stop(void **state)
     assert_int_equal(parse(text + sizeof(SHA256_A "  x\n") - 1, sizeof(SHA256_A "  y") - 1, 8, &found), 7);
 }
 
+static void test_names(void **state)
+{
+    (void) state;
+    char a[] = "SHA256SUMS", b[] = "x";
+    char *const names[] = { a, b, NULL };
+    assert_true(sums_named(names, "SHA256SUMS") && sums_named(names, "SHA256SUMS.gpg") && sums_named(names, "SHA256SUMS.asc") &&
+                sums_named(names, "x.sign") && sums_named(names, "x.sig"));
+    assert_false(sums_named(names, "SHA256SUM") || sums_named(names, "SHA256SUMS.gp") || sums_named(names, "SHA256SUMS.gpg.gpg") ||
+                 sums_named(names, ".gpg") || sums_named(names, "xx") || sums_named(NULL, "x"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signed), cmocka_unit_test(test_forms),     cmocka_unit_test(test_other_lines), cmocka_unit_test(test_long_line),
-        cmocka_unit_test(test_nul),       cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_nul),       cmocka_unit_test(test_names), cmocka_unit_test(test_stop),
     };
     return cmocka_run_group_tests_name("sums", tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "backends/listing/objects.h"
+#include "backends/listing/sums.h"
 #include "image/id.h"
 
 struct page {
@@ -166,11 +167,7 @@ const char *listing_id_of(const char *name, const char *prefix, char *const *not
     size_t length = strlen(prefix);
     if (strncmp(name, prefix, length) != 0 || !image_id_valid(name + length))
         return NULL;
-    for (size_t i = 0; not_images && not_images[i]; i++) {
-        if (strcmp(not_images[i], name + length) == 0)
-            return NULL;
-    }
-    return name + length;
+    return sums_named(not_images, name + length) ? NULL : name + length;
 }
 
 static int swift_object(void *context, const json_t *object)

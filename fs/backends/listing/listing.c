@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/listing/sums.h"
+
 int listing_feed(struct listing *l, const void *data, size_t length)
 {
     return length > 0 ? l->feed(l, data, length) : 0;
@@ -39,11 +41,7 @@ struct web {
 static int web_image(void *context, const struct listed_image *image)
 {
     struct web *w = context;
-    for (size_t i = 0; w->not_images && w->not_images[i]; i++) {
-        if (strcmp(w->not_images[i], image->name) == 0)
-            return 0;
-    }
-    return w->base.fn(w->base.context, image);
+    return sums_named(w->not_images, image->name) ? 0 : w->base.fn(w->base.context, image);
 }
 
 static int web_feed(struct listing *l, const void *data, size_t length)

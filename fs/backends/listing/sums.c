@@ -179,3 +179,16 @@ int sums_end(struct sums *s)
 {
     return end_line(s);
 }
+
+bool sums_named(char *const *names, const char *name)
+{
+    static const char *const endings[] = { "", ".gpg", ".asc", ".sign", ".sig" };
+    for (; names && *names; names++) {
+        size_t length = strlen(*names);
+        for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]) && strncmp(name, *names, length) == 0; i++) {
+            if (strcmp(name + length, endings[i]) == 0)
+                return true;
+        }
+    }
+    return false;
+}

@@ -10,11 +10,15 @@
 #ifndef GCFS_SUMS_H
 #define GCFS_SUMS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "image/digest.h"
 
 struct sums;
+
+/* Is NAME one of NAMES (NULL-terminated; NULL is none), such documents, or the signature of one (.gpg, .asc, .sign, .sig behind it)? Then it is no image. */
+bool sums_named(char *const *names, const char *name);
 
 /* Called for each line understood; the pointers live for the call. Non-zero ends the document with that. */
 typedef int sums_fn(void *context, const char *name, const struct digest *digest);

@@ -22,23 +22,22 @@
 #include "engine/images/images.h"
 #include "engine/lookup/digests.h"
 #include "engine/lookup/listing.h"
+#include "engine/lookup/signed.h"
+#include "engine/lookup/validator.h"
 #include "origin/login.h"
 
 enum { BATCH = 1000, NO_DOCUMENT = 1, NOT_MODIFIED = 304 };
 
-/* Which version of a file of published digests is in the catalogue: headers as the server sent them; "": none. */
-struct document_validator {
-    unsigned endpoint;
-    char etag[128], modified[64];
-};
 enum { DOCUMENTS_MAX = 8 }; /* whose validators are kept */
 
 struct published {
     pthread_mutex_t lock;
     struct image *wishes;    /* images that wait for their line, by name; protected by lock */
+    struct signed_trust trust;
     atomic_bool distrusted;  /* an image did not match: read them again */
     /* the digests thread's: */
     int64_t read_at; /* monotonic; 0: never */
+    bool unsigned_one; /* of those that are being read, one is not signed as it must be */
     struct document_validator documents[DOCUMENTS_MAX];
 };
 
@@ -48,6 +47,7 @@ int published_new(struct published **ret)
     if (p == NULL)
         return -ENOMEM;
     pthread_mutex_init(&p->lock, NULL);
+    pthread_mutex_init(&p->trust.lock, NULL);
     *ret = p;
     return 0;
 }
@@ -116,6 +116,7 @@ struct document {
     const char *name;
     enum digest_algorithm algorithm, later; /* later: the strongest of those behind it */
     struct sums *parser;
+    struct signed_text text; /* all of it, when it must be signed */
     struct digests_update *update;
     struct document_validator fresh; /* of the answer */
     bool unchanged;
@@ -156,35 +157,6 @@ static struct document_validator *validator_of(struct document *d)
     return d->number < DOCUMENTS_MAX ? &d->e->published->documents[d->number] : NULL;
 }
 
-static time_t http_time(const char *text)
-{
-    struct tm tm = {0};
-    const char *end = text == NULL ? NULL : strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-    return end == NULL || *end != '\0' ? (time_t)-1 : timegm(&tm);
-}
-
-/* A date counts only when the file was a little older than the answer: dates are of seconds, and it may change twice in one. */
-static void note_validator(struct document *d, const struct transfer_head *head)
-{
-    const char *etag = transfer_head_get(head, "ETag"), *modified = transfer_head_get(head, "Last-Modified");
-    time_t changed = http_time(modified), answered = http_time(transfer_head_get(head, "Date"));
-    d->fresh = (struct document_validator){.endpoint = d->endpoint};
-    if (etag != NULL && strlen(etag) < sizeof(d->fresh.etag))
-        strcpy(d->fresh.etag, etag);
-    if (changed != (time_t)-1 && answered != (time_t)-1 && answered - changed >= 2 && strlen(modified) < sizeof(d->fresh.modified))
-        strcpy(d->fresh.modified, modified);
-}
-
-static int ask_if_changed(struct document *d, struct transfer_request *request)
-{
-    const struct document_validator *before = validator_of(d);
-    if (before == NULL || before->endpoint != d->endpoint || request->url == NULL)
-        return 0;
-    if (before->etag[0] != '\0')
-        return transfer_request_header(request, "If-None-Match", before->etag);
-    return before->modified[0] == '\0' ? 0 : transfer_request_header(request, "If-Modified-Since", before->modified);
-}
-
 static void keep_validator(struct document *d)
 {
     struct document_validator *kept = validator_of(d);
@@ -209,7 +181,7 @@ static int on_sums_head(void *context, const struct transfer_head *head)
     int r = backend_status_error(head->status);
     if (r < 0)
         return r;
-    note_validator(d, head);
+    validator_note(&d->fresh, d->endpoint, head);
     r = catalogue_digests_begin(d->e->catalogue, d->name, &d->update);
     return r < 0 ? r : sums_new(d->algorithm, take_digest, d, &d->parser);
 }
@@ -218,7 +190,24 @@ static int on_sums_data(void *context, const struct transfer_head *head, const v
 {
     struct document *d = context;
     (void)head;
-    return d->parser == NULL ? 0 : sums_feed(d->parser, data, length);
+    if (d->parser == NULL)
+        return 0;
+    return d->e->config->checksum_keyring != NULL ? signed_gather(&d->text, data, length, SIGNED_TEXT_MAX) : sums_feed(d->parser, data, length);
+}
+
+/* Nothing is taken from a document that is not signed as it must be; it is asked for again, for it may become so without a change of its own. */
+static int take_signed(struct document *d)
+{
+    char why[SIGNED_WHY_MAX] = "";
+    int r = signed_verify(d->e, d->endpoint, d->name, &d->text, why);
+    if (r == -EBADMSG) {
+        d->fresh = (struct document_validator){0};
+        d->e->published->unsigned_one = true;
+        signed_say(&d->e->published->trust, why);
+    }
+    if (r == 0)
+        r = sums_feed(d->parser, d->text.bytes, d->text.length);
+    return r == -EBADMSG ? 0 : r;
 }
 
 /* All of it is here. */
@@ -252,12 +241,15 @@ static int ask_document_once(struct document *d)
         return r == -ENOENT ? NO_DOCUMENT : r;
     d->n = 0;
     d->extras = request.extras;
-    r = ask_if_changed(d, &request);
+    r = request.url != NULL && validator_of(d) != NULL ? validator_ask(validator_of(d), d->endpoint, &request) : 0;
     if (r == 0)
         r = transfer_perform(e->transfers, &request, &ops, d);
     transfer_request_clear(&request);
+    if (r == 0 && d->parser != NULL && e->config->checksum_keyring != NULL)
+        r = take_signed(d);
     if (r == 0)
         r = end_document(d);
+    signed_clear(&d->text);
     sums_free(d->parser);
     catalogue_digests_free(d->update);
     d->parser = NULL;
@@ -334,10 +326,13 @@ static int read_documents(struct engine *e)
     int r = 0;
     for (unsigned i = 0; i < endpoints; i++) {
         unsigned endpoint = origin_choose(e->origin, &tried), n = 0;
+        e->published->unsigned_one = false;
         while ((r = read_document(e, endpoint, n)) == 0)
             n++;
         if (r == NO_DOCUMENT) {
             e->published->read_at = clock_monotonic();
+            if (!e->published->unsigned_one)
+                signed_say(&e->published->trust, "");
             return 0;
         }
         if (r == -ECANCELED)
@@ -393,6 +388,11 @@ static void settle(void *context)
         settle_with(image, &digest);
     }
     image_put(image);
+}
+
+void published_why(struct engine *e, char ret[SIGNED_WHY_MAX])
+{
+    signed_why(&e->published->trust, ret);
 }
 
 void published_settle(struct image *image)
