@@ -198,6 +198,15 @@ def test_signals_in_a_row(cache, origin):
     wait_until(lambda: len(workers(cache.process.pid)) == 1, what="one worker")
 
 
+def test_versions_that_do_not_go_together(cache, origin):
+    """What a program of another version is started with by the keeper: it says so and ends, and touches nothing."""
+    cache.configure(origin)
+    for version in ("0", "999", "x"):
+        done = program("--worker", f"{version}:3:4", cache.conf, cache.mnt)
+        assert done.returncode == 1 and "do not go together" in done.stderr
+    assert os.listdir(cache.dir) == []
+
+
 # ---- --reload and --upgrade, which wait for what comes of it
 
 def ask(cache, option, user=0):

@@ -123,3 +123,14 @@ def test_keystone_stays_away(cache, cloud):
     wait_until(lambda: error_of(os.pread, fd, 4096, 2 * MIB) == 0, what="the bytes")
     same(os.pread(fd, 4096, 3 * MIB), CONTENT[3 * MIB:3 * MIB + 4096])
     os.close(fd)
+
+
+@pytest.mark.parametrize("length, works", [(MIB, True), (MIB + 1, False)])
+def test_the_length_of_an_answer(cache, cloud, length, works):
+    """Of a login's answer so much is held in memory, and no more."""
+    token = cloud.token
+    cloud.token = lambda: token().ljust(length)
+    cache.configure({**cloud.config, "retries": 0}, fetch_policy="demand").mount()
+    code = error_of(os.stat, cache.image("image"))
+    assert (code == 0) == works, code
+    assert works or code == errno.EHOSTUNREACH

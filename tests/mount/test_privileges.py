@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import signal
+import stat
 
 import pytest
 
@@ -147,3 +148,26 @@ def test_a_worker_cannot_end_its_keeper(cache, origin):
     wait_served(cache)
     assert cache.alive()
     same(cache.read("image"), blob(MIB, 1))
+
+
+@pytest.mark.http1
+def test_the_files_of_the_cache(cache, origin):
+    """Others read images by the mount, where view_mode says who may; not by the cache directory."""
+    names = ("whole", "part", "bad")
+    for i, name in enumerate(names):
+        origin.put(name, blob(300000, i))
+    umask = os.umask(0)
+    try:
+        cache.configure(origin, fetch_policy="demand", read_ahead_max=0).mount()
+    finally:
+        os.umask(umask)
+    for name in ("whole", "bad"):
+        cache.read(name)
+        cache.wait_cached(name)
+    os.rename(cache.path("cached", "bad"), cache.path("invalid", "bad"))
+    cache.read("part", 4096)
+    cache.wait_has("incomplete", "part")
+    for path in ("whole", "incomplete/part", "invalid/bad", ".catalogue.db", ".catalogue.db-wal", ".catalogue.db-shm", ".lock"):
+        assert stat.S_IMODE(os.stat(os.path.join(cache.dir, path)).st_mode) == 0o640, path
+    for folder in ("incomplete", "invalid", ".retired"):
+        assert stat.S_IMODE(os.stat(os.path.join(cache.dir, folder)).st_mode) == 0o750, folder

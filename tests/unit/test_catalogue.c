@@ -796,6 +796,30 @@ static void test_many_digests(void **state)
     catalogue_close(c);
 }
 
+/* A document with more lines than there may be is not taken, and what was taken before stays. */
+static void test_too_many_digests(void **state)
+{
+    struct catalogue *c = open_in(*state);
+    enum { N = 10000 };
+    struct published_digest one = { .name = "image", .digest = digest_of(DIGEST_SHA256, SHA256_A) }, *many = calloc(N, sizeof *many);
+    for (int i = 0; i < N; i++)
+        many[i] = (struct published_digest){ .name = "other", .digest = one.digest };
+    struct digests_update *u;
+    struct digest got;
+    assert_int_equal(catalogue_digests_begin(c, "SHA256SUMS", &u), 0);
+    assert_int_equal(catalogue_digests_put(u, &one, 1), 0);
+    assert_int_equal(catalogue_digests_end(u), 0);
+    catalogue_digests_free(u);
+    assert_int_equal(catalogue_digests_begin(c, "SHA256SUMS", &u), 0);
+    for (int n = 0; n < CATALOGUE_DIGESTS_MAX; n += N)
+        assert_int_equal(catalogue_digests_put(u, many, N), 0);
+    assert_int_equal(catalogue_digests_put(u, many, 1), -EFBIG);
+    catalogue_digests_free(u);
+    assert_int_equal(catalogue_digest_of(c, "image", &got), 0);
+    free(many);
+    catalogue_close(c);
+}
+
 static void test_notes_and_reopen(void **state)
 {
     struct catalogue *c = open_in(*state);
@@ -842,6 +866,7 @@ int main(void)
         scratch_test(test_bounds),
         scratch_test(test_digests),
         scratch_test(test_many_digests),
+        scratch_test(test_too_many_digests),
         scratch_test(test_unchanged_digests_are_not_written),
         scratch_test(test_notes_and_reopen),
     };
