@@ -226,3 +226,19 @@ def test_kills_of_the_worker_while_a_boot_is_recorded_and_replayed(cache, origin
     boot(cache, "x", content)
     learned(cache, n + 1)
     assert os.listdir(os.path.join(cache.dir, ".bootsets")) == ["x"]
+
+
+def test_what_somebody_drops_is_not_replayed_again(cache, origin):
+    """rm incomplete/ID stops the fetch, also while it is open and its boot set was under way."""
+    content = teach(cache, origin)
+    gate = origin.fault("x", hold_from=64 * KIB)
+    with open(cache.image("x"), "rb", buffering=0) as image:
+        same(image.read(4 * KIB), content[:4 * KIB])
+        wait_until(lambda: gate.waiting > 0, what="the replay")
+        forget(cache, "x")
+        gate.release()
+        origin.clear_faults()
+        before = len(origin.requests("x"))
+        same(pread(image.fileno(), 4 * KIB, 40 * MIB), content[40 * MIB:40 * MIB + 4 * KIB])
+        origin.settle()
+        assert len(origin.requests("x")) <= before + 2, "the set was asked for again"

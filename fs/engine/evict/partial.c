@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "engine/bootset/boots.h"
 #include "engine/evict/remove.h"
 #include "engine/images/account.h"
 #include "engine/images/images.h"
@@ -119,6 +120,7 @@ static void reset(struct image *image)
         image->map = NULL;
         chunkmap_free(image->ahead);
         image->ahead = NULL;
+        boot_give_up(image->boot); /* or it would all come again at once */
         image->hashed = 0;
         image->verified = false;
         image->asked = 0;
