@@ -256,6 +256,29 @@ def test_many_images(folder, api, browser):
     browser.wait("document.querySelectorAll('#available option').length === 120", "the offer")
 
 
+def test_what_did_not_change_is_not_sent_again(folder, api):
+    """A page that asks with the tag of what it has gets a few bytes, until something happens."""
+    for i in range(40):
+        folder.put(f"image-{i:02}", blob(10 * KIB, i))
+        folder.read(f"image-{i:02}")
+    wait_until(lambda: folder.status()["images"]["cached"] == 40)
+    tags = set()
+
+    def settled():
+        tags.add(api.get("/status").headers["ETag"])
+        return api.get("/status").headers["ETag"] in tags
+    wait_until(settled)
+    first = api.get("/status")
+    again = api.get("/status", If_None_Match=first.headers["ETag"])
+    assert (again.status, again.body, again.headers["ETag"]) == (304, b"", first.headers["ETag"]) and len(first.body) > 4000
+    assert sum(len(k) + len(v) + 4 for k, v in again.headers.items()) < 1000
+    assert api.put("/v2/cache/image-07/pin").status == 204
+    after = api.get("/status", If_None_Match=first.headers["ETag"])
+    assert after.status == 200 and after.headers["ETag"] != first.headers["ETag"] and after.json["cache"]["images"]["pinned"] == 1
+    folder.read("image-08", 1)
+    wait_until(lambda: api.get("/status", If_None_Match=after.headers["ETag"]).status == 200)
+
+
 def test_behind_nginx(folder, make_api, tmp_path):
     """The example in conf/: nginx asks who may, and sends the bytes from the mount."""
     from server import free_port

@@ -143,6 +143,8 @@ int request_argument(const struct request *r, const char *name, char *value, siz
 /* ---- reply.c: each queues the answer; MHD_NO: the connection is to be closed */
 
 enum MHD_Result reply_json(struct request *r, unsigned status, json_t *document); /* takes DOCUMENT; NULL is out of memory */
+/* The same with 200 and entity tag ETAG (""), or 304 where the request names that tag already. */
+enum MHD_Result reply_json_tagged(struct request *r, json_t *document, const char *etag);
 enum MHD_Result reply_text(struct request *r, unsigned status, const char *type, char *text, size_t length); /* takes TEXT */
 enum MHD_Result reply_static(struct request *r, const char *type, const void *bytes, size_t length, const char *etag);
 enum MHD_Result reply_empty(struct request *r, unsigned status);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api/http/api.h"
+#include "api/http/range.h"
 #include "base/clock.h"
 #include "base/json_text.h"
 #include "base/log.h"
@@ -81,6 +82,24 @@ enum MHD_Result reply_json(struct request *r, unsigned status, json_t *document)
     char *text = document == NULL ? NULL : json_dumps(document, JSON_PRESERVE_ORDER | JSON_ENCODE_ANY | JSON_REAL_PRECISION(16));
     json_decref(document);
     return reply_text(r, status, "application/json", text, text == NULL ? 0 : strlen(text));
+}
+
+enum MHD_Result reply_json_tagged(struct request *r, json_t *document, const char *etag)
+{
+    const char *condition = request_header(r, "If-None-Match");
+    bool same = document != NULL && etag[0] != '\0' && condition != NULL && etag_listed(condition, etag);
+    char *text = same ? strdup("") : document == NULL ? NULL : json_dumps(document, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(16));
+    json_decref(document);
+    struct MHD_Response *response = text == NULL ? NULL : MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        free(text);
+        return MHD_NO;
+    }
+    MHD_add_response_header(response, "Content-Type", "application/json");
+    MHD_add_response_header(response, "Cache-Control", "no-store"); /* whoever asks with a tag keeps the answer by itself */
+    if (etag[0] != '\0')
+        MHD_add_response_header(response, "ETag", etag);
+    return reply_queue(r, same ? 304 : 200, response);
 }
 
 enum MHD_Result reply_static(struct request *r, const char *type, const void *bytes, size_t length, const char *etag)

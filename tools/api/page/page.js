@@ -8,6 +8,7 @@ const PERIOD = 2000;
 let token = sessionStorage.getItem("token") || "";
 let timer = 0;
 let asking = false;
+let last = null; // what the server said last, with its tag
 
 function make(tag, attributes, ...children) {
   const e = document.createElement(tag);
@@ -399,17 +400,25 @@ async function ask() {
   asking = true;
   clearTimeout(timer);
   try {
-    const response = await fetch("/status", {headers: headers()});
+    const response = await fetch("/status", {headers: headers(last ? {"If-None-Match": last.tag} : {}), cache: "no-store"});
+    if (response.status === 304) { // the times are older, all else is as it was
+      show(last.status);
+      return;
+    }
     if (response.status === 401 || response.status === 403) {
       trouble(token ? await reason(response) : "A token is needed to see the cache.");
       token = "";
+      last = null;
       sessionStorage.removeItem("token");
       $("login").hidden = false;
       $("content").hidden = true;
       return;
     }
-    if (response.ok) show(await response.json());
-    else trouble("No status: " + await reason(response));
+    if (response.ok) {
+      const tag = response.headers.get("ETag"), status = await response.json();
+      last = tag ? {tag, status} : null;
+      show(status);
+    } else trouble("No status: " + await reason(response));
   } catch (e) {
     trouble("The server does not answer.");
   } finally {
