@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,7 +22,7 @@
 #include "engine/lookup/digests.h"
 #include "engine/lookup/lookup.h"
 
-enum { ROOM_STEP = 16 << 20, TRIES = 5, HASH_BLOCK = 256 << 10 };
+enum { ROOM_STEP = 16 << 20, TRIES = 5, HASH_BLOCK = 256 << 10, LOOKING_NICE = 10 };
 
 struct handed {
     struct engine *e;
@@ -348,6 +349,7 @@ static void look(void *context)
     struct image_row row;
     struct name_claim claim;
     char why[128] = "";
+    setpriority(PRIO_PROCESS, (id_t)gettid(), LOOKING_NICE); /* this thread's: nobody waits for its digests, and uploads and readers want the processors */
     int r = describe(h, &row);
     if (r == 0)
         r = verify(h, &row.meta, why);
