@@ -8,6 +8,7 @@ import pytest
 
 from harness import KIB, blob, same
 from openstack import OpenStack
+from waiting import wait_until
 
 IDENT = "10000000-0000-4000-8000-000000000001"
 
@@ -111,5 +112,6 @@ def test_it_is_audited(filled, make_api, openstack):
     path = os.path.join(filled.root, "audit")
     api = make_api(filled, **by_keystone(openstack, audit_log=path))
     api.get(f"/v2/images/{IDENT}", X_Auth_Token="member")
+    wait_until(lambda: open(path).read().endswith("\n"), what="the line, which comes behind the answer")
     lines = [json.loads(line) for line in open(path)]
     assert [(line["action"], line["image"]) for line in lines] == [("locate", IDENT)]
