@@ -214,12 +214,13 @@ def test_before_the_first_checkpoint(cache, origin, shim, monkeypatch):
         assert origin.requests("image") == []
         same(os.pread(fd, MIB, 0), content[:MIB])
         wait_until(lambda: cache.sql("SELECT etag FROM images")[0][0], what="the version to be in the catalogue")
+        before = len(origin.requests("image"))  # two at a time: the one from the start may come second
         os.kill(worker_of(cache), signal.SIGKILL)
         wait_served(cache)
         hold.release()
         origin.clear_faults()
         same(pread(fd), content)
-        assert all(r.range[0] > 0 for r in origin.requests("image")[1:])
+        assert all(r.range[0] > 0 for r in origin.requests("image")[before:])
         os.close(fd)
     finally:
         os.unlink(flag)
