@@ -256,6 +256,19 @@ def test_many_images(folder, api, browser):
     browser.wait("document.querySelectorAll('#available option').length === 120", "the offer")
 
 
+def test_each_column_has_a_head(folder, api, browser):
+    """Also that of the buttons: axe-core finds nothing else, light and dark, narrow and wide."""
+    folder.put("image", blob(10 * KIB, 1))
+    folder.put("bad", blob(10 * KIB, 2))
+    for name in ("image", "bad"):
+        folder.read(name)
+        folder.wait_cached(name)
+    os.rename(folder.path("cached", "bad"), folder.path("invalid", "bad"))
+    browser.go(api.url + "/")
+    browser.wait("document.querySelectorAll('th').length >= 8", "both tables")
+    assert browser.eval("[...document.querySelectorAll('th')].every((h) => h.innerText.trim() !== '')")
+
+
 def test_what_did_not_change_is_not_sent_again(folder, api):
     """A page that asks with the tag of what it has gets a few bytes, until something happens."""
     for i in range(40):

@@ -268,7 +268,7 @@ function showQueued(list) {
     make("td", {"data-name": "State", class: "wide"}, q.state + (q.error ? ": " + q.error : "")),
     make("td", {"data-name": "Since"}, ago(q.queued)),
     make("td", {class: "actions"}, action("Remove", "remove", q.id, false, () => change("DELETE", q.id, "", "Taken off the queue.")))));
-  replace($("queued"), list.length ? table([{text: "Image"}, {text: "State"}, {text: "Queued"}, {text: "", class: "actions"}], rows)
+  replace($("queued"), list.length ? table([{text: "Image"}, {text: "State"}, {text: "Queued"}, {text: "Actions", class: "actions"}], rows)
     : nothing("The queue is empty."));
 }
 
@@ -313,7 +313,7 @@ function showCached(status) {
   const turning = pages(list.length);
   const parts = [list.length
     ? table([{text: "Image"}, {text: "Size", class: "number"}, {text: "Hits", class: "number"}, {text: "Last used"},
-      {text: "", class: "actions"}], list.slice(page * ROWS, (page + 1) * ROWS).map(cachedRow))
+      {text: "Actions", class: "actions"}], list.slice(page * ROWS, (page + 1) * ROWS).map(cachedRow))
     : nothing(status.cached.length ? "No cached image is called so." : "Nothing is cached yet.")];
   if (turning) parts.push(turning);
   if (status.cache.images.cached > status.cached.length)
@@ -331,7 +331,7 @@ function showInvalid(list) {
         if (await change("DELETE", image.id, "/invalid", "Forgotten.")) change("PUT", image.id, "", "Queued " + image.id + " once more.");
       }), " ",
       action("Forget", "forget", image.id, false, () => change("DELETE", image.id, "/invalid", "Forgotten.")))));
-  replace($("invalid"), table([{text: "Image"}, {text: "Why"}, {text: "When"}, {text: "", class: "actions"}], rows));
+  replace($("invalid"), table([{text: "Image"}, {text: "Why"}, {text: "When"}, {text: "Actions", class: "actions"}], rows));
 }
 
 function showBackend(backend) {
