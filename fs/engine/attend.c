@@ -23,14 +23,14 @@
 
 static unsigned look(struct image *image, bool *ret_again)
 {
-    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
+    EFFECTS(fx);
     image_lock(image);
     image->attending = false;
-    image_take_ready_locked(image, image->dead, &ready);
-    unsigned due = image_due_locked(image, clock_monotonic(), replays_wants(image), &ready);
+    image_take_ready_locked(image, image->dead, &fx);
+    unsigned due = image_due_locked(image, clock_monotonic(), replays_wants(image), &fx);
     image_unlock(image);
     *ret_again = (due & DUE_AGAIN) != 0 && !prefetch_is_under_way(image->engine, image->name); /* then the queue does it */
-    wake_all(&ready);
+    image_do(image, &fx);
     return due;
 }
 

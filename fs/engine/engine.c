@@ -234,17 +234,18 @@ static void drop_images(struct engine *e)
 {
     struct image *image;
     while ((image = images_any(e)) != NULL) {
-        struct waiters all = TAILQ_HEAD_INITIALIZER(all), ended = TAILQ_HEAD_INITIALIZER(ended);
-        image_take_ready_locked(image, -ECANCELED, &all);
+        EFFECTS(fx);
+        EFFECTS(ended);
+        image_take_ready_locked(image, -ECANCELED, &fx);
         image_take_wholes_locked(image, -ECANCELED, &ended); /* the queue's own, which ends, too */
         if (image->dropper != NULL) {
             image->dropper->status = -ECANCELED;
-            TAILQ_INSERT_TAIL(&all, image->dropper, link);
+            TAILQ_INSERT_TAIL(&fx.woken, image->dropper, link);
             image->dropper = NULL;
         }
         fetch_stop_ranges(image);
         lanes_end(image);
-        wake_all(&all);
+        wake_all(&fx.woken);
         image_discard(image);
     }
 }

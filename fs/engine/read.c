@@ -67,6 +67,7 @@ static bool note_read_locked(struct image *image, uint64_t offset, uint64_t leng
 int engine_read(struct image *image, uint64_t offset, uint64_t length, struct waiter *w, struct image_file **ret_file, uint64_t *ret_length)
 {
     int r = 0;
+    EFFECTS(fx);
 
     image_lock(image);
     uint64_t size = image->meta.size;
@@ -86,7 +87,7 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
         bool visit = note_read_locked(image, offset, length) || image_may_finish_locked(image);
         bool whole = image->whole;
         bool here = image->state == IMAGE_PARTIAL && !image->through && image_available_locked(image, offset, length);
-        if (here && !image_held_locked(image, offset, length)) {
+        if (here && !image_held_locked(image, offset, length, &fx)) {
             image_ahead_read_locked(image, offset, length);
             *ret_file = image_file_ref(image->file);
         } else if (atomic_load(&w->interrupted)) {
@@ -102,7 +103,7 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
         if (visit)
             image_changed_locked(image);
     }
-    image_unlock(image);
+    image_unlock_and(image, &fx);
     return r;
 }
 

@@ -14,30 +14,30 @@ static bool is_filling(const struct image *image)
 }
 
 /* Whoever wants all of it is told, wherever it came to that: a place in the queue would be taken for ever. */
-static void answer_wholes(struct image *image, struct waiters *ready)
+static void answer_wholes(struct image *image, struct effects *fx)
 {
     int status = image_whole_status_locked(image);
     if (status <= 0)
-        image_take_wholes_locked(image, status, ready);
+        image_take_wholes_locked(image, status, fx);
 }
 
 /* Who wants its bytes dropped is told that they cannot be. Who does not mind has what becomes complete evicted. */
-static void refuse_drop(struct image *image, int status, struct waiters *ready)
+static void refuse_drop(struct image *image, int status, struct effects *fx)
 {
     if (image->drop_any)
         image->unwanted = image->hands == HANDS_FINISH || image->state == IMAGE_COMPLETE;
     image->dropper->status = image->drop_any ? 0 : status;
-    TAILQ_INSERT_TAIL(ready, image->dropper, link);
+    TAILQ_INSERT_TAIL(&fx->woken, image->dropper, link);
     image->dropper = NULL;
 }
 
-static bool drop_is_due(struct image *image, struct waiters *ready)
+static bool drop_is_due(struct image *image, struct effects *fx)
 {
     if (image->dropper == NULL || image->hands == HANDS_DROP)
         return false;
     if (image->hands == HANDS_NONE && is_filling(image))
         return true;
-    refuse_drop(image, image->hands == HANDS_FINISH || image->hands == HANDS_BEGIN ? -EBUSY : -ENOENT, ready);
+    refuse_drop(image, image->hands == HANDS_FINISH || image->hands == HANDS_BEGIN ? -EBUSY : -ENOENT, fx);
     return false;
 }
 
@@ -82,12 +82,12 @@ static unsigned take(struct image *image, enum image_hands hands, unsigned due)
     return due;
 }
 
-unsigned image_due_locked(struct image *image, int64_t now, bool replays, struct waiters *ready)
+unsigned image_due_locked(struct image *image, int64_t now, bool replays, struct effects *fx)
 {
-    bool drop = drop_is_due(image, ready), free = image->hands == HANDS_NONE, dead = image->dead != 0;
+    bool drop = drop_is_due(image, fx), free = image->hands == HANDS_NONE, dead = image->dead != 0;
     if (image->through)
         image->whole = false;
-    answer_wholes(image, ready);
+    answer_wholes(image, fx);
     unsigned also = also_due(image, now);
 
     if (image->failure != 0)

@@ -29,8 +29,8 @@ enum {
 
 enum { THROUGH_PAUSE_S = 60 };
 
-/* Those who can be answered as it is go to READY, each with his status. NOW: monotonic. REPLAYS: what an earlier boot read is still to be asked for. */
-unsigned image_due_locked(struct image *image, int64_t now, bool replays, struct waiters *ready);
+/* Those who can be answered as it is go to fx->woken, each with his status. NOW: monotonic. REPLAYS: what an earlier boot read is still to be asked for. */
+unsigned image_due_locked(struct image *image, int64_t now, bool replays, struct effects *fx);
 /* DUE_HASH alone, for who adds bytes: the prefix that is here is far enough ahead of what the digest has seen. */
 bool image_hash_due_locked(const struct image *image);
 

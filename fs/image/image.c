@@ -109,23 +109,9 @@ bool image_wants_all_locked(const struct image *image)
     return image->whole || !TAILQ_EMPTY(&image->wholes);
 }
 
-void image_forget_shown_locked(struct image *image)
+void image_take_wholes_locked(struct image *image, int status, struct effects *fx)
 {
-    image->shown_elsewhere = image->shown_elsewhere || image->shown > 0;
-    image->shown = 0;
-}
-
-static void move_all(struct waiters *from, int status, struct waiters *out)
-{
-    struct waiter *w;
-    TAILQ_FOREACH(w, from, link)
-        w->status = status;
-    TAILQ_CONCAT(out, from, link);
-}
-
-void image_take_wholes_locked(struct image *image, int status, struct waiters *out)
-{
-    move_all(&image->wholes, status, out);
+    waiters_take_all(&image->wholes, status, &fx->woken);
 }
 
 /* Of one that is dead only when its row is replaced: who asks for its name before that would find the dead one again. */
@@ -138,20 +124,4 @@ int image_whole_status_locked(const struct image *image)
     if (image->through)
         return -ENOSPC;
     return image->state == IMAGE_COMPLETE ? 0 : image->state == IMAGE_RETIRED ? -ESTALE : 1;
-}
-
-void image_died_locked(struct image *image, int death, struct waiters *out)
-{
-    image->dead = -EIO;
-    image->death = death;
-    image->whole = false;
-    move_all(&image->waiters, -EIO, out);
-}
-
-void image_failed_locked(struct image *image, int status, struct waiters *out)
-{
-    image->whole = false;
-    image->failure = 0;
-    move_all(&image->waiters, status, out);
-    move_all(&image->wholes, status, out);
 }

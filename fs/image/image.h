@@ -18,17 +18,23 @@
 #include "image/digest.h"
 #include "image/id.h"
 #include "image/meta.h"
+#include "image/span.h"
 #include "image/waiters.h"
 
 struct engine;
 struct image_file;
 struct track;
-struct hiding;
 struct lanes;
 struct boot;
 struct transfer_timer;
 
 enum { HOLD_SLACK = 16 << 20 };
+
+/* The tail of an image is being dropped from the kernel's cache. */
+struct hiding {
+    struct engine *engine;
+    int64_t row;
+};
 
 /* Bytes of an image that a request was made for: nobody asks for them again. */
 struct claim {
@@ -150,6 +156,21 @@ struct image {
 
     struct digest_stream *digest; /* the hash thread's */
 };
+/*
+ * What a transition leaves to be done once the lock is given back, by image_unlock_and() in engine/images/effects.c, in this order: no callback is
+ * made, no file closed and nobody woken under the lock.
+ */
+struct effects {
+    int64_t unwritten, reserved; /* into the account of all images */
+    struct track *track;         /* these are the image's no longer */
+    struct image_file *file;
+    struct chunkmap *map;
+    struct hiding *hide;         /* the kernel is to drop these pages; at most one in an image's time */
+    struct span hidden;
+    struct waiters woken;        /* each with its status */
+};
+#define EFFECTS(name) struct effects name = {.woken = TAILQ_HEAD_INITIALIZER(name.woken)}
+
 static inline void image_lock(struct image *image)
 {
     pthread_mutex_lock(&image->lock);
@@ -167,15 +188,46 @@ bool image_available_locked(const struct image *image, uint64_t offset, uint64_t
 bool image_may_finish_locked(const struct image *image);
 bool image_wants_all_locked(const struct image *image); /* somebody wants all of it */
 uint64_t image_present_locked(const struct image *image); /* bytes of it that are here */
-void image_forget_shown_locked(struct image *image); /* its file is none that has what was shown of it, if anything was */
-/* Takes those off who want all of it; all get STATUS. */
-void image_take_wholes_locked(struct image *image, int status, struct waiters *out);
 /* Whoever wants all of it can be told what became of that: 1: not yet; 0: it is whole; or why it will not be. */
 int image_whole_status_locked(const struct image *image);
+
+/*
+ * Must a reader of [OFFSET, OFFSET+LENGTH) wait for the digest? The last chunk is held back until the image is verified, so that nobody who
+ * reads all of it reaches the end of a wrong one. It is not held from those who only peek (a kernel looks for partition tables and RAID
+ * labels at the end of a disk): while more than HOLD_SLACK bytes of the rest are neither here nor under way, the wait would have no bound.
+ * What was shown that way is dropped from the kernel's cache as soon as holding begins, and until that is done nobody gets bytes that
+ * arrived since: so who reads all of it finds the tail hidden, or is still to read what he needs.
+ */
+bool image_held_locked(struct image *image, uint64_t offset, uint64_t length, struct effects *fx);
+
+/* Bytes arrived: if holding begins with them, what was shown of the tail is to be dropped. */
+void image_hide_tail_locked(struct image *image, struct effects *fx);
+
+/* Those who are answered go to fx->woken: every reader who can be (STATUS 0), or all of them when STATUS < 0; who waits for any byte of [FIRST, END);
+ * who wants all of it. */
+void image_take_ready_locked(struct image *image, int status, struct effects *fx);
+void image_take_those_locked(struct image *image, uint64_t first, uint64_t end, int status, struct effects *fx);
+void image_take_wholes_locked(struct image *image, int status, struct effects *fx);
 void image_set_error_locked(struct image *image, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* No read of it can be right any more: it fetches nothing, and its readers, who go to OUT, get -EIO. Its row is still to be replaced. */
-void image_died_locked(struct image *image, int death, struct waiters *out);
+
+/* ---- transitions. NOW: wall clock */
+
+/* known → partial: FILE, with what MAP says of it, and RESERVED bytes had been reserved for that. It has no track yet. */
+void image_begun_locked(struct image *image, struct image_file *file, struct chunkmap *map, uint64_t reserved, int64_t now, struct effects *fx);
+/* The next LENGTH bytes of CLAIM are in the file. The chunks that are whole with them: [first, end), for the track. */
+struct span image_arrived_locked(struct image *image, struct claim *claim, uint64_t length, int64_t now, struct effects *fx);
+void image_verified_locked(struct image *image, struct effects *fx); /* its bytes are what its digest says */
+/* partial → complete, out of the hands of who published it; it stays retired if it was evicted since. */
+void image_completed_locked(struct image *image, struct effects *fx);
+/* The row of a known one turned out to have been published: its FILE. */
+void image_found_locked(struct image *image, struct image_file *file, const struct image_meta *meta, bool complete, struct effects *fx);
+void image_reset_locked(struct image *image, struct effects *fx); /* partial → known: nothing of it is here any more */
+/* From here on it is not kept: FILE is memory, and MAP empty. */
+void image_passed_locked(struct image *image, struct image_file *file, struct chunkmap *map, const char *why, struct effects *fx);
+void image_retired_locked(struct image *image); /* its row was; who has it open goes on with it */
+/* No read of it can be right any more: it fetches nothing, and its readers get -EIO. Its row is still to be replaced. */
+void image_died_locked(struct image *image, int death, struct effects *fx);
 /* Given up for now: what is here stays. Its readers, and who wants all of it, get STATUS. */
-void image_failed_locked(struct image *image, int status, struct waiters *out);
+void image_failed_locked(struct image *image, int status, struct effects *fx);
 
 #endif

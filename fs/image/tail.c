@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "image/ahead.h"
 #include "image/image.h"
 
 enum { FOLIO_MAX = 2 << 20 }; /* bytes the kernel keeps, and locks, as one */
@@ -85,6 +86,7 @@ void image_take_ready_locked(struct image *image, int status, struct effects *fx
             if (!image_available_locked(image, w->offset, w->length) || image_held_locked(image, w->offset, w->length, fx))
                 continue;
         }
+        image_ahead_read_locked(image, w->offset, w->length);
         take_waiter(image, w, status, &fx->woken);
     }
 }

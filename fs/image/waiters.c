@@ -29,3 +29,11 @@ void waiters_take_interrupted(struct waiters *list, struct waiters *out)
         }
     }
 }
+
+void waiters_take_all(struct waiters *list, int status, struct waiters *out)
+{
+    struct waiter *w;
+    TAILQ_FOREACH(w, list, link)
+        w->status = status;
+    TAILQ_CONCAT(out, list, link);
+}

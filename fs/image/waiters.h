@@ -33,6 +33,8 @@ void wake_all(struct waiters *list);
 /* Those of LIST who do not want to wait any more go to OUT, with -EINTR; the lock of what they are parked on is held. */
 void waiters_take_interrupted(struct waiters *list, struct waiters *out);
 
+void waiters_take_all(struct waiters *list, int status, struct waiters *out); /* all of them, each with STATUS */
+
 enum { ENGINE_PARKED = 1, ENGINE_CACHED = 2 };
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an image needs next: the table of image/due.c, a row a test; and what its state says of its readers. */
+/* What an image needs next: the table of image/due.c, a row a test; and how its state changes. */
 #include "config-auto.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 #define NOW (1000 * NS_PER_S)
 
 static struct image image;
-static struct waiters ready;
+static struct effects fx;
 static struct waiter reader, whole, dropper;
 static bool replays;
 
@@ -41,7 +41,8 @@ static int begin(void **state)
     TAILQ_INIT(&image.claims);
     TAILQ_INIT(&image.waiters);
     TAILQ_INIT(&image.wholes);
-    TAILQ_INIT(&ready);
+    fx = (struct effects){0};
+    TAILQ_INIT(&fx.woken);
     image.meta.size = SIZE;
     replays = false;
     image.meta.digest.algorithm = DIGEST_SHA256;
@@ -89,7 +90,7 @@ static void want_whole(void)
 static unsigned due(void)
 {
     image_check_locked(&image);
-    unsigned d = image_due_locked(&image, NOW, replays, &ready);
+    unsigned d = image_due_locked(&image, NOW, replays, &fx);
     image_check_locked(&image);
     return d;
 }
@@ -159,7 +160,7 @@ static void what_is_all_here_is_finished_once(void **state)
     assert_int_equal(due(), DUE_FINISH);
     assert_int_equal(image.hands, HANDS_FINISH);
     assert_int_equal(due(), 0);
-    assert_true(TAILQ_EMPTY(&ready)); /* it is not told before it is published */
+    assert_true(TAILQ_EMPTY(&fx.woken)); /* it is not told before it is published */
 }
 
 static void not_while_its_digest_or_a_request_is_open(void **state)
@@ -193,7 +194,7 @@ static void one_that_could_not_be_published_waits_unless_somebody_does(void **st
 
 static void a_failure_comes_first(void **state)
 {
-    struct waiters told = TAILQ_HEAD_INITIALIZER(told);
+    EFFECTS(told);
     (void)state;
     make_partial(SIZE);
     image.hashed = SIZE;
@@ -204,14 +205,14 @@ static void a_failure_comes_first(void **state)
     image_failed_locked(&image, -EIO, &told);
     assert_int_equal(reader.status, -EIO);
     assert_int_equal(whole.status, -EIO);
-    assert_ptr_equal(TAILQ_FIRST(&told), &reader);
+    assert_ptr_equal(TAILQ_FIRST(&told.woken), &reader);
     assert_true(TAILQ_EMPTY(&image.waiters) && TAILQ_EMPTY(&image.wholes));
     assert_int_equal(due(), DUE_FINISH); /* what is here stays */
 }
 
 static void a_dead_one_is_replaced_then_left(void **state)
 {
-    struct waiters told = TAILQ_HEAD_INITIALIZER(told);
+    EFFECTS(told);
     (void)state;
     make_partial(2 * MIB);
     image.hashed = 2 * MIB;
@@ -221,17 +222,17 @@ static void a_dead_one_is_replaced_then_left(void **state)
     assert_int_equal(reader.status, -EIO);
     assert_int_equal(due(), DUE_REPLACE);
     assert_int_equal(due(), DUE_LEAVE); /* somebody is at it */
-    assert_true(TAILQ_EMPTY(&ready)); /* who asks for the name now would find this one again */
+    assert_true(TAILQ_EMPTY(&fx.woken)); /* who asks for the name now would find this one again */
     image.row_retired = true;
     image.hands = HANDS_NONE;
     assert_int_equal(due(), DUE_LEAVE);
-    assert_ptr_equal(TAILQ_FIRST(&ready), &whole);
+    assert_ptr_equal(TAILQ_FIRST(&fx.woken), &whole);
     assert_int_equal(whole.status, -ESTALE);
 }
 
 static void a_rotten_one_is_fetched_once_more(void **state)
 {
-    struct waiters told = TAILQ_HEAD_INITIALIZER(told);
+    EFFECTS(told);
     (void)state;
     make_partial(SIZE);
     want_whole();
@@ -266,9 +267,10 @@ static void nothing_is_dropped_of_what_is_being_made_or_finished(void **state)
         image.dropper = &dropper;
         due();
         assert_null(image.dropper);
-        assert_ptr_equal(TAILQ_FIRST(&ready), &dropper);
+        assert_ptr_equal(TAILQ_FIRST(&fx.woken), &dropper);
         assert_int_equal(dropper.status, rows[i].status);
-        TAILQ_INIT(&ready);
+        fx = (struct effects){0};
+    TAILQ_INIT(&fx.woken);
     }
 }
 
@@ -281,7 +283,7 @@ static void who_does_not_mind_has_it_evicted_once_it_is_whole(void **state)
     image.drop_any = true;
     assert_int_equal(due(), 0);
     assert_int_equal(dropper.status, 0);
-    assert_ptr_equal(TAILQ_FIRST(&ready), &dropper);
+    assert_ptr_equal(TAILQ_FIRST(&fx.woken), &dropper);
     chunkmap_free(image.map);
     image.map = NULL;
     image.state = IMAGE_COMPLETE;
@@ -321,7 +323,7 @@ static void a_prefetch_of_what_goes_straight_through_ends(void **state)
     want_whole();
     assert_int_equal(due(), DUE_TRIM | DUE_FETCH);
     assert_int_equal(whole.status, -ENOSPC);
-    assert_ptr_equal(TAILQ_FIRST(&ready), &whole);
+    assert_ptr_equal(TAILQ_FIRST(&fx.woken), &whole);
     assert_false(image.whole);
 }
 
@@ -345,7 +347,7 @@ static void who_wants_all_of_a_whole_one_has_it(void **state)
     want_whole();
     assert_int_equal(due(), DUE_LEAVE);
     assert_int_equal(whole.status, 0);
-    assert_ptr_equal(TAILQ_FIRST(&ready), &whole);
+    assert_ptr_equal(TAILQ_FIRST(&fx.woken), &whole);
 }
 
 static void of_an_evicted_one_he_is_told_so(void **state)
@@ -374,6 +376,82 @@ static void bytes_are_here_with_their_chunk_or_their_request(void **state)
     TAILQ_REMOVE(&image.claims, &claim, link);
 }
 
+static void what_arrives_is_given_to_who_waits_for_it(void **state)
+{
+    struct claim claim = {.start = MIB, .pos = MIB, .end = 2 * MIB};
+    EFFECTS(done);
+    (void)state;
+    make_partial(MIB);
+    image.digest_settled = true;
+    image.meta.digest.algorithm = DIGEST_NONE;
+    image_claim_locked(&image, &claim);
+    read_at(MIB - 10, 20);
+    struct span chunks = image_arrived_locked(&image, &claim, 10, 1, &done);
+    assert_int_equal(chunks.first, MIB / CHUNK_MIN);
+    assert_int_equal(chunks.end, MIB / CHUNK_MIN); /* none is whole yet, and the reader has his bytes all the same */
+    assert_ptr_equal(TAILQ_FIRST(&done.woken), &reader);
+    assert_int_equal(done.reserved, -10);
+    chunks = image_arrived_locked(&image, &claim, CHUNK_MIN, 1, &done);
+    assert_int_equal(chunks.end, MIB / CHUNK_MIN + 1);
+    assert_true(chunkmap_test(image.map, MIB / CHUNK_MIN));
+    assert_int_equal(image.shown, MIB + 10 + CHUNK_MIN);
+    TAILQ_REMOVE(&image.claims, &claim, link);
+}
+
+static void the_end_waits_for_the_digest(void **state)
+{
+    struct claim claim = {.start = SIZE - MIB, .pos = SIZE - MIB, .end = SIZE};
+    EFFECTS(arrived);
+    EFFECTS(verified);
+    (void)state;
+    make_partial(SIZE - MIB);
+    image_claim_locked(&image, &claim);
+    read_at(SIZE - 100, 100);
+    image_arrived_locked(&image, &claim, MIB, 1, &arrived);
+    assert_true(TAILQ_EMPTY(&arrived.woken));
+    assert_true(chunkmap_full(image.map) && image.whole);
+    TAILQ_REMOVE(&image.claims, &claim, link);
+    image_verified_locked(&image, &verified);
+    assert_ptr_equal(TAILQ_FIRST(&verified.woken), &reader);
+}
+
+static void one_that_is_dropped_has_nothing_left(void **state)
+{
+    EFFECTS(done);
+    (void)state;
+    make_partial(2 * MIB);
+    struct chunkmap *map = image.map;
+    image.unwritten = 5;
+    image.shown = 100;
+    image.track = (struct track *)&image;
+    image_reset_locked(&image, &done);
+    image_check_locked(&image);
+    assert_int_equal(image.state, IMAGE_KNOWN);
+    assert_true(image.shown_elsewhere && image.shown == 0);
+    assert_ptr_equal(done.map, map);
+    assert_ptr_equal(done.track, &image);
+    assert_int_equal(done.unwritten, -5);
+    assert_int_equal(image.unwritten, 0);
+    chunkmap_free(map);
+}
+
+static void one_that_was_evicted_while_it_was_published_stays_so(void **state)
+{
+    EFFECTS(done);
+    (void)state;
+    make_partial(SIZE);
+    image.hands = HANDS_FINISH;
+    want_whole();
+    image_retired_locked(&image);
+    image_check_locked(&image);
+    image_completed_locked(&image, &done);
+    image_check_locked(&image);
+    assert_int_equal(image.state, IMAGE_RETIRED);
+    assert_int_equal(image.hands, HANDS_NONE);
+    assert_int_equal(whole.status, 0);
+    chunkmap_free(done.map);
+}
+
 int main(void)
 {
 #define ROW(test) cmocka_unit_test_setup_teardown(test, begin, end)
@@ -399,6 +477,10 @@ int main(void)
         ROW(who_wants_all_of_a_whole_one_has_it),
         ROW(of_an_evicted_one_he_is_told_so),
         ROW(bytes_are_here_with_their_chunk_or_their_request),
+        ROW(what_arrives_is_given_to_who_waits_for_it),
+        ROW(the_end_waits_for_the_digest),
+        ROW(one_that_is_dropped_has_nothing_left),
+        ROW(one_that_was_evicted_while_it_was_published_stays_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

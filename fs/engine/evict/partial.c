@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "engine/bootset/boots.h"
 #include "engine/evict/remove.h"
-#include "engine/images/account.h"
 #include "engine/images/images.h"
 
 static void give_back(struct image *image)
@@ -107,43 +106,28 @@ void evict_kept(struct image *image)
 
 static void reset(struct image *image)
 {
+    EFFECTS(fx);
     image_lock(image);
-    struct image_file *file = NULL;
     if (image->state == IMAGE_PARTIAL) {
-        file = image->file;
-        space_count(image, -image->unwritten, 0);
-        image->state = IMAGE_KNOWN;
-        image->file = NULL;
-        image_forget_shown_locked(image);
-        image_untrack_locked(image);
-        chunkmap_free(image->map);
-        image->map = NULL;
-        chunkmap_free(image->ahead);
-        image->ahead = NULL;
+        image_reset_locked(image, &fx);
         boot_give_up(image->boot); /* or it would all come again at once */
-        image->hashed = 0;
-        image->verified = false;
         image->asked = 0;
-        image->whole = false;
     }
-    image_unlock(image);
-    image_file_put(file);
+    image_unlock_and(image, &fx);
 }
 
 /* What is shown of its name from now on may be of another version, and nobody could say so: whoever has some of it gets an error. */
 static int drop_version(struct image *image)
 {
-    struct waiters all = TAILQ_HEAD_INITIALIZER(all);
+    EFFECTS(fx);
     int r = evict_from_name(image);
     if (r < 0)
         return r;
     image_lock(image);
-    image_untrack_locked(image);
     image_set_error_locked(image, "its bytes were dropped, and the backend does not tell versions apart");
-    image_died_locked(image, DEATH_CHANGED, &all);
+    image_died_locked(image, DEATH_CHANGED, &fx);
     image->row_retired = true;
-    image_unlock(image);
-    wake_all(&all);
+    image_unlock_and(image, &fx);
     log_info("%s: its fetch was stopped and its bytes dropped; handles to it get errors, as the backend does not tell versions apart", image->name);
     return store_remove(image->engine->store, STORE_PARTIAL, image->name);
 }
@@ -172,17 +156,16 @@ static int drop(struct image *image)
 static void drop_bytes(void *context)
 {
     struct image *image = context;
-    struct waiters all = TAILQ_HEAD_INITIALIZER(all);
+    EFFECTS(fx);
 
     catalogue_queue_remove(image->engine->catalogue, image->name); /* or the queue would fetch it at once again */
     int r = is_bare_and_shown(image) ? drop_version(image) : drop(image);
     image_lock(image);
-    image_take_wholes_locked(image, -ECANCELED, &all);
+    image_take_wholes_locked(image, -ECANCELED, &fx);
     image->dropper->status = r;
-    TAILQ_INSERT_TAIL(&all, image->dropper, link);
+    TAILQ_INSERT_TAIL(&fx.woken, image->dropper, link);
     image->dropper = NULL;
-    image_unlock(image);
-    wake_all(&all);
+    image_unlock_and(image, &fx);
     give_back(image);
 }
 

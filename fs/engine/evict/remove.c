@@ -28,9 +28,7 @@ static void mark_retired(struct engine *e, int64_t row)
     if (image == NULL)
         return;
     image_lock(image);
-    image->row_retired = true;
-    if (image->state == IMAGE_COMPLETE || image->hands == HANDS_FINISH)
-        image->state = IMAGE_RETIRED;
+    image_retired_locked(image);
     image_unlock(image);
     image_put(image);
 }

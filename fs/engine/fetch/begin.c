@@ -86,25 +86,12 @@ static int make_file(struct image *image, uint64_t first)
     }
     if (!image->unproven && image->version_known) /* the one stream brings them, too, and may have to go straight through */
         write_probe(image, fd, map);
-    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
+    EFFECTS(fx);
     image_lock(image);
-    image_file_put(image->file);
-    image->file = file;
-    image->map = map;
-    image->outlook = 0; /* of another map, maybe at the same address */
-    image->state = IMAGE_PARTIAL;
-    image->shown = chunkmap_present(map);
+    image_begun_locked(image, file, map, first, clock_now(), &fx);
     image_track_locked(image);
     image_dirty_locked(image);
-    image->verified = false;
-    image->written = 0;
-    image->disk_failed = false;
-    image->fetched += chunkmap_present(map);
-    space_count(image, (int64_t)chunkmap_present(map) - (int64_t)first, -(int64_t)first);
-    image->last_progress = clock_now();
-    image_take_ready_locked(image, 0, &ready);
-    image_unlock(image);
-    wake_all(&ready);
+    image_unlock_and(image, &fx);
     return 0;
 }
 

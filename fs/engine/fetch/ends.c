@@ -38,14 +38,14 @@ static void keep_error(struct image *image, const char *why)
 
 void fetch_fail(struct image *image, int status, const char *why)
 {
-    struct waiters all = TAILQ_HEAD_INITIALIZER(all);
+    EFFECTS(fx);
 
     image_ref(image);
     fetch_stop_ranges(image);
     boot_give_up(image->boot);
     image_lock(image);
     image_set_error_locked(image, "%s", why);
-    image_failed_locked(image, status, &all);
+    image_failed_locked(image, status, &fx);
     image_unlock(image);
     image->fails = 0;
     image->tried = 0;
@@ -55,7 +55,7 @@ void fetch_fail(struct image *image, int status, const char *why)
     ledger_count(image->engine->ledger, COUNT_FETCHES_FAILED, 1);
     keep_error(image, why);
     fetch_leave(image);
-    wake_all(&all);
+    image_do(image, &fx);
     image_put(image);
 }
 
@@ -71,19 +71,18 @@ void fetch_give_up(struct image *image)
 
 void fetch_changed(struct image *image, const char *what)
 {
-    struct waiters all = TAILQ_HEAD_INITIALIZER(all);
+    EFFECTS(fx);
 
     image_ref(image);
     fetch_stop_ranges(image);
     image_lock(image);
-    image_untrack_locked(image);
     image_set_error_locked(image, "it changed at the backend while it was being fetched");
-    image_died_locked(image, DEATH_CHANGED, &all);
+    image_died_locked(image, DEATH_CHANGED, &fx);
     image_changed_locked(image);
     image_unlock(image);
     log_warning("%s: changed at the backend (%s); the bytes of the old version are dropped, handles to it get errors, a new open gets the new one",
                 image->name, what);
     fetch_leave(image);
-    wake_all(&all);
+    image_do(image, &fx);
     image_put(image);
 }

@@ -119,43 +119,23 @@ static int on_head(void *context, const struct transfer_head *head)
 
 /* ---- its body */
 
-/* Chunks that are whole now enter the map. */
-static void mark_chunks_locked(struct image *image, uint64_t from, uint64_t to)
-{
-    uint64_t chunk = chunkmap_chunk_size(image->map);
-    uint64_t end = to == image->meta.size ? chunkmap_chunks(image->map) : to / chunk;
-    for (uint64_t c = from / chunk; c < end; c++) {
-        chunkmap_set(image->map, c);
-        if (image->track != NULL)
-            track_set(image->track, c);
-    }
-}
-
 /* Bytes that are in the file now: whoever waits for them gets them. */
 static void arrived(void *context, uint64_t length)
 {
     struct range *range = context;
     struct image *image = range->image;
-    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
+    EFFECTS(fx);
 
     image_lock(image);
-    uint64_t from = range->claim.pos;
-    range->claim.pos += length;
-    image->shown = range->claim.pos > image->shown ? range->claim.pos : image->shown;
-    if (!image->through)
-        atomic_fetch_sub(&image->engine->reserved, (int64_t)length);
-    mark_chunks_locked(image, from, range->claim.pos);
-    image_hide_tail_locked(image);
+    struct span chunks = image_arrived_locked(image, &range->claim, length, clock_now(), &fx);
+    for (uint64_t c = chunks.first; image->track != NULL && c < chunks.end; c++)
+        track_set(image->track, c);
     if (!image->through)
         image_dirty_locked(image);
-    image->fetched += length;
-    image->last_progress = clock_now();
-    image_take_ready_locked(image, 0, &ready);
     if (image_hash_due_locked(image))
         image_changed_locked(image);
-    image_unlock(image);
+    image_unlock_and(image, &fx);
     ledger_count(image->engine->ledger, COUNT_BYTES_FETCHED, length);
-    wake_all(&ready);
     if (image->through)
         window_trim(image);
 }

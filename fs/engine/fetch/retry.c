@@ -107,14 +107,14 @@ static bool waits_for_room(struct range *range, int error, const struct transfer
 static void give_up(struct range *range, const char *what)
 {
     struct image *image = range->image;
-    struct waiters mine = TAILQ_HEAD_INITIALIZER(mine);
+    EFFECTS(fx);
     image_lock(image);
-    image_take_those_locked(image, range->claim.pos, range->claim.end, -EIO, &mine);
+    image_take_those_locked(image, range->claim.pos, range->claim.end, -EIO, &fx);
     image_set_error_locked(image, "bytes %llu to %llu: %s (tried %u times)", (unsigned long long)range->claim.pos,
                            (unsigned long long)range->claim.end - 1, what, range->fails);
     image_unlock(image);
     range_free(range);
-    wake_all(&mine);
+    image_do(image, &fx);
 }
 
 /* The request of RANGE failed in a way that another try may mend. */

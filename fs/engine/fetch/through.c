@@ -27,7 +27,6 @@
 #include "engine/fetch/through.h"
 #include "engine/fetch/version.h"
 #include "engine/fetch/window.h"
-#include "engine/images/account.h"
 #include "engine/images/images.h"
 
 static int open_memory(uint64_t size, struct image_file **ret)
@@ -63,8 +62,8 @@ static void give_up(struct image *image, int status, const char *why, const char
 
 void through_start(struct image *image, const char *why)
 {
-    struct image_file *file = NULL, *old;
-    struct chunkmap *map = NULL, *old_map;
+    struct image_file *file = NULL;
+    struct chunkmap *map = NULL;
 
     image_lock(image);
     bool finishing = image->hands == HANDS_FINISH; /* it has all of its bytes, and its file is not ours to take */
@@ -89,26 +88,12 @@ void through_start(struct image *image, const char *why)
         give_up(image, -EIO, why, what);
         return;
     }
+    EFFECTS(fx);
     image_lock(image);
-    space_count(image, -image->unwritten, 0);
-    old = image->file;
-    old_map = image->map;
-    image_untrack_locked(image);
-    image->file = file;
-    image->map = map;
-    image->state = IMAGE_PARTIAL;
-    image->through = true;
-    image_forget_shown_locked(image);
-    image->whole = false;
-    image->hashed = 0;
-    image->verified = false;
-    image->written = 0;
-    image_set_error_locked(image, "not kept: %s", why);
-    image_unlock(image);
+    image_passed_locked(image, file, map, why, &fx);
     image->through_since = clock_monotonic();
     image->wants_room = false;
-    image_file_put(old);
-    chunkmap_free(old_map);
+    image_unlock_and(image, &fx);
     log_notice("%s: %s; it is served straight through and not kept", image->name, why);
     evict_kept(image);
     image_changed(image);
@@ -128,21 +113,10 @@ void through_turn_back(struct image *image)
 
 void through_leave(struct image *image)
 {
+    EFFECTS(fx);
     image_lock(image);
-    bool idle = TAILQ_EMPTY(&image->claims) && !image->row_retired;
-    struct image_file *file = NULL;
-    struct chunkmap *map = NULL;
-    if (idle) {
-        file = image->file;
-        map = image->map;
-        image->file = NULL;
-        image->map = NULL;
-        image->state = IMAGE_KNOWN;
-        image->through = false;
-        image_forget_shown_locked(image);
-    }
+    if (TAILQ_EMPTY(&image->claims) && !image->row_retired)
+        image_reset_locked(image, &fx);
     image_changed_locked(image);
-    image_unlock(image);
-    image_file_put(file);
-    chunkmap_free(map);
+    image_unlock_and(image, &fx);
 }

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "engine/images/images.h"
-#include "engine/images/tail.h"
 
 /* On the fetch thread: the tail is not in the kernel's cache any more. */
 static void tail_is_hidden(void *context)

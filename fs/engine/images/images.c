@@ -181,7 +181,6 @@ int image_load(struct engine *e, int64_t row, struct image **ret)
 int image_reload(struct image *image)
 {
     struct engine *e = image->engine;
-    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
     struct image_row row;
     int fd = -1;
     int r = catalogue_get(e->catalogue, image->row, &row);
@@ -193,13 +192,10 @@ int image_reload(struct image *image)
     struct image_file *file = r == 0 ? image_file_new(fd) : NULL;
     if (file == NULL)
         return r == 0 ? -ENOMEM : r == -ENOENT || r == -EBADMSG ? -ESTALE : r;
+    EFFECTS(fx);
     image_lock(image);
-    image->file = file;
-    image->meta = row.meta;
-    image->state = row.state == IMAGE_COMPLETE && !image->row_retired ? IMAGE_COMPLETE : IMAGE_RETIRED;
-    image_take_ready_locked(image, 0, &ready);
-    image_unlock(image);
-    wake_all(&ready);
+    image_found_locked(image, file, &row.meta, row.state == IMAGE_COMPLETE, &fx);
+    image_unlock_and(image, &fx);
     return 0;
 }
 

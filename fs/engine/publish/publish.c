@@ -10,7 +10,6 @@
 
 #include "base/log.h"
 #include "engine/evict/claim.h"
-#include "engine/images/account.h"
 #include "engine/images/images.h"
 #include "engine/publish/private.h"
 
@@ -82,7 +81,6 @@ void publish_image(void *context)
 {
     struct image *image = context;
     struct engine *e = image->engine;
-    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
 
     int r = publish_file(image, image->file->fd); /* nobody takes the file away while it is finishing */
     if (r < 0) {
@@ -91,29 +89,20 @@ void publish_image(void *context)
         image_put(image);
         return;
     }
+    EFFECTS(fx);
     image_lock(image);
-    space_count(image, -image->unwritten, 0);
-    if (image->state == IMAGE_PARTIAL) /* else it was evicted since the commit */
-        image->state = IMAGE_COMPLETE;
     bool dirty = image->dirty; /* there is nothing left to checkpoint: evicting it must not wait for that */
     image->dirty = false;
-    image->hands = HANDS_NONE;
-    image->whole = false;
-    image->error[0] = '\0';
-    image_untrack_locked(image);
-    chunkmap_free(image->map);
-    image->map = NULL;
     uint64_t fetched = image->fetched;
     int64_t began = image->fetch_began;
-    image_take_ready_locked(image, 0, &ready);
-    image_take_wholes_locked(image, 0, &ready);
+    image_completed_locked(image, &fx);
+    image_changed_locked(image);
     image_unlock(image);
     ledger_count(e->ledger, COUNT_FETCHES_DONE, 1);
     tell_done(image, fetched, began);
     if (began != 0)
         ledger_measure(e->ledger, DURATION_FETCH, clock_monotonic() - began);
-    wake_all(&ready);
-    image_changed(image);
+    image_do(image, &fx);
     if (dirty)
         image_put(image); /* the reference that came with being dirty */
     image_put(image);

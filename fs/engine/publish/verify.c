@@ -15,20 +15,19 @@
 static void mismatch(struct image *image, const struct digest *seen)
 {
     struct engine *e = image->engine;
-    struct waiters all = TAILQ_HEAD_INITIALIZER(all);
+    EFFECTS(fx);
 
+    published_distrust(e); /* before anybody can ask for them again */
     image_lock(image);
-    image_untrack_locked(image);
     image->hands = HANDS_NONE;
     image_set_error_locked(image, "verification failed: %s is %.24s…, expected %.24s…",
                            digest_algorithm_name(seen->algorithm), seen->hex, image->meta.digest.hex);
-    image_died_locked(image, DEATH_ROTTEN, &all);
+    image_died_locked(image, DEATH_ROTTEN, &fx);
     image_changed_locked(image);
     image_unlock(image);
     log_error("%s: %s; it goes to invalid/ and its readers get an error", image->name, image->error);
     ledger_count(e->ledger, COUNT_VERIFY_FAILED, 1);
-    published_distrust(e);
-    wake_all(&all);
+    image_do(image, &fx);
 }
 
 static bool is_guess(const struct image *image)
@@ -58,7 +57,7 @@ static int forget_guess(struct image *image)
 static void verify(void *context)
 {
     struct image *image = context;
-    struct waiters ready = TAILQ_HEAD_INITIALIZER(ready);
+    EFFECTS(fx);
     struct digest seen;
 
     int r = hasher_turn(image);
@@ -92,10 +91,8 @@ static void verify(void *context)
         return;
     }
     image_lock(image);
-    image->verified = true;
-    image_take_ready_locked(image, 0, &ready);
-    image_unlock(image);
-    wake_all(&ready);
+    image_verified_locked(image, &fx);
+    image_unlock_and(image, &fx);
     tasks_add(image->engine->sync, publish_image, image);
 }
 
