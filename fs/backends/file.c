@@ -8,6 +8,7 @@
 #include "config-auto.h"
 
 #include "backends/backend.h"
+#include "backends/object.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -19,8 +20,10 @@
 #include <unistd.h>
 
 struct backend {
-    const struct config *config;
+    struct objects objects; /* the first */
 };
+
+static object_fn ask;
 
 static int refuse(const struct config *config, char *message, const char *why)
 {
@@ -58,7 +61,7 @@ static int file_open(const struct config *config, struct backend **ret, char mes
         snprintf(message, CONFIG_MESSAGE_MAX, "out of memory");
         return -ENOMEM;
     }
-    b->config = config;
+    b->objects = (struct objects){.config = config, .ask = ask};
     *ret = b;
     return 0;
 }
@@ -77,13 +80,14 @@ static unsigned file_endpoints(const struct backend *b)
 static const char *file_endpoint_name(const struct backend *b, unsigned endpoint)
 {
     (void) endpoint;
-    return b->config->directory;
+    return b->objects.config->directory;
 }
 
-static int ask(const struct backend *b, const char *name, struct transfer_request *request)
+static int ask(struct backend *b, unsigned endpoint, const char *name, struct transfer_request *request)
 {
+    (void) endpoint;
     struct transfer_request r = { 0 };
-    if (asprintf(&r.path, "%s/%s", b->config->directory, name) < 0)
+    if (asprintf(&r.path, "%s/%s", b->objects.config->directory, name) < 0)
         return -ENOMEM;
     *request = r;
     return 0;
@@ -92,10 +96,9 @@ static int ask(const struct backend *b, const char *name, struct transfer_reques
 static int file_describe(struct backend *b, unsigned endpoint, const char *id, uint64_t probe,
                          struct transfer_request *request)
 {
-    (void) endpoint;
-    if (backend_is_sums(b->config, id))
+    if (backend_is_sums(b->objects.config, id))
         return -ENOENT;
-    int r = ask(b, id, request);
+    int r = ask(b, endpoint, id, request);
     if (r < 0)
         return r;
     request->ranged = true;
@@ -114,7 +117,7 @@ static int file_bytes(struct backend *b, unsigned endpoint, const char *id, cons
                       uint64_t first, uint64_t last, struct transfer_request *request)
 {
     struct transfer_request q;
-    int r = ask(b, id, &q);
+    int r = ask(b, endpoint, id, &q);
     if (r < 0)
         return r;
     const char *etag = endpoint == meta->endpoint ? image_meta_strong_etag(meta) : NULL;
@@ -133,7 +136,7 @@ static int file_bytes(struct backend *b, unsigned endpoint, const char *id, cons
 static int list_one(struct backend *b, int folder, const char *name, listing_fn *fn, void *context)
 {
     struct stat st;
-    if (!image_id_valid(name) || backend_is_sums(b->config, name))
+    if (!image_id_valid(name) || backend_is_sums(b->objects.config, name))
         return 0;
     if (fstatat(folder, name, &st, 0) < 0 || !S_ISREG(st.st_mode)) /* gone, a dangling link, a folder */
         return 0;
@@ -143,7 +146,7 @@ static int list_one(struct backend *b, int folder, const char *name, listing_fn 
 
 static int file_list_here(struct backend *b, listing_fn *fn, void *context)
 {
-    DIR *folder = opendir(b->config->directory);
+    DIR *folder = opendir(b->objects.config->directory);
     if (!folder)
         return errno == EACCES ? -EACCES : errno == ENOMEM ? -ENOMEM : -EAGAIN;
     int r = 0;
@@ -162,23 +165,7 @@ static int file_list_here(struct backend *b, listing_fn *fn, void *context)
 
 static int file_document(struct backend *b, unsigned endpoint, const char *name, struct transfer_request *request)
 {
-    (void) endpoint;
-    return ask(b, name, request);
-}
-
-static int file_digests(struct backend *b, unsigned endpoint, unsigned n, struct transfer_request *request,
-                        const char **ret_name, enum digest_algorithm *ret_algorithm)
-{
-    (void) endpoint;
-    if (n >= b->config->checksum_file_count)
-        return -ENOENT;
-    const char *name = b->config->checksum_files[n];
-    int r = ask(b, name, request);
-    if (r < 0)
-        return r;
-    *ret_name = name;
-    *ret_algorithm = backend_sums_algorithm(name);
-    return 0;
+    return ask(b, endpoint, name, request);
 }
 
 const struct backend_ops backend_file = {
@@ -193,5 +180,5 @@ const struct backend_ops backend_file = {
     .bytes = file_bytes,
     .list_here = file_list_here,
     .document = file_document,
-    .digests = file_digests,
+    .digests = object_digests,
 };

@@ -7,6 +7,7 @@
 #include "config-auto.h"
 
 #include "backends/backend.h"
+#include "backends/object.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,7 +23,7 @@
 #include "base/secret.h"
 
 struct backend {
-    const struct config *config;
+    struct objects objects; /* the first */
     struct http_url *urls; /* one an endpoint */
     unsigned url_count;
     struct http_url list_url; /* .url NULL: each endpoint's own folder */
@@ -30,14 +31,15 @@ struct backend {
     bool cannot_list;
     char *user_password; /* from user_file, for every url without its own; NULL */
     char *authorization; /* "Bearer …", from token_file; NULL */
-    struct abilities *abilities;
 };
+
+static object_fn ask_for;
 
 /* ---- open and close */
 
 static int read_urls(struct backend *b, char *message)
 {
-    const struct config *config = b->config;
+    const struct config *config = b->objects.config;
     if (config->url_count == 0)
         return setting_refuse(config, message, "url", "must say where the images are, as in https://images.example.org/{id}");
     b->urls = calloc(config->url_count, sizeof(*b->urls));
@@ -60,7 +62,7 @@ static int read_urls(struct backend *b, char *message)
 
 static int read_list_url(struct backend *b, char *message)
 {
-    const char *text = b->config->list_url;
+    const char *text = b->objects.config->list_url;
     if (!text || !*text)
         return 0;
     b->cannot_list = strcmp(text, "none") == 0;
@@ -68,7 +70,7 @@ static int read_list_url(struct backend *b, char *message)
         return 0;
     const char *why;
     int r = http_url_parse(text, false, &b->list_url, &why);
-    return r == -ENOMEM ? setting_no_memory(message) : r < 0 ? setting_refuse(b->config, message, "list_url", why) : 0;
+    return r == -ENOMEM ? setting_no_memory(message) : r < 0 ? setting_refuse(b->objects.config, message, "list_url", why) : 0;
 }
 
 /* Where a link of an index page may lead, when it is a whole url. */
@@ -98,7 +100,7 @@ static int read_folders(struct backend *b, char *message)
 
 static int read_secrets(struct backend *b, char *message)
 {
-    const struct config *config = b->config;
+    const struct config *config = b->objects.config;
     char *token = NULL;
     int r = setting_secret_file(config, "user_file", config->user_file, &b->user_password, message);
     if (r == 0)
@@ -123,7 +125,7 @@ static void http_close(struct backend *b)
     for (char **folder = b->folders; folder && *folder; folder++)
         free(*folder);
     free(b->folders);
-    abilities_free(b->abilities);
+    abilities_free(b->objects.abilities);
     http_url_clear(&b->list_url);
     secret_free(b->user_password);
     secret_free(b->authorization);
@@ -135,7 +137,7 @@ static int http_open(const struct config *config, struct backend **ret, char mes
     struct backend *b = calloc(1, sizeof(*b));
     if (!b)
         return setting_no_memory(message);
-    b->config = config;
+    b->objects = (struct objects){.config = config, .ask = ask_for};
     int r = read_urls(b, message);
     if (r == 0)
         r = read_list_url(b, message);
@@ -145,7 +147,7 @@ static int http_open(const struct config *config, struct backend **ret, char mes
         r = backend_check_sums_names(config, message);
     if (r == 0)
         r = read_secrets(b, message);
-    if (r == 0 && abilities_new(b->url_count, &b->abilities) < 0)
+    if (r == 0 && abilities_new(b->url_count, &b->objects.abilities) < 0)
         r = setting_no_memory(message);
     if (r < 0) {
         http_close(b);
@@ -186,30 +188,11 @@ static int ask(const struct backend *b, const struct http_url *from, char *url, 
     return 0;
 }
 
-static int ask_for(const struct backend *b, unsigned endpoint, const char *name, struct transfer_request *request)
+static int ask_for(struct backend *b, unsigned endpoint, const char *name, struct transfer_request *request)
 {
     assert(endpoint < b->url_count);
     const struct http_url *u = &b->urls[endpoint];
     return ask(b, u, http_url_of(u, name), request);
-}
-
-static int http_describe(struct backend *b, unsigned endpoint, const char *id, uint64_t probe,
-                         struct transfer_request *request)
-{
-    if (backend_is_sums(b->config, id))
-        return -ENOENT;
-    int r = ask_for(b, endpoint, id, request);
-    if (r == 0)
-        backend_ask_first(request, probe);
-    return r;
-}
-
-static int http_describe_again(struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
-{
-    int r = ask_for(b, endpoint, id, request);
-    if (r == 0)
-        request->method = "HEAD";
-    return r;
 }
 
 static int http_described(struct backend *b, unsigned endpoint, const char *id, const struct transfer_head *head,
@@ -224,13 +207,6 @@ static int http_described(struct backend *b, unsigned endpoint, const char *id, 
         meta.digest = head_digest(head);
     *ret = meta;
     return 0;
-}
-
-static int http_bytes(struct backend *b, unsigned endpoint, const char *id, const struct image_meta *meta,
-                      uint64_t first, uint64_t last, struct transfer_request *request)
-{
-    int r = ask_for(b, endpoint, id, request);
-    return r < 0 ? r : backend_ask_part(request, b->abilities, endpoint, meta, first, last);
 }
 
 /* ---- the listing */
@@ -276,7 +252,7 @@ static bool is_json(const char *type)
 static int listing_of(struct backend *b, const struct transfer_head *head, listing_fn *fn, void *context, struct listing **ret)
 {
     struct listing *l;
-    int r = listing_new_web(is_json(transfer_head_get(head, "Content-Type")), b->config->checksum_files, fn, context, &l);
+    int r = listing_new_web(is_json(transfer_head_get(head, "Content-Type")), b->objects.config->checksum_files, fn, context, &l);
     if (r < 0)
         return r;
     l->folders = b->folders;
@@ -306,32 +282,6 @@ static int http_document(struct backend *b, unsigned endpoint, const char *name,
     return ask_for(b, endpoint, name, request);
 }
 
-static int http_digests(struct backend *b, unsigned endpoint, unsigned n, struct transfer_request *request,
-                        const char **ret_name, enum digest_algorithm *ret_algorithm)
-{
-    if (n >= b->config->checksum_file_count)
-        return -ENOENT;
-    const char *name = b->config->checksum_files[n];
-    int r = ask_for(b, endpoint, name, request);
-    if (r < 0)
-        return r;
-    *ret_name = name;
-    *ret_algorithm = backend_sums_algorithm(name);
-    return 0;
-}
-
-/* ---- what a server refuses */
-
-static bool http_otherwise(struct backend *b, unsigned endpoint, unsigned extras, const struct transfer_result *result, char *why)
-{
-    return abilities_answered(b->abilities, endpoint, extras, result->status, why, BACKEND_WHY_MAX);
-}
-
-static const char *http_refuses(struct backend *b, unsigned endpoint, unsigned *n)
-{
-    return abilities_refused(b->abilities, endpoint, n);
-}
-
 const struct backend_ops backend_http = {
     .type = "http",
     .describe_has_bytes = true,
@@ -339,14 +289,14 @@ const struct backend_ops backend_http = {
     .close = http_close,
     .endpoints = http_endpoints,
     .endpoint_name = http_endpoint_name,
-    .describe = http_describe,
+    .describe = object_describe,
     .described = http_described,
-    .describe_again = http_describe_again,
-    .otherwise = http_otherwise,
-    .refuses = http_refuses,
-    .bytes = http_bytes,
+    .describe_again = object_describe_again,
+    .otherwise = object_otherwise,
+    .refuses = object_refuses,
+    .bytes = object_bytes,
     .list = http_list,
     .listing = http_listing,
     .document = http_document,
-    .digests = http_digests,
+    .digests = object_digests,
 };

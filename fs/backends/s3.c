@@ -8,6 +8,7 @@
 #include "config-auto.h"
 
 #include "backends/backend.h"
+#include "backends/object.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -23,14 +24,16 @@
 enum { PAGE = 1000 }; /* keys; the most that S3 sends */
 
 struct backend {
-    const struct config *config;
+    struct objects objects; /* the first */
     const char *prefix; /* of the keys; "" */
     char **buckets;     /* urls without a slash at the end, one an endpoint */
     unsigned bucket_count;
     const char *region; /* of the configuration */
     struct s3_identity *identity;
-    struct abilities *abilities;
 };
+
+static object_fn ask_for;
+static object_fn ask_about;
 
 /* ---- open and close */
 
@@ -40,7 +43,7 @@ static void s3_close(struct backend *b)
         free(b->buckets[i]);
     free(b->buckets);
     s3_identity_close(b->identity);
-    abilities_free(b->abilities);
+    abilities_free(b->objects.abilities);
     free(b);
 }
 
@@ -60,7 +63,7 @@ static char *bucket_url(const char *endpoint, const char *bucket, bool virtual)
 
 static int add_bucket(struct backend *b, const char *endpoint, char *message)
 {
-    const struct config *config = b->config;
+    const struct config *config = b->objects.config;
     char *url;
     int r = setting_url(config, "endpoint", endpoint, &url, message);
     if (r < 0)
@@ -74,7 +77,7 @@ static int add_bucket(struct backend *b, const char *endpoint, char *message)
 
 static int read_endpoints(struct backend *b, const char *region, char *message)
 {
-    const struct config *config = b->config;
+    const struct config *config = b->objects.config;
     const char *variable = getenv("AWS_ENDPOINT_URL");
     b->buckets = calloc(config->endpoint_count + 1, sizeof(*b->buckets));
     if (!b->buckets)
@@ -107,7 +110,7 @@ static bool has_steps(const char *prefix)
 
 static int read_settings(struct backend *b, char *message)
 {
-    const struct config *config = b->config;
+    const struct config *config = b->objects.config;
     const char *region = setting_text(config->region, "AWS_REGION", setting_text(NULL, "AWS_DEFAULT_REGION", "us-east-1"));
     if (!config->bucket || !*config->bucket || strchr(config->bucket, '/'))
         return setting_refuse(config, message, "bucket", "must be the name of the bucket that holds the images");
@@ -129,10 +132,10 @@ static int s3_open(const struct config *config, struct backend **ret, char messa
     struct backend *b = calloc(1, sizeof(*b));
     if (!b)
         return setting_no_memory(message);
-    b->config = config;
+    b->objects = (struct objects){.config = config, .ask = ask_for, .ask_about = ask_about};
     b->prefix = config->prefix ? config->prefix : "";
     int r = read_settings(b, message);
-    if (r == 0 && abilities_new(b->bucket_count, &b->abilities) < 0)
+    if (r == 0 && abilities_new(b->bucket_count, &b->objects.abilities) < 0)
         r = setting_no_memory(message);
     if (r < 0) {
         s3_close(b);
@@ -205,28 +208,9 @@ static int ask_for(struct backend *b, unsigned endpoint, const char *id, struct 
 static int ask_about(struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
 {
     int r = ask_for(b, endpoint, id, request);
-    if (r == 0 && abilities_ask(b->abilities, endpoint, ABILITY_CHECKSUM_MODE, &request->extras) &&
+    if (r == 0 && abilities_ask(b->objects.abilities, endpoint, ABILITY_CHECKSUM_MODE, &request->extras) &&
         (r = transfer_request_header(request, "x-amz-checksum-mode", "ENABLED")) < 0)
         transfer_request_clear(request);
-    return r;
-}
-
-static int s3_describe(struct backend *b, unsigned endpoint, const char *id, uint64_t probe,
-                       struct transfer_request *request)
-{
-    if (backend_is_sums(b->config, id))
-        return -ENOENT;
-    int r = ask_about(b, endpoint, id, request);
-    if (r == 0)
-        backend_ask_first(request, probe);
-    return r;
-}
-
-static int s3_describe_again(struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
-{
-    int r = ask_about(b, endpoint, id, request);
-    if (r == 0)
-        request->method = "HEAD";
     return r;
 }
 
@@ -276,13 +260,6 @@ static int s3_described(struct backend *b, unsigned endpoint, const char *id, co
     return 0;
 }
 
-static int s3_bytes(struct backend *b, unsigned endpoint, const char *id, const struct image_meta *meta, uint64_t first,
-                    uint64_t last, struct transfer_request *request)
-{
-    int r = ask_for(b, endpoint, id, request);
-    return r < 0 ? r : backend_ask_part(request, b->abilities, endpoint, meta, first, last);
-}
-
 /* ---- the listing, and digests beside the images */
 
 /* MARKER as a parameter of the query: V2's token, or the key behind which a server goes on that knows V1 only. NULL: no memory. */
@@ -301,9 +278,9 @@ static char *list_query(struct backend *b, unsigned endpoint, const char *marker
 {
     char *from = continuation(marker), *prefix = transfer_escape(b->prefix), *query = NULL, limit[32] = "";
     bool key = marker && strncmp(marker, LISTING_S3_KEY, strlen(LISTING_S3_KEY)) == 0;
-    bool encoded = abilities_ask(b->abilities, endpoint, ABILITY_URL_ENCODING, extras);
-    bool v2 = !key && abilities_ask(b->abilities, endpoint, ABILITY_LIST_V2, extras);
-    if (abilities_ask(b->abilities, endpoint, ABILITY_PAGE_LIMIT, extras))
+    bool encoded = abilities_ask(b->objects.abilities, endpoint, ABILITY_URL_ENCODING, extras);
+    bool v2 = !key && abilities_ask(b->objects.abilities, endpoint, ABILITY_LIST_V2, extras);
+    if (abilities_ask(b->objects.abilities, endpoint, ABILITY_PAGE_LIMIT, extras))
         snprintf(limit, sizeof(limit), "max-keys=%d&", PAGE);
     if (!from || !prefix ||
         asprintf(&query, "%sdelimiter=%%2F&%s%s%s%sprefix=%s", key ? "" : from, encoded ? "encoding-type=url&" : "",
@@ -335,7 +312,7 @@ static int s3_listing(struct backend *b, const struct transfer_head *head, listi
     int r = backend_status_error(head->status);
     if (r < 0)
         return r == -ENOENT ? -ENOTSUP : r; /* no bucket yet is no listing, not an empty one */
-    return listing_new_s3(b->prefix, b->config->checksum_files, fn, context, ret);
+    return listing_new_s3(b->prefix, b->objects.config->checksum_files, fn, context, ret);
 }
 
 static int s3_document(struct backend *b, unsigned endpoint, const char *name, struct transfer_request *request)
@@ -343,31 +320,12 @@ static int s3_document(struct backend *b, unsigned endpoint, const char *name, s
     return ask_for(b, endpoint, name, request);
 }
 
-static int s3_digests(struct backend *b, unsigned endpoint, unsigned n, struct transfer_request *request,
-                      const char **ret_name, enum digest_algorithm *ret_algorithm)
-{
-    if (n >= b->config->checksum_file_count)
-        return -ENOENT;
-    const char *name = b->config->checksum_files[n];
-    int r = ask_for(b, endpoint, name, request);
-    if (r < 0)
-        return r;
-    *ret_name = name;
-    *ret_algorithm = backend_sums_algorithm(name);
-    return 0;
-}
-
 /* ---- what a server refuses */
 
 static bool s3_otherwise(struct backend *b, unsigned endpoint, unsigned extras, const struct transfer_result *result, char *why)
 {
     return s3_identity_learn(b->identity, endpoint, result, why, BACKEND_WHY_MAX) ||
-           abilities_answered(b->abilities, endpoint, extras, result->status, why, BACKEND_WHY_MAX);
-}
-
-static const char *s3_refuses(struct backend *b, unsigned endpoint, unsigned *n)
-{
-    return abilities_refused(b->abilities, endpoint, n);
+           object_otherwise(b, endpoint, extras, result, why);
 }
 
 /* ---- credentials that are given out */
@@ -420,16 +378,16 @@ const struct backend_ops backend_s3 = {
     .close = s3_close,
     .endpoints = s3_endpoints,
     .endpoint_name = s3_endpoint_name,
-    .describe = s3_describe,
+    .describe = object_describe,
     .described = s3_described,
-    .describe_again = s3_describe_again,
+    .describe_again = object_describe_again,
     .otherwise = s3_otherwise,
-    .refuses = s3_refuses,
-    .bytes = s3_bytes,
+    .refuses = object_refuses,
+    .bytes = object_bytes,
     .list = s3_list,
     .listing = s3_listing,
     .document = s3_document,
-    .digests = s3_digests,
+    .digests = object_digests,
     .auth_needed = s3_auth_needed,
     .auth_name = s3_auth_name,
     .auth_hint = s3_auth_hint,

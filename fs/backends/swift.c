@@ -7,6 +7,7 @@
 #include "config-auto.h"
 
 #include "backends/backend.h"
+#include "backends/object.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,17 +21,18 @@
 enum { PAGE = 2000 }; /* names; a server may bring less */
 
 struct backend {
-    const struct config *config;
+    struct objects objects; /* the first */
     const char *prefix; /* of the names; "" */
     char *container;    /* escaped */
     struct openstack *cloud;
-    struct abilities *abilities;
 };
+
+static object_fn ask_for;
 
 static void swift_close(struct backend *b)
 {
     openstack_close(b->cloud);
-    abilities_free(b->abilities);
+    abilities_free(b->objects.abilities);
     free(b->container);
     free(b);
 }
@@ -40,7 +42,7 @@ static int swift_open(const struct config *config, struct backend **ret, char me
     struct backend *b = calloc(1, sizeof(*b));
     if (!b)
         return setting_no_memory(message);
-    b->config = config;
+    b->objects = (struct objects){.config = config, .ask = ask_for};
     b->prefix = config->prefix ? config->prefix : "";
     int r = backend_check_sums_names(config, message);
     if (r == 0 && (!config->container || !*config->container || strchr(config->container, '/')))
@@ -49,7 +51,7 @@ static int swift_open(const struct config *config, struct backend **ret, char me
         r = setting_no_memory(message);
     if (r == 0)
         r = openstack_open(config, "object-store", NULL, &b->cloud, message);
-    if (r == 0 && abilities_new(openstack_endpoints(b->cloud), &b->abilities) < 0)
+    if (r == 0 && abilities_new(openstack_endpoints(b->cloud), &b->objects.abilities) < 0)
         r = setting_no_memory(message);
     if (r < 0) {
         swift_close(b);
@@ -82,25 +84,6 @@ static int ask_for(struct backend *b, unsigned endpoint, const char *id, struct 
     return r;
 }
 
-static int swift_describe(struct backend *b, unsigned endpoint, const char *id, uint64_t probe,
-                          struct transfer_request *request)
-{
-    if (backend_is_sums(b->config, id))
-        return -ENOENT;
-    int r = ask_for(b, endpoint, id, request);
-    if (r == 0)
-        backend_ask_first(request, probe);
-    return r;
-}
-
-static int swift_describe_again(struct backend *b, unsigned endpoint, const char *id, struct transfer_request *request)
-{
-    int r = ask_for(b, endpoint, id, request);
-    if (r == 0)
-        request->method = "HEAD";
-    return r;
-}
-
 /* The etag of a large object is made of those of its segments. */
 static bool is_large(const struct transfer_head *head)
 {
@@ -122,13 +105,6 @@ static int swift_described(struct backend *b, unsigned endpoint, const char *id,
     return 0;
 }
 
-static int swift_bytes(struct backend *b, unsigned endpoint, const char *id, const struct image_meta *meta,
-                       uint64_t first, uint64_t last, struct transfer_request *request)
-{
-    int r = ask_for(b, endpoint, id, request);
-    return r < 0 ? r : backend_ask_part(request, b->abilities, endpoint, meta, first, last);
-}
-
 /* ---- the listing, and digests beside the images */
 
 static int swift_list(struct backend *b, unsigned endpoint, const char *marker, struct transfer_request *request)
@@ -137,7 +113,7 @@ static int swift_list(struct backend *b, unsigned endpoint, const char *marker, 
     char limit[32] = "";
     unsigned extras = 0;
     int r = -ENOMEM;
-    if (abilities_ask(b->abilities, endpoint, ABILITY_PAGE_LIMIT, &extras)) /* else the server's own, which may be any */
+    if (abilities_ask(b->objects.abilities, endpoint, ABILITY_PAGE_LIMIT, &extras)) /* else the server's own, which may be any */
         snprintf(limit, sizeof(limit), "limit=%d&", PAGE);
     if (escaped && prefix && asprintf(&path, "/%s?format=json&delimiter=%%2F&%sprefix=%s&marker=%s", b->container, limit, prefix, escaped) >= 0)
         r = openstack_ask(b->cloud, endpoint, path, request);
@@ -155,26 +131,12 @@ static int swift_listing(struct backend *b, const struct transfer_head *head, li
     int r = backend_status_error(head->status);
     if (r < 0)
         return r == -ENOENT ? -ENOTSUP : r; /* no container yet is no listing, not an empty one */
-    return listing_new_swift(b->prefix, head->status == 204, b->config->checksum_files, fn, context, ret);
+    return listing_new_swift(b->prefix, head->status == 204, b->objects.config->checksum_files, fn, context, ret);
 }
 
 static int swift_document(struct backend *b, unsigned endpoint, const char *name, struct transfer_request *request)
 {
     return ask_for(b, endpoint, name, request);
-}
-
-static int swift_digests(struct backend *b, unsigned endpoint, unsigned n, struct transfer_request *request,
-                         const char **ret_name, enum digest_algorithm *ret_algorithm)
-{
-    if (n >= b->config->checksum_file_count)
-        return -ENOENT;
-    const char *name = b->config->checksum_files[n];
-    int r = ask_for(b, endpoint, name, request);
-    if (r < 0)
-        return r;
-    *ret_name = name;
-    *ret_algorithm = backend_sums_algorithm(name);
-    return 0;
 }
 
 /* ---- the token */
@@ -215,18 +177,6 @@ static bool swift_refused(struct backend *b, unsigned credential, int status, co
     return status == 401 && openstack_refused(b->cloud, credential);
 }
 
-/* ---- what a server refuses */
-
-static bool swift_otherwise(struct backend *b, unsigned endpoint, unsigned extras, const struct transfer_result *result, char *why)
-{
-    return abilities_answered(b->abilities, endpoint, extras, result->status, why, BACKEND_WHY_MAX);
-}
-
-static const char *swift_refuses(struct backend *b, unsigned endpoint, unsigned *n)
-{
-    return abilities_refused(b->abilities, endpoint, n);
-}
-
 const struct backend_ops backend_swift = {
     .type = "swift",
     .describe_has_bytes = true,
@@ -234,16 +184,16 @@ const struct backend_ops backend_swift = {
     .close = swift_close,
     .endpoints = swift_endpoints,
     .endpoint_name = swift_endpoint_name,
-    .describe = swift_describe,
+    .describe = object_describe,
     .described = swift_described,
-    .describe_again = swift_describe_again,
-    .otherwise = swift_otherwise,
-    .refuses = swift_refuses,
-    .bytes = swift_bytes,
+    .describe_again = object_describe_again,
+    .otherwise = object_otherwise,
+    .refuses = object_refuses,
+    .bytes = object_bytes,
     .list = swift_list,
     .listing = swift_listing,
     .document = swift_document,
-    .digests = swift_digests,
+    .digests = object_digests,
     .auth_needed = swift_auth_needed,
     .auth_name = swift_auth_name,
     .auth = swift_auth,
