@@ -234,7 +234,8 @@ def test_the_file_is_cut_short(cache, origin, held):
     else:
         assert value["verified"]["rotten"] == 1 or "cut short" in cache.logged()
     same(cache.read("image-0"), blob(MIB, 0))
-    wait_until(lambda: os.path.getsize(os.path.join(cache.dir, "image-0")) == MIB, what="the new file")
+    stored = os.path.join(cache.dir, "image-0")
+    wait_until(lambda: os.path.exists(stored) and os.path.getsize(stored) == MIB, what="the new file")
     cache.wait_cached("image-0")
     same(cache.stored("image-0"), blob(MIB, 0))
 
