@@ -112,7 +112,7 @@ def test_no_digest(mounted, origin):
 def test_half_of_one(mounted, origin, how):
     publish(origin, {"new": blob(SIZE, 1)})
     if how == "killed":
-        child = mounted.spawn("sh", "-c", 'exec 3>"$1"; cat /dev/zero | head -c 2000000 >&3; echo; sleep 600', "sh", mounted.path(".handed", "new"), stdout=-1)
+        child = mounted.spawn("sh", "-c", 'exec 3>"$1"; head -c 2000000 /dev/zero >&3; echo; exec sleep 600', "sh", mounted.path(".handed", "new"), stdout=-1)
         child.stdout.read(1)
         child.send_signal(signal.SIGKILL)
         child.wait()

@@ -234,7 +234,7 @@ def test_the_jobs(machine):
         machine.start(f"glance-cache-{job}.service")
         assert machine.show(f"glance-cache-{job}", "Result") == "success"
     assert ls(machine, "invalid") == ls(machine, "queued") == [] and "second" in ls(machine, "cached")
-    machine.write("etc/default/glance-cache", 'PRUNER_OPTIONS="--to 1"\n')
+    machine.write("etc/default/glance-cache", 'PRUNER_OPTIONS="--to 1K"\n')
     machine.start("glance-cache-pruner.service")
     machine.write("etc/default/glance-cache", "")
     assert ls(machine, "cached") == []
