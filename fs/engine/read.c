@@ -96,6 +96,7 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
             w->offset = offset;
             w->length = length;
             TAILQ_INSERT_TAIL(&image->waiters, w, link);
+            image_ref(image); /* the reader's own may be given back before we are done here */
             image->parked++;
             r = ENGINE_PARKED;
             visit = visit || !here || image->whole != whole;
@@ -104,6 +105,8 @@ int engine_read(struct image *image, uint64_t offset, uint64_t length, struct wa
             image_changed_locked(image);
     }
     image_unlock_and(image, &fx);
+    if (r == ENGINE_PARKED)
+        image_put(image);
     return r;
 }
 
