@@ -285,6 +285,9 @@ static void the_background_gives_way_to_who_jumps(void **state)
     assert_false(yield_jumped(&y, NS_PER_S / 2));
     assert_true(yield_lasts(&y, NS_PER_S));
     assert_false(yield_lasts(&y, 2 * NS_PER_S));
+    y.window = yield_window(3 * MIB, NS_PER_S); /* a link on which each of them waits for seconds */
+    assert_true(yield_lasts(&y, 10 * NS_PER_S));
+    assert_true(yield_window(0, 0) == NS_PER_S && yield_window(500 * MIB, NS_PER_S) == NS_PER_S && yield_window(1, NS_PER_S) == 30 * NS_PER_S);
     choose_lengths(&c, 100 * MIB, NS_PER_S / 50, 0);
     choose_little(&c); /* nothing is known of the link */
     assert_true(choose_whole(&c, 1, &span) && span.end - span.first >= 16 * MIB);

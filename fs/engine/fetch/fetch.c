@@ -146,9 +146,11 @@ static void start_class(struct image *image, enum fetch_class class)
         }
         if (whole)
             lanes_begin(image);
-        if (image->engine->fetch->jumped && yield_jumped(&image->engine->fetch->yield, clock_monotonic()))
-            cut_background(image->engine->fetch);
-        image->engine->fetch->jumped = false;
+        struct fetch *f = image->engine->fetch;
+        f->yield.window = yield_window(f->reach.bytes, f->reach.ns);
+        if (f->jumped && yield_jumped(&f->yield, clock_monotonic()))
+            cut_background(f);
+        f->jumped = false;
     }
 }
 
