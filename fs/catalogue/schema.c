@@ -157,8 +157,8 @@ static const char *const migrations[] = {
     " UPDATE totals SET images = images - 1, bytes = bytes - OLD.bytes WHERE state = 6;"
     "END;",
     /* 5 → 6: names by their hash, for who knows an image by that only; NULL until somebody asks (hashes.c) */
-    "ALTER TABLE images ADD COLUMN hash INTEGER;"
-    "CREATE INDEX images_hash ON images (hash) WHERE hash IS NOT NULL;",
+    ("ALTER TABLE images ADD COLUMN hash INTEGER;"
+     "CREATE INDEX images_hash ON images (hash) WHERE hash IS NOT NULL;"),
     /* 6 → 7: the bytes that a machine sees of an image; 0: not known */
     "ALTER TABLE images ADD COLUMN virtual_size INTEGER NOT NULL DEFAULT 0;",
 };

@@ -290,12 +290,14 @@ static int ask_endpoint(struct range *range)
     struct image *image = range->image;
     struct engine *e = image->engine;
     struct transfer_request request = {0};
-    struct image_meta version = image->meta;
     bool whole = image->no_range || image->unproven;
+    image_lock(image);
+    struct image_meta version = image->meta;
+    image_unlock(image);
 
     if (image->unproven) /* no condition: what comes is compared */
         version.etag[0] = version.modified[0] = '\0';
-    range->endpoint = origin_prefer(e->origin, image->meta.endpoint, &image->tried);
+    range->endpoint = origin_prefer(e->origin, version.endpoint, &image->tried);
     range->credential = auth_credential(e->origin);
     range->asked_at = clock_monotonic();
     int r = e->ops->bytes(e->backend, range->endpoint, image->name, &version, whole ? 0 : range->claim.pos, range->claim.end - 1, &request);
