@@ -38,7 +38,7 @@ def test_the_end_of_an_image_waits_for_its_line_only(cache, origin):
         wait_until(lambda: got_first, what="the image whose line came")
         same(got_first[0], first)
         cache.wait_cached("first")
-        assert held.waiting == 1
+        wait_until(lambda: held.waiting == 1, what="the rest of the file to be held back")
         waiting = reader(cache, "last", got_last)
         wait_until(lambda: cache.bytes_cached("last") == len(last), what="all of the other image")
         assert not got_last

@@ -105,7 +105,7 @@ def test_no_range_support_and_a_reader_at_the_end(cache, origin):
     same(os.pread(fd, 4096, 0), CONTENT[:4096])
     os.close(fd)
     cache.wait_cached("image")
-    assert origin.sent("image") <= 2 * SIZE
+    assert origin.sent("image") <= 2 * SIZE + 512 * KIB  # what was on its way when one of them was given up
 
 
 @pytest.mark.parametrize("what", ["too long", "too short", "absurd"])

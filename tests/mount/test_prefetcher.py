@@ -94,9 +94,7 @@ def test_a_wrong_digest(cache, origin):
     names = serve(cache, origin, 2)
     origin.put_sums("SHA256SUMS", {names[0]: b"something else", names[1]: blob(SIZE, 2)})
     cache.mount()
-    for name in names:
-        cache.touch("queued", name)
-    value = report(cache, "prefetcher", code=PARTLY)
+    value = report(cache, "prefetcher", *names, code=PARTLY)
     assert {i["image"]: i["result"] for i in value["images"]} == {names[0]: "failed", names[1]: "cached"}
 
 
