@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import socket
 import subprocess
 import threading
 
@@ -40,6 +41,22 @@ def test_lists(folder, api, image):
     assert lines[2].split("|")[1:-1] == ["   ID  ", "    Last Accessed (UTC)     ", "    Last Modified (UTC)     ", "   Size ", " Hits "]
     assert lines[4].startswith("| image | 20") and lines[4].endswith("| 102400 |    0 |")
     assert lines[1] == lines[3] == lines[5] and len(lines) == 6
+
+
+def test_a_host_that_takes_no_connection(api):
+    """Its queue is full: --timeout ends the wait, and the host has its row."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = []
+        while not waiting or waiting[-1].connect_ex(full.getsockname()) == 0:
+            waiting.append(socket.socket())
+            waiting[-1].settimeout(0.2)
+        url = f"127.0.0.1:{full.getsockname()[1]}"
+        done = manage(api, "--timeout", "1", "list-cached", code=1, hosts=["-H", url])
+        for one in waiting:
+            one.close()
+    assert "Timeout" in done.stderr + done.stdout, done
 
 
 @pytest.mark.parametrize("answer,done", [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("what\n", False)])

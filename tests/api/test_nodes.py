@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which hosts have an image: this one, and its peers."""
 import os
+import socket
 
 import pytest
 
@@ -42,6 +43,14 @@ def test_peers(hosts, make_api):
     assert ask(there) == {"both": [there.url], "here": [], "there": [there.url], "nowhere": []}
     there.close()
     assert ask(here) == {"both": [here.url], "here": [here.url], "there": [], "nowhere": []}
+
+
+def test_a_peer_that_says_nothing(hosts, make_api):
+    """It accepts a connection, or does not even that: the answer names the others."""
+    there = make_api(hosts[1])
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        here = make_api(hosts[0], peers=f"http://127.0.0.1:{mute.getsockname()[1]} {there.url}")
+        assert here.ask("GET", "/v2/cache/nodes/both").json == [here.url, there.url]
 
 
 @pytest.mark.parametrize("same", [True, False])

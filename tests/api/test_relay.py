@@ -370,6 +370,24 @@ def test_glance_ends_without_an_answer_and_is_silent(folder, make_api, glance):
         assert answer.status == 503 and answer.headers["Retry-After"] and answer.body == b"the proxy's"
 
 
+def test_silent_in_the_middle(folder, make_api, glance):
+    """What was begun cannot be 503 any more: it ends, so that the client knows."""
+    def half(h):
+        h.send_response(200)
+        h.send_header("Content-Length", "1000000")
+        h.end_headers()
+        h.wfile.write(bytes(300 * KIB))
+        h.wfile.flush()
+        glance.go.wait(60 * PATIENCE)
+
+    folder.mount()
+    api = make_api(folder, upstream=glance.url, upstream_timeout=1)
+    glance.answers["GET", "/v2/half"] = half
+    with pytest.raises(Exception, match="IncompleteRead"):
+        api.get("/v2/half")
+    assert api.get("/v2/whole").status == 200
+
+
 def test_an_answer_that_is_cut_is_cut_here(api, glance):
     def half(h, *how):
         h.send_response(200)

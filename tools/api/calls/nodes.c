@@ -78,7 +78,8 @@ void nodes_ask(struct nodes *n, const struct request *r, const char *id, json_t 
     }
     text_encode(id, encoded);
     snprintf(path, sizeof(path), "/v2/cache/%s", encoded);
-    struct service_question text = {.path = path, .token = r->who.token, .service_token = r->who.service, .request_id = r->request_id};
+    struct service_question text = {
+        .path = path, .token = r->who.token, .service_token = r->who.service, .request_id = r->request_id, .hurried = true};
     for (size_t i = 0; i < count; i++) {
         all[i] = (struct question){.peer = n->peers[i], .text = &text};
         all[i].started = pthread_create(&all[i].thread, NULL, ask, &all[i]) == 0;
