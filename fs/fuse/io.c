@@ -78,16 +78,16 @@ static void note_init(const void *request, size_t length)
     io.state = INIT_TO_ANSWER;
 }
 
+/* io.init stays what the kernel offered. */
 static ssize_t play_init(void *buf, size_t size)
 {
-    struct fuse_in_header *header = (struct fuse_in_header *)io.init;
-    struct fuse_init_in *in = init_body();
+    struct fuse_init_in *in = (struct fuse_init_in *)((unsigned char *)buf + sizeof(struct fuse_in_header));
     assert(io.init_length <= size);
-    in->flags &= (uint32_t)io.agreed;
-    if (io.init_length >= sizeof(*header) + sizeof(*in))
-        in->flags2 &= (uint32_t)(io.agreed >> 32);
     memcpy(buf, io.init, io.init_length);
-    io.init_unique = header->unique;
+    in->flags &= (uint32_t)io.agreed;
+    if (io.init_length >= sizeof(struct fuse_in_header) + sizeof(*in))
+        in->flags2 &= (uint32_t)(io.agreed >> 32);
+    io.init_unique = ((const struct fuse_in_header *)buf)->unique;
     io.state = INIT_TO_ANSWER;
     return (ssize_t)io.init_length;
 }

@@ -41,9 +41,12 @@ def dying(cache, request):
         disk.close()
 
 
-@pytest.mark.parametrize("passthrough", ["off", "auto"])
-def test_the_disk_dies(dying, origin, passthrough):
-    """Nobody gets an error: what is not cached, or only in part, comes straight from the backend; also with a new worker."""
+@pytest.mark.parametrize("passthrough, first", [("off", True), ("auto", True), ("off", False)])
+def test_the_disk_dies(dying, origin, passthrough, first):
+    """
+    Nobody gets an error: what is not cached, or only in part, comes straight from the backend; also with a new worker, and when the first
+    worker, which the kernel has told what it can, is there no more.
+    """
     disk, fail = dying
     cache = disk.cache
     cache.expected = "could not be written to the disk"
@@ -54,6 +57,10 @@ def test_the_disk_dies(dying, origin, passthrough):
     cache.wait_cached("b")
     same(cache.read("c", 64 * KIB, MIB), contents["c"][MIB:MIB + 64 * KIB])
     keeper = cache.process.pid
+    if not first:
+        gone = worker_of(cache)
+        os.kill(gone, 9)
+        wait_until(lambda: worker_of(cache) not in (None, gone), what="another worker")
     handles = [(os.open(cache.image(n), os.O_RDONLY), contents[n]) for n in "bc"]
     fail()
     try:
