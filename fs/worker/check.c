@@ -91,6 +91,13 @@ static void tell_good(const struct config *config, const struct backend_ops *ops
 
 /* ---- online */
 
+/* Who waits here for the engine; known there until the engine has stopped. */
+struct asker {
+    struct waiter waiter; /* the first member */
+    sem_t ended;
+    int status;
+};
+
 struct trial {
     char dir[PATH_MAX];
     struct config *config;
@@ -100,13 +107,7 @@ struct trial {
     struct arrivals *arrivals;
     int ledger_fd, arrivals_fd;
     struct engine *engine;
-};
-
-/* Who waits here for the engine. */
-struct asker {
-    struct waiter waiter; /* the first member */
-    sem_t ended;
-    int status;
+    struct asker asker;
 };
 
 static void woken(struct waiter *w, int status)
@@ -263,16 +264,17 @@ static unsigned tell_endpoints(struct trial *t)
 
 static int ask(struct trial *t)
 {
-    struct asker a = {.waiter.wake = woken};
+    struct asker *a = &t->asker;
     struct catalogue_totals totals = {0};
     char first[IMAGE_ID_MAX + 120];
-    sem_init(&a.ended, 0, 0);
-    int r = engine_list(t->engine, &a.waiter);
-    if (r == ENGINE_PARKED && wait_for(&a) < 0)
+    a->waiter.wake = woken;
+    sem_init(&a->ended, 0, 0);
+    int r = engine_list(t->engine, &a->waiter);
+    if (r == ENGINE_PARKED && wait_for(a) < 0)
         return -EINTR;
     int listing = engine_list_status(t->engine);
     catalogue_totals(t->catalogue, &totals);
-    r = look_up_one(t, &a, first, sizeof(first));
+    r = look_up_one(t, a, first, sizeof(first));
     unsigned failed = tell_endpoints(t);
     if (r == -EINTR)
         return r;
