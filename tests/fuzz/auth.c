@@ -61,6 +61,12 @@ struct service *service_new(const char *what, const char *base, const char *ca_f
     return s;
 }
 
+struct service *service_new_at(const char *what, struct endpoints *endpoints, const char *ca_file)
+{
+    assert(endpoints);
+    return service_new(what, "http://glance", ca_file);
+}
+
 void service_free(struct service *s)
 {
     free(s);
@@ -126,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct api api = {.config = &config};
         struct request r = {.api = &api, .method = "GET"};
         service_token = may % 2 ? NULL : "service";
-        assert(auth_new(&config, &api.auth) == 0);
+        assert(auth_new(&config, NULL, &api.auth) == 0);
         check(&r, (enum permission) may);
         auth_free(api.auth);
     }
