@@ -71,7 +71,7 @@ def test_a_header_of_a_part_tells(cache, origin, header, value, right):
     if right:
         same(cache.read("image"), RIGHT)
         cache.wait_cached("image")
-        assert "verified by " in cache.logged()
+        wait_until(lambda: "verified by " in cache.logged(), what="that to be told")
         return
     got, code = read_to_the_end(cache.image("image"))
     assert got < SIZE and code == errno.EIO, f"{got} of {SIZE} bytes, {name_of(code)}"
