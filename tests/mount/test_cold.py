@@ -142,7 +142,8 @@ def test_mmap(cache, nginx, way):
     assert output(piped(cache, MAPPED, cache.image("image"), way)) == sha(content)
     cache.restart()
     assert output(piped(cache, MAPPED, cache.image("image"), way)) == sha(content)
-    assert nginx.sent("image") == len(content)
+    cut_off = 3 * MIB if way == "backwards" else 0  # of the background, for who jumps: what was on its way comes once more
+    assert len(content) <= nginx.sent("image") <= len(content) + cut_off
 
 
 @pytest.mark.parametrize("step", [4096, 65536, MIB])
