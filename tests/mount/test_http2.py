@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/2 over TLS: many requests share a connection, and a server may end a stream, or a connection between streams, whenever it likes."""
+import errno
 import os
 import socket
 import ssl
@@ -10,7 +11,7 @@ import pytest
 
 import http2
 from harness import KIB, MIB, blob, error_of, same
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.skipif(not http2.speaks_http2(), reason="this nginx has no HTTP/2")
 
@@ -242,3 +243,20 @@ def test_refused_before_the_answer(cache, make_nginx, how, code):
     finally:
         cache.unmount()
         moody.close()
+
+
+@pytest.mark.parametrize("origin", ["h2"], indirect=True)
+@pytest.mark.http1  # not once more
+def test_an_answer_that_is_refused_is_over_at_the_server(cache, origin):
+    """As one is that is given up: what is not of the version that is read is not sent to its end, nor kept open for ever."""
+    old = origin.put("image", blob(8 * MIB, 1))
+    cache.configure(origin.config(retries=0), fetch_policy="demand", read_ahead_max=0, list_ttl=600, passthrough="off").mount()
+    fd = os.open(cache.image("image"), os.O_RDONLY)
+    try:
+        same(os.pread(fd, 4096, 0), old[:4096])
+        origin.put("image", blob(8 * MIB, 2))
+        hold = origin.fault("image", hold_from=64 * KIB, when=lambda r: r.range is not None and r.range[0] >= 3 * MIB)
+        assert error_of(os.pread, fd, 4096, 5 * MIB) == errno.EIO
+        wait_until(lambda: hold.taken and all(r.finished for r in origin.requests("image")), what="the server to know")
+    finally:
+        os.close(fd)
