@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,32 +106,11 @@ static int read_label(struct adoption *a, const char *name, struct image_meta *r
     return r < 0 || image_label_read(label, ret) < 0 ? -ENODATA : 0;
 }
 
-struct blocking {
-    struct waiter waiter;
-    sem_t done;
-    int status;
-};
-
-static void wake_blocking(struct waiter *w, int status)
-{
-    struct blocking *b = (struct blocking *)w; /* the first member */
-    b->status = status;
-    sem_post(&b->done);
-}
-
 /* Asks the backend; waits while it cannot be reached. -ENOENT, -EACCES, -ECANCELED. */
 static int ask_backend(struct adoption *a, const char *name, struct image_row *ret)
 {
     for (unsigned pause = 1;; pause = pause * 2 < WAIT_MAX_S ? pause * 2 : WAIT_MAX_S) {
-        struct blocking b = {.waiter = {.wake = wake_blocking}};
-        sem_init(&b.done, 0, 0);
-        int r = lookup_name(a->e, name, &b.waiter, ret);
-        if (r == ENGINE_PARKED) {
-            while (sem_wait(&b.done) < 0)
-                ;
-            r = lookup_result(a->e, name, b.status, ret);
-        }
-        sem_destroy(&b.done);
+        int r = lookup_name_blocking(a->e, name, ret);
         if (r == 0 || r == -ENOENT || r == -EACCES || r == -ECANCELED)
             return r;
         for (unsigned ms = 0; ms < pause * 1000 && !stopping(a); ms += 100)

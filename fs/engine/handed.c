@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,39 +229,12 @@ void engine_hand_end(struct engine *e, uint64_t number)
 
 /* ---- being looked at */
 
-struct blocking {
-    struct waiter waiter;
-    sem_t done;
-    int status;
-};
-
-static void wake_blocking(struct waiter *w, int status)
-{
-    struct blocking *b = (struct blocking *)w; /* the first member */
-    b->status = status;
-    sem_post(&b->done);
-}
-
-static int ask_backend(struct engine *e, const char *name, struct image_row *ret)
-{
-    struct blocking b = {.waiter = {.wake = wake_blocking}};
-    sem_init(&b.done, 0, 0);
-    int r = lookup_name(e, name, &b.waiter, ret);
-    if (r == ENGINE_PARKED) {
-        while (sem_wait(&b.done) < 0)
-            ;
-        r = lookup_result(e, name, b.status, ret);
-    }
-    sem_destroy(&b.done);
-    return r;
-}
-
 /* What the backend says of it: it may be that it does not have it whole at once. */
 static int describe(struct handed *h, struct image_row *ret)
 {
     int r = -ENOENT;
     for (unsigned try = 0; try < TRIES && !atomic_load(&h->e->stopping); try++) {
-        r = ask_backend(h->e, h->name, ret);
+        r = lookup_name_blocking(h->e, h->name, ret);
         if (r == 0 && ret->meta.digest.algorithm == DIGEST_NONE)
             published_digest_now(h->e, h->name, &ret->meta.digest);
         if (r == 0 && ret->meta.size == h->size && ret->meta.digest.algorithm != DIGEST_NONE)

@@ -15,6 +15,8 @@ void lookups_free(struct lookups *t);  /* after lookup_stop(). NULL is fine */
  */
 int lookup_name(struct engine *e, const char *name, struct waiter *w, struct image_row *ret);
 int lookup_result(struct engine *e, const char *name, int status, struct image_row *ret);
+/* Both, on a thread that may wait: as long as a look-up takes; lookup_stop() ends it with -ECANCELED. */
+int lookup_name_blocking(struct engine *e, const char *name, struct image_row *ret);
 bool lookup_waits(struct engine *e, const char *name); /* does the backend still owe somebody the answer? */
 
 /*
