@@ -10,47 +10,8 @@
 
 #include <cmocka.h>
 
-#include "catalogue/catalogue.h"
+#include "catalogue_rows.h"
 #include "recorded.h"
-#include "scratch.h"
-
-static int64_t learn(struct catalogue *c, const char *name, uint64_t size, int64_t now)
-{
-    struct image_meta m = { .size = size };
-    struct image_row row;
-    assert_int_equal(catalogue_learn(c, name, &m, now, &row), 0);
-    return row.row;
-}
-
-static int64_t make_complete(struct catalogue *c, const char *name, uint64_t size, int64_t now)
-{
-    int64_t row = learn(c, name, size, now);
-    assert_int_equal(catalogue_begin(c, row, "t", now), 0);
-    assert_int_equal(catalogue_complete(c, row, NULL, now), 0);
-    return row;
-}
-
-static struct image_row get(struct catalogue *c, int64_t id)
-{
-    struct image_row row;
-    assert_int_equal(catalogue_get(c, id, &row), 0);
-    return row;
-}
-
-static int count_view(struct catalogue *c, enum catalogue_view view)
-{
-    struct image_row rows[7];
-    int64_t after = 0;
-    int total = 0, n;
-    while ((n = catalogue_page(c, view, after, rows, 7)) > 0) {
-        for (int i = 0; i < n; i++, total++) {
-            assert_true(rows[i].place > after);
-            after = rows[i].place;
-        }
-    }
-    assert_int_equal(n, 0);
-    return total;
-}
 
 /* Who takes a name over stands where the other stood: whoever lists meanwhile meets each name once, also when it is renewed often. */
 static void test_places(void **state)
