@@ -5,7 +5,9 @@ import random
 import signal
 import threading
 
-from harness import KIB, MIB, blob, pread, same
+import pytest
+
+from harness import KIB, MIB, blob, error_of, pread, same
 from waiting import wait_until
 from workers import worker_of
 
@@ -242,3 +244,30 @@ def test_what_somebody_drops_is_not_replayed_again(cache, origin):
         same(pread(image.fileno(), 4 * KIB, 40 * MIB), content[40 * MIB:40 * MIB + 4 * KIB])
         origin.settle()
         assert len(origin.requests("x")) <= before + 2, "the set was asked for again"
+
+
+@pytest.mark.http1  # it is about the disk
+@pytest.mark.parametrize("what", ["noise", "empty", "folder", "link", "huge"])
+def test_a_damaged_set(cache, origin, what):
+    """Whatever lies in its place: the image is read as without a set, the worker lives, and what is not ours stays."""
+    content = set_up(cache, origin)
+    boot(cache, "x", content)
+    learned(cache)
+    forget(cache, "x")
+    cache.unmount()
+    path = os.path.join(cache.dir, ".bootsets", "x")
+    elsewhere = os.path.join(cache.root, "elsewhere")
+    os.unlink(path)
+    if what == "folder":
+        os.mkdir(path)
+    else:
+        with open(elsewhere if what == "link" else path, "wb") as f:
+            f.write({"noise": blob(5000, 3), "empty": b"", "huge": b"0,1,1,1\n" * (1 << 20), "link": b"0,1,1,1\n"}[what])
+    if what == "link":
+        os.symlink(elsewhere, path)
+    cache.mount()
+    same(cache.read("x"), content)
+    cache.wait_cached("x")
+    assert error_of(lambda: open(cache.path("bootsets", "x"), encoding="latin-1").read()) != 0
+    assert what != "link" or open(elsewhere, "rb").read() == b"0,1,1,1\n"
+    assert cache.status()["counters"]["worker_starts"] == 1
