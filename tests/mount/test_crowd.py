@@ -69,7 +69,7 @@ def test_two_images_take_turns(cache, origin):
     for name in ("one", "two", "three"):
         origin.put(name, CONTENT[:6 * MIB])
     limit(origin, 1, status=503)
-    cache.configure(origin.config(retries=5, retry_delay=10), fetch_whole_after=0).mount()
+    cache.configure(origin.config(retries=5, retry_delay=100), fetch_whole_after=0).mount()
     for name in ("one", "two", "three"):
         os.stat(cache.image(name))
     got = {}
